@@ -1,0 +1,118 @@
+"""Assignment: every method is a map from N tokens to K slots, applied by one scatter-add."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(eq=False)
+class Assignment:
+    """Which token goes to which slot, with which coefficient.
+
+    Args:
+        slot: ``(audios, tokens)`` long, the token's slot, -1 for a dropped token and for padding. Slots are numbered in
+            temporal order.
+        weight: ``(audios, tokens)`` float, the token's coefficient in its slot.
+        lengths: ``(audios,)`` long, slots per audio.
+        width: the largest of ``lengths``, for a caller who has it as an integer; read from the device otherwise.
+        position: ``(audios, width)`` long, each slot's position in original tokens, all distinct within an audio, 0
+            beyond its slots. None for the floor of the members' mean index (pooling, segmentation, runs).
+    """
+
+    slot: Tensor
+    weight: Tensor
+    lengths: Tensor
+    width: int = None  # type: ignore[assignment]
+    position: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.width is None:
+            self.width = int(self.lengths.max()) if self.lengths.numel() else 0
+        self._position_is_mean = self.position is None
+        if self.position is None:
+            self.position = self._mean_position()
+
+    @classmethod
+    def keep(cls, kept: Tensor, lengths: Tensor, width: int) -> Assignment:
+        """Pruning: every True token of ``kept`` ``(audios, tokens)`` becomes a slot of its own, in temporal order."""
+        slot = torch.where(kept, kept.cumsum(1) - 1, -1)
+        return cls(slot, kept.float(), lengths, width, _first_member(slot, width))
+
+    @classmethod
+    def identity(cls, lengths: Tensor, tokens: int, width: int) -> Assignment:
+        """Every token is its own slot."""
+        return cls.keep(torch.arange(tokens, device=lengths.device) < lengths[:, None], lengths, width)
+
+    @classmethod
+    def mean(cls, slot: Tensor, lengths: Tensor, width: int, position: Tensor | None = None) -> Assignment:
+        """Every slot is the plain mean of its members."""
+        size = _per_slot(torch.ones_like(slot, dtype=torch.float32), slot, width)
+        weight = torch.where(slot >= 0, 1 / size.gather(1, slot.clamp(min=0)).clamp(min=1), 0.0)
+        return cls(slot, weight, lengths, width, position)  # type: ignore[arg-type]
+
+    def _mean_position(self) -> Tensor:
+        ones = torch.ones_like(self.slot, dtype=torch.float64)
+        size = _per_slot(ones, self.slot, self.width)
+        index = torch.arange(self.slot.shape[1], device=self.slot.device, dtype=torch.float64)
+        total = _per_slot(ones * index, self.slot, self.width)
+        return (total / size.clamp(min=1)).floor().long()
+
+    def apply(self, features: Tensor) -> Tensor:
+        """The compressed features, ``(audios, tokens, dim)`` to ``(audios, width, dim)``; padding slots are zero.
+
+        Sums are taken in float32 and returned in the dtype of ``features``; gradients flow to the features.
+        """
+        audios, _, dim = features.shape
+        # Dropped tokens go to one slot too many, which is cut off: no boolean indexing, so no synchronisation.
+        target = torch.where(self.slot >= 0, self.slot, self.width)[..., None].expand_as(features)
+        wide = torch.promote_types(features.dtype, torch.float32)
+        value = torch.where(self.slot[..., None] >= 0, features.to(wide) * self.weight[..., None].to(wide), 0)
+        out = value.new_zeros(audios, self.width + 1, dim).scatter_add(1, target, value)
+        return out[:, : self.width].to(features.dtype)
+
+    def compose(self, other: Assignment) -> Assignment:
+        """First this assignment, then ``other`` on its slots."""
+        inner = self.slot.clamp(min=0)
+        slot = torch.where(self.slot >= 0, other.slot.gather(1, inner), -1)
+        weight = torch.where(slot >= 0, self.weight * other.weight.gather(1, inner), 0.0)
+        # Members are original tokens: a mean index is taken over them anew, a destination keeps its own position.
+        position = None if other._position_is_mean else self.position.gather(1, other.position)
+        return Assignment(slot, weight, other.lengths, other.width, position)  # type: ignore[arg-type]
+
+    def token_times(self, frame_rate: float = 25.0) -> Tensor:
+        """``(audios, width, 2)`` seconds: where each slot's first member begins and its last one ends."""
+        index = torch.arange(self.slot.shape[1], device=self.slot.device).expand_as(self.slot)
+        target = torch.where(self.slot >= 0, self.slot, self.width)
+        span = torch.zeros(*self.slot.shape[:1], self.width + 1, device=self.slot.device, dtype=torch.long)
+        first = span.scatter_reduce(1, target, index, "amin", include_self=False)
+        last = span.scatter_reduce(1, target, index + 1, "amax", include_self=False)
+        return torch.stack([first, last], dim=-1)[:, : self.width] / frame_rate
+
+    def scatter_rows(self, rows: list[int], into: Assignment) -> Assignment:
+        """``into`` with its audios ``rows`` replaced by this assignment's, which may be narrower."""
+        index = torch.tensor(rows, device=self.slot.device)
+        slot, weight = into.slot.clone(), into.weight.clone()
+        slot[index], weight[index] = -1, 0.0
+        slot[index, : self.slot.shape[1]] = self.slot
+        weight[index, : self.weight.shape[1]] = self.weight
+        width = max(into.width, self.width)
+        position = torch.nn.functional.pad(into.position, (0, width - into.width))
+        position[index] = torch.nn.functional.pad(self.position, (0, width - self.width))
+        lengths = into.lengths.clone()
+        lengths[index] = self.lengths
+        return Assignment(slot, weight, lengths, width, position)
+
+
+def _per_slot(value: Tensor, slot: Tensor, width: int) -> Tensor:
+    """``(audios, width)``: the sum of ``value`` over the members of every slot."""
+    target = torch.where(slot >= 0, slot, width)
+    return value.new_zeros(slot.shape[0], width + 1).scatter_add(1, target, value)[:, :width]
+
+
+def _first_member(slot: Tensor, width: int) -> Tensor:
+    index = torch.arange(slot.shape[1], device=slot.device).expand_as(slot)
+    target = torch.where(slot >= 0, slot, width)
+    return torch.zeros(slot.shape[0], width + 1, device=slot.device, dtype=torch.long).scatter(1, target, index)[:, :width]

@@ -1,0 +1,162 @@
+"""AudioTokenCompressor: the module between the audio encoder and the language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from .assignment import Assignment
+from .audio_tokens import AudioTokens
+from .config import CompressionConfig
+from .errors import CompressorOutputError
+from .registry import get_method
+
+ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
+
+
+@dataclass(eq=False)
+class CompressedAudio:
+    """What a compressor returns for a batch of audios.
+
+    Args:
+        features: ``(audios, slots, dim)``; what lies beyond an audio's count is padding.
+        counts: slots of each audio.
+        positions: ``(audios, slots)`` long, each slot's position in original tokens, rising, all distinct.
+        assignment: how the slots came about; None for a method that is no map from tokens to slots.
+    """
+
+    features: Tensor
+    counts: list[int]
+    positions: Tensor
+    assignment: Assignment | None = None
+
+
+@dataclass(eq=False)
+class CompressionRecord:
+    """What happened in a model's last call, at ``model.audio_compressor.last``.
+
+    Args:
+        tokens_before: audio tokens of each audio, before.
+        tokens_after: audio tokens of each audio, after.
+        assignment: the `Assignment` of the batch of audios; None for a method that is none, and under ``none``.
+        times: ``(audios, slots, 2)`` seconds, each slot's span; None where there is no assignment.
+        columns: ``(batch, short)`` long, each column's place in the user's prompt, -1 for padding.
+        labels: ``(batch, short)`` the user's labels, shortened; None where none were given.
+        width: length of the user's prompt.
+    """
+
+    tokens_before: list[int]
+    tokens_after: list[int]
+    assignment: Assignment | None = None
+    times: Tensor | None = None
+    columns: Tensor | None = None
+    labels: Tensor | None = None
+    width: int = 0
+
+    def to_prompt(self, values: Tensor, fill: float = -100) -> Tensor:
+        """Bring values of the shortened prompt back to the columns of the user's prompt.
+
+        Args:
+            values: ``(batch, short, ...)``, for example predicted ids; rows may be repeated (beams).
+            fill: what stands where a column was dropped.
+
+        Returns:
+            ``(batch, width, ...)``.
+        """
+        if self.columns is None:
+            return values
+        columns = self.columns.repeat_interleave(values.shape[0] // self.columns.shape[0], 0).to(values.device)
+        if values.shape[1] != columns.shape[1]:
+            raise ValueError(f"values have {values.shape[1]} columns, the shortened prompt has {columns.shape[1]}.")
+        target = torch.where(columns < 0, self.width, columns)
+        target = target.reshape(*target.shape, *(1,) * (values.dim() - 2)).expand_as(values)
+        out = values.new_full((values.shape[0], self.width + 1, *values.shape[2:]), fill)
+        return out.scatter(1, target, values)[:, : self.width]
+
+
+class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
+    """Base class of all methods: ``assign`` says which token goes to which slot, the rest is done here.
+
+    A method that is a map from tokens to slots overrides `assign_slots`; one that is not (a learned resampler)
+    overrides `forward`. Shapes: features ``(audios, tokens, dim)``, attention ``(audios, tokens)``.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """What the method needs beside the features: any of ``attention``, ``keys``, ``query``, ``projected``."""
+    preserves_mass: ClassVar[bool] = True
+    """Whether the weights of every merged slot sum to one."""
+
+    def __init__(self, config: ConfigType) -> None:
+        super().__init__()
+        self.config = config
+        self.last: CompressionRecord | None = None
+
+    @staticmethod
+    def from_config(config: CompressionConfig) -> AudioTokenCompressor[Any]:
+        """The compressor of the config's method."""
+        return get_method(config.method).compressor_class(config)
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        """The method itself, for audios that really get shorter.
+
+        Args:
+            tokens: audios of at least two tokens each.
+            counts: slots wanted of each audio, ``1 <= count < tokens.counts``; 0 where only the content can tell.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override `assign_slots` or `forward`.")
+
+    def wanted_counts(self, tokens: AudioTokens) -> list[int]:
+        """The slots each audio shall have; 0 where only the content can tell."""
+        if not self.config.deterministic_length:
+            return [n if n <= 1 else 0 for n in tokens.counts]
+        return [self.config.output_length(n, tokens.frame_rate) for n in tokens.counts]
+
+    def forward(self, tokens: AudioTokens) -> CompressedAudio:
+        """Compress a batch of audios; gradients flow to the features.
+
+        Raises:
+            CompressorOutputError: the method did not keep as many tokens as its config announces.
+        """
+        with torch.no_grad():  # the map is piecewise constant; gradients flow through `apply`
+            assignment = self.assign(tokens)
+        known = self.config.deterministic_length
+        counts = self.wanted_counts(tokens) if known else assignment.lengths.tolist()
+        return CompressedAudio(assignment.apply(tokens.features), counts, assignment.position, assignment)
+
+    def assign(self, tokens: AudioTokens) -> Assignment:
+        """Which token goes to which slot: the method's answer, and the identity for audios that stay as they are.
+
+        So no method ever sees N <= 1 or K >= N.
+        """
+        wanted = self.wanted_counts(tokens)
+        rows = [i for i, (n, k) in enumerate(zip(tokens.counts, wanted, strict=True)) if k != n]
+        if rows and len(rows) == len(wanted):
+            return self._checked(self.assign_slots(tokens, wanted), wanted)
+        whole = [n if i not in rows else 0 for i, n in enumerate(tokens.counts)]
+        lengths = torch.tensor(whole, device=tokens.features.device)
+        identity = Assignment.identity(lengths, tokens.features.shape[1], max(whole, default=0))
+        if not rows:
+            return identity
+        counts = [wanted[row] for row in rows]
+        part = self._checked(self.assign_slots(tokens.select(rows), counts), counts)
+        return part.scatter_rows(rows, identity)
+
+    def _checked(self, assignment: Assignment, wanted: list[int]) -> Assignment:
+        """Raise where the slots are not those announced; off the CPU only by shape, to spare a synchronisation."""
+        if not self.config.deterministic_length:
+            return assignment
+        made = [assignment.width]
+        if assignment.slot.device.type == "cpu":
+            made = (assignment.slot.amax(1) + 1).tolist()
+        if max(made) != max(wanted) or (len(made) == len(wanted) and made != wanted):
+            raise CompressorOutputError(
+                f"{type(self).__name__} made {made} slots where its config announces {wanted}; "
+                f"`assign_slots` and `{type(self.config).__name__}.output_length` must agree."
+            )
+        return assignment
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={v!r}" for k, v in self.config.to_dict().items() if "version" not in k)

@@ -1,0 +1,35 @@
+"""average_pooling: the mean of equal stretches of time (arXiv 2511.20973)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..assignment import Assignment
+from ..audio_tokens import AudioTokens
+from ..compressor import AudioTokenCompressor
+from ..config import CompressionConfig
+from ..registry import register_compressor
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePoolingConfig(CompressionConfig):
+    """Uniform average pooling has no options beside the budget."""
+
+    method: str = "average_pooling"
+
+
+@register_compressor(AveragePoolingConfig)
+class AveragePooling(AudioTokenCompressor[AveragePoolingConfig]):
+    """Averages K equal stretches of time.
+
+    Source: uniform average pooling, arXiv 2511.20973. Token i of N goes to slot ``i * K // N``, which is pooling with
+    stride 2 or 3 where N is a multiple of it; no source states the ragged case, so that rule is our reading.
+    """
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        lengths = torch.tensor(counts, device=tokens.features.device)
+        index = torch.arange(tokens.features.shape[1], device=tokens.features.device)
+        slot = index * lengths[:, None] // tokens.lengths[:, None]
+        return Assignment.mean(torch.where(tokens.mask, slot, -1), lengths, max(counts))

@@ -1,0 +1,58 @@
+"""random: tokens drawn uniformly, the baseline every method has to beat (arXiv 2511.14293, table 3)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ..assignment import Assignment
+from ..audio_tokens import AudioTokens
+from ..compressor import AudioTokenCompressor
+from ..config import CompressionConfig
+from ..registry import register_compressor
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomConfig(CompressionConfig):
+    """Random pruning.
+
+    Args:
+        seed: the draw depends on the seed, N and K alone; compare several seeds.
+    """
+
+    method: str = "random"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_integer("seed", 0)
+
+
+@register_compressor(RandomConfig)
+class Random(AudioTokenCompressor[RandomConfig]):
+    """Keeps K tokens drawn uniformly without replacement.
+
+    Source: the random baseline of arXiv 2511.14293, table 3. The draw is seeded by (seed, N, K) only and made on the
+    CPU, so that it depends neither on an audio's place in a batch nor on the device (our reading).
+    """
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        width = tokens.features.shape[1]
+        draws = [_draw(self.config.seed, n, k) for n, k in zip(tokens.counts, counts, strict=True)]
+        kept = torch.stack([torch.nn.functional.pad(draw, (0, width - draw.numel())) for draw in draws])
+        lengths = torch.tensor(counts, device=tokens.features.device)
+        return Assignment.keep(kept.to(tokens.features.device), lengths, max(counts))
+
+
+@lru_cache(maxsize=4096)
+def _draw(seed: int, n: int, k: int) -> Tensor:
+    """``(n,)`` bool with k True."""
+    digest = hashlib.blake2b(f"{seed}/{n}/{k}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+    kept = torch.zeros(n, dtype=torch.bool)
+    kept[torch.randperm(n, generator=generator)[:k]] = True
+    return kept

@@ -1,0 +1,206 @@
+"""CompressionConfig: which method, how many tokens, and where the language model believes them to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, get_args
+
+from ._version import __version__
+from .config_files import PushToHubConfigMixin
+from .errors import CompressionConfigError
+from .registry import did_you_mean, get_method, methods
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+Positions = Literal["contiguous", "original"]
+BUDGETS = ("retention_ratio", "tokens_per_second", "max_tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionConfig(PushToHubConfigMixin):
+    """What all methods share: the method's key, the budget, and the positions of the kept tokens.
+
+    ``CompressionConfig(method="ltbm", window=4)`` returns the method's own class (``LTBMConfig``), whose fields are the
+    method's hyper-parameters. Configs are immutable; `replace` gives a changed copy.
+
+    Args:
+        method: the key of a registered method.
+        retention_ratio: fraction of an audio's tokens that is kept, 0 < ratio <= 1. The default budget is 0.5.
+        tokens_per_second: tokens kept per second of audio, > 0.
+        max_tokens: most tokens kept per audio, >= 1.
+        positions: ``"contiguous"`` renumbers the shortened prompt; ``"original"`` keeps every token, audio and text,
+            at the position id it had in the full prompt, so that time keeps its scale.
+        schema_version: version of the written form.
+        hf_tokcomp_version: version of hf_tokcomp that wrote the config.
+
+    Raises:
+        CompressionConfigError: two budgets at once, or a value of the wrong type or out of range.
+    """
+
+    method: str = ""
+    retention_ratio: float | None = None
+    tokens_per_second: float | None = None
+    max_tokens: int | None = None
+    positions: Positions = "contiguous"
+    schema_version: int = field(default=SCHEMA_VERSION, compare=False)
+    hf_tokcomp_version: str = field(default=__version__, compare=False)
+
+    default_retention_ratio: ClassVar[float | None] = 0.5
+    """Budget where none is given; None where a method's own count is its point, or where it refuses a budget."""
+    accepts_budget: ClassVar[bool] = True
+    deterministic_length: ClassVar[bool] = True
+    """Whether the count is a pure function of the audio's length, so that a processor can announce it."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> CompressionConfig:
+        if cls is CompressionConfig and kwargs:
+            cls = get_method(kwargs.get("method", "")).config_class
+            _refuse_unknown_keys(cls, kwargs)
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        cls = type(self)
+        if cls is CompressionConfig:
+            raise CompressionConfigError(
+                f"Name a method: CompressionConfig(method=...), one of {', '.join(methods())}."
+            )
+        if self.method != cls.method:
+            raise CompressionConfigError(
+                f"{cls.__name__} is the config of {cls.method!r}, not of {self.method!r}; "
+                f"use CompressionConfig(method={self.method!r}, ...)."
+            )
+        self._check_budget()
+        if self.positions not in get_args(Positions):
+            raise CompressionConfigError(f"positions={self.positions!r} must be one of {get_args(Positions)}.")
+        if isinstance(self.schema_version, bool) or not isinstance(self.schema_version, int):
+            raise CompressionConfigError(f"schema_version={self.schema_version!r} must be an integer.")
+
+    def _check_budget(self) -> None:
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if given and not self.accepts_budget:
+            raise CompressionConfigError(f"The method {self.method!r} takes no budget; leave out {', '.join(given)}.")
+        if len(given) > 1:
+            raise CompressionConfigError(f"Give one budget, not several: {' and '.join(given)}.")
+        if not given and self.default_retention_ratio is not None:
+            object.__setattr__(self, "retention_ratio", self.default_retention_ratio)
+        if self.retention_ratio is not None:
+            self.check_number("retention_ratio", 0, 1)
+        if self.tokens_per_second is not None:
+            self.check_number("tokens_per_second", 0, math.inf)
+        if self.max_tokens is not None:
+            self.check_integer("max_tokens", 1)
+
+    def check_number(self, name: str, low: float, high: float) -> None:
+        """Raise unless the field is a finite number with ``low < value <= high``."""
+        value = getattr(self, name)
+        ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not ok or not low < value <= high:
+            bound = f"> {low:g}" if high == math.inf else f"> {low:g} and at most {high:g}"
+            raise CompressionConfigError(f"{name}={value!r} must be a finite number {bound}.")
+
+    def check_integer(self, name: str, low: int) -> None:
+        """Raise unless the field is an integer of at least ``low``."""
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise CompressionConfigError(f"{name}={value!r} must be an integer of at least {low}.")
+
+    def output_length(self, n: int, frame_rate: float = 25.0) -> int:
+        """How many tokens are left of an audio: the one place where a count is computed.
+
+        Args:
+            n: tokens of one whole audio, all its windows together.
+            frame_rate: tokens per second before compression.
+
+        Returns:
+            0 for ``n = 0``, else ``max(1, min(n, floor(n * retention_ratio + 0.5)))`` or the like for another budget.
+
+        Raises:
+            CompressionConfigError: the count depends on the content (``deterministic_length`` is False).
+            ValueError: ``n`` is negative or ``frame_rate`` is not positive.
+        """
+        if not self.deterministic_length:
+            raise CompressionConfigError(
+                f"The count of {self.method!r} depends on the audio's content; read it from "
+                "`model.audio_compressor.last.tokens_after` after a call."
+            )
+        if n < 0 or not frame_rate > 0:
+            raise ValueError(f"output_length needs n >= 0 and frame_rate > 0, got n={n} and frame_rate={frame_rate}.")
+        if n <= 1:
+            return n
+        count = max(1, min(n, self._budget(n, frame_rate)))
+        return n if count == n else self._reachable_count(n, count)
+
+    def _budget(self, n: int, frame_rate: float) -> int:
+        if self.max_tokens is not None:
+            return self.max_tokens
+        if self.tokens_per_second is not None:
+            wanted = n * self.tokens_per_second / frame_rate
+        else:
+            wanted = n * (1.0 if self.retention_ratio is None else self.retention_ratio)
+        return n if wanted >= n else math.floor(wanted + 0.5)
+
+    def _reachable_count(self, n: int, count: int) -> int:
+        """The count the method really keeps for a budget of ``count < n``; methods that miss it override this."""
+        return count
+
+    def replace(self, **changes: Any) -> CompressionConfig:
+        """A copy with these fields changed. A new budget takes the place of the old one."""
+        if any(changes.get(name) is not None for name in BUDGETS):
+            changes = dict.fromkeys(BUDGETS) | changes
+        return type(self).from_dict(self.to_dict() | {"hf_tokcomp_version": __version__} | changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat and sorted; budgets that were not chosen are left out."""
+        values = dataclasses.asdict(self)
+        return {k: values[k] for k in sorted(values) if values[k] is not None or k not in BUDGETS}
+
+    def to_json_string(self) -> str:
+        """`to_dict` as indented JSON."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CompressionConfig:
+        """The config of the method that ``values["method"]`` names.
+
+        Raises:
+            CompressionConfigError: no such method, an unknown key (the closest valid one is named), or a bad value.
+                In the dict of a newer schema an unknown key is a warning that says to upgrade.
+        """
+        if not isinstance(values, Mapping):
+            raise CompressionConfigError(f"A compression config is a dict, not {type(values).__name__}.")
+        values = dict(values)
+        if "method" not in values:
+            raise CompressionConfigError(f"A compression config names its 'method', one of {', '.join(methods())}.")
+        config_class = get_method(values["method"]).config_class
+        if not issubclass(config_class, cls):
+            raise CompressionConfigError(f"{values['method']!r} is not the method of {cls.__name__}.")
+        schema = values.get("schema_version", SCHEMA_VERSION)
+        if isinstance(schema, int) and schema > SCHEMA_VERSION:
+            known = {f.name for f in dataclasses.fields(config_class)}
+            unknown = sorted(set(values) - known)
+            logger.warning(
+                "This compression config has schema version %s; hf_tokcomp %s knows version %s%s. Upgrade with "
+                "`pip install -U hf-tokcomp`.",
+                schema,
+                __version__,
+                SCHEMA_VERSION,
+                f" and ignores {', '.join(unknown)}" if unknown else "",
+            )
+            values = {k: v for k, v in values.items() if k in known}
+        _refuse_unknown_keys(config_class, values)
+        return config_class(**values)
+
+
+def _refuse_unknown_keys(config_class: type[CompressionConfig], values: Mapping[str, Any]) -> None:
+    known = [f.name for f in dataclasses.fields(config_class)]
+    for key in values:
+        if key not in known:
+            raise CompressionConfigError(
+                f"{config_class.method!r} has no option {key!r}{did_you_mean(key, known)} "
+                f"Its options: {', '.join(k for k in known if k != 'method')}."
+            )

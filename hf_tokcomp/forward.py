@@ -1,0 +1,91 @@
+"""The `forward` of a patched model: compress, shorten, and call the model's own `forward` with `inputs_embeds`."""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import Any
+
+from transformers.cache_utils import Cache
+
+from .cache_memory import CacheMemory, cached_tokens, recall, remember
+from .instance import original, patch_of
+from .model_patch import ModelPatch
+from .prefill import WINDOWS, Prefill, carries_audio, compress_prompt
+
+
+def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's `forward`, with the audio compressed.
+
+    Arguments are upstream's own. Logits, hidden states, attentions and the cache have the shortened length;
+    ``model.audio_compressor.last`` has the way back. With ``labels`` the loss is that of the shortened sequence.
+
+    Raises:
+        PlaceholderMismatchError: the placeholders do not fit the audio.
+        CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
+    """
+    own_forward = original(model, "forward")
+    if getattr(model, "audio_compressor", None) is None:
+        return own_forward(*args, **kwargs)
+    inputs = kwargs if not args else _by_name(type(model).forward, model, args, kwargs)
+    windows = inputs.pop(WINDOWS, None)
+    memory = recall(inputs.get("past_key_values"))
+    if memory is not None:
+        return own_forward(**continue_inputs(model, memory, inputs))
+    if not carries_audio(inputs):
+        return own_forward(**inputs)
+    patch = patch_of(model)
+    prefill = compress_prompt(model, patch, inputs, windows)
+    if prefill is None:
+        return own_forward(**inputs)
+    _refuse_column_indices(inputs)
+    outputs = own_forward(**short_inputs(inputs, prefill, patch))
+    for cache in (getattr(outputs, "past_key_values", None), *(outputs if isinstance(outputs, tuple) else ())):
+        if isinstance(cache, Cache):
+            remember(cache, CacheMemory.of(prefill.prompt))
+    return outputs
+
+
+def short_inputs(inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch) -> dict[str, Any]:
+    """The keywords of a call on the short prompt."""
+    prompt = prefill.prompt
+    kept = {k: v for k, v in inputs.items() if k not in ("input_ids", "input_features", patch.feature_mask)}
+    if inputs.get("labels") is not None:
+        kept["labels"] = prompt.labels
+    return kept | {
+        "inputs_embeds": prefill.inputs_embeds,
+        "attention_mask": prompt.attention_mask,
+        "position_ids": prompt.position_ids,
+    }
+
+
+def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of a call on a cache that holds compressed audio."""
+    patch = patch_of(model)
+    if inputs.get("labels") is not None:
+        raise ValueError("A loss on a continued cache is not supported; pass the whole prompt without `past_key_values`.")
+    step = memory.continuation(inputs, cached_tokens(inputs["past_key_values"]), patch.audio_token_id(model))
+    kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
+    positions = step.positions[:, -step.new.shape[1] :]
+    return kept | {"input_ids": step.new, "attention_mask": step.mask, "position_ids": positions}
+
+
+def _refuse_column_indices(inputs: dict[str, Any]) -> None:
+    if inputs.get("logits_to_keep") is not None and not isinstance(inputs["logits_to_keep"], int):
+        raise ValueError(
+            "Under compression `logits_to_keep` must be an integer: indices would mean columns of the longer prompt. "
+            "Select from `logits` with `model.audio_compressor.last.columns`."
+        )
+
+
+def _by_name(function: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Positional arguments by their names."""
+    bound = _signature(function).bind(model, *args, **kwargs).arguments
+    named = dict(bound)
+    named.pop("self", None)
+    return named | named.pop("kwargs", {})
+
+
+@lru_cache
+def _signature(function: Any) -> inspect.Signature:
+    return inspect.signature(function)

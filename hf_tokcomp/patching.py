@@ -1,0 +1,161 @@
+"""patch, unpatch, compressed: putting an AudioTokenCompressor into a model or processor, and taking it out again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from transformers import PreTrainedModel, ProcessorMixin
+
+from .compressor import AudioTokenCompressor
+from .config import CompressionConfig
+from .errors import CompressionConfigError, UnsupportedModelError
+from .forward import forward
+from .generation import generate, prepare_inputs_for_generation
+from .instance import replace, restore, state_of
+from .models import how_to_add, patch_for_class, patch_for_processor
+from .processing import patch_processor
+from .registry import get_method, methods
+from .versions import check_transformers
+
+Compression = str | Mapping[str, Any] | CompressionConfig | os.PathLike[str]
+Target = TypeVar("Target")
+CONFIG_KEY = "compression_config"
+
+
+def resolve_compression(compression: Any) -> CompressionConfig:
+    """A config from whatever a user may name it by.
+
+    Args:
+        compression: a method's key, a dict, a `CompressionConfig`, a folder or JSON file, or a Hub id ``user/repo``.
+
+    Raises:
+        CompressionConfigError: it is none of these; for an unknown method the closest key is named.
+    """
+    if isinstance(compression, CompressionConfig):
+        return compression
+    if isinstance(compression, Mapping):
+        return CompressionConfig.from_dict(compression)
+    if isinstance(compression, str) and compression in methods():
+        return CompressionConfig.from_dict({"method": compression})
+    if isinstance(compression, str | os.PathLike):
+        name = os.fspath(compression)
+        if Path(name).exists() or name.count("/") == 1 and not name.startswith((".", "/")):
+            return CompressionConfig.from_pretrained(name)
+        if os.sep in name:
+            raise FileNotFoundError(f"There is no folder or file {name!r} to read a compression config from.")
+        get_method(name)  # raises, naming the closest key
+    raise CompressionConfigError(
+        f"compression={compression!r} must be a method's key ({', '.join(methods())}), a dict, a CompressionConfig, "
+        "a folder or a Hub id."
+    )
+
+
+def patch(model_or_processor: Target, compression: Compression) -> Target:
+    """Compress the audio tokens of a model, or announce the compressed count in a processor.
+
+    Args:
+        model_or_processor: a supported model (also inside PEFT, DDP or a compiled module) or its processor. It is
+            changed in place, on the instance alone. An earlier patch is replaced.
+        compression: a method's key, a dict, a `CompressionConfig`, a local folder or a Hub id.
+
+    Returns:
+        The same object.
+
+    Raises:
+        UnsupportedModelError: there is no patch for it; the supported models are listed.
+        UnsupportedVersionError: the installed transformers cannot be patched.
+        CompressionConfigError: the compression is unknown or contradictory. Nothing is changed in any of these cases.
+    """
+    config = resolve_compression(compression)
+    if isinstance(model_or_processor, ProcessorMixin):
+        module, model_patch = patch_for_processor(model_or_processor)
+        if not config.deterministic_length:
+            raise CompressionConfigError(
+                f"The count of {config.method!r} depends on the content, so a processor cannot announce it; patch the "
+                "model alone."
+            )
+        unpatch(model_or_processor)
+        patch_processor(model_or_processor, module, model_patch, config)
+        return model_or_processor
+    model = _inner(model_or_processor)
+    module, model_patch = patch_for_class(type(model))
+    check_transformers(type(model), model_patch)
+    compressor = AudioTokenCompressor.from_config(config)
+    unpatch(model)
+    compressor.train(model.training)
+    functions = {
+        "forward": forward,
+        "generate": generate,
+        "prepare_inputs_for_generation": prepare_inputs_for_generation,
+    }
+    replace(model, module, functions, model_patch.attributes)
+    model.audio_compressor = compressor
+    setattr(model.config, CONFIG_KEY, config.to_dict())
+    return model_or_processor
+
+
+def unpatch(model_or_processor: Target) -> Target:
+    """Undo `patch` exactly; nothing happens to what was not patched.
+
+    Returns:
+        The same object.
+    """
+    if isinstance(model_or_processor, ProcessorMixin):
+        restore(model_or_processor)
+        return model_or_processor
+    model = _inner(model_or_processor)
+    if getattr(model, "audio_compressor", None) is not None:
+        del model.audio_compressor
+        if hasattr(model.config, CONFIG_KEY):
+            delattr(model.config, CONFIG_KEY)
+    restore(model)
+    return model_or_processor
+
+
+@contextmanager
+def compressed(model: Target, compression: Compression) -> Iterator[Target]:
+    """Patch a model (or processor) for the length of a ``with`` block; what was there before comes back, whatever happens.
+
+    Raises:
+        what `patch` raises.
+    """
+    before = active_config(model)
+    module = None if before is None else getattr(_inner(model), "audio_compressor", None)
+    patch(model, compression)
+    try:
+        yield model
+    finally:
+        if before is None:
+            unpatch(model)
+        else:
+            patch(model, before)
+        if module is not None:  # the very module: it may have learned weights
+            _inner(model).audio_compressor = module
+
+
+def active_config(model_or_processor: Any) -> CompressionConfig | None:
+    """The config that a model or processor is patched with; None if it is not patched."""
+    if isinstance(model_or_processor, ProcessorMixin):
+        state = state_of(model_or_processor)
+        return None if state is None else state.placed[CONFIG_KEY]
+    compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
+    return None if compressor is None else compressor.config
+
+
+def _inner(model: Any) -> Any:
+    """The transformers model inside PEFT, DDP, FSDP or a compiled module; a processor is its own."""
+    seen = model
+    while not isinstance(seen, PreTrainedModel | ProcessorMixin):
+        if hasattr(seen, "get_base_model"):
+            seen = seen.get_base_model()
+        elif hasattr(seen, "_orig_mod"):
+            seen = seen._orig_mod
+        elif hasattr(seen, "module"):
+            seen = seen.module
+        else:
+            raise UnsupportedModelError(f"{type(model).__name__} is not supported. {how_to_add()}")
+    return seen

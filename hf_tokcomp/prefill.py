@@ -1,0 +1,203 @@
+"""From a prompt with audio to a short prompt with embeddings: encode, compress, project, shorten, merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .audio_tokens import AudioTokens
+from .cache_memory import START_ANEW, cached_tokens
+from .compressor import AudioTokenCompressor, CompressionRecord
+from .errors import CacheContinuationError, CompressorOutputError
+from .model_patch import EncodedWindows, ModelPatch
+from .placeholders import AudioLayout, match_long_audios, match_single_windows
+from .prompt import PromptFacts, ShortPrompt, read_facts, shorten
+
+WINDOWS = "audio_windows"
+"""Keyword, and key of a patched processor's output: windows of each audio ``(audios,)``."""
+
+
+@dataclass(eq=False)
+class Prefill:
+    """A short prompt, ready for the model's own code.
+
+    Args:
+        prompt: the short prompt.
+        inputs_embeds: ``(batch, short, hidden)``, text and compressed audio.
+    """
+
+    prompt: ShortPrompt
+    inputs_embeds: Tensor
+
+
+def carries_audio(inputs: dict[str, Any]) -> bool:
+    """Whether upstream would put audio into this call: it does so only beside ids, and not for a single one."""
+    ids = inputs.get("input_ids")
+    return (
+        inputs.get("input_features") is not None
+        and inputs.get("inputs_embeds") is None
+        and ids is not None
+        and ids.shape[1] != 1
+    )
+
+
+def compress_prompt(
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], windows: Any = None, pad_left: bool | None = None
+) -> Prefill | None:
+    """Compress the audio of a call and shorten its prompt; the record goes to ``model.audio_compressor.last``.
+
+    Args:
+        model: a patched model.
+        patch: what is known of it.
+        inputs: the call's keywords.
+        windows: windows of each audio, where the processor said so.
+        pad_left: the side to pad on; None for the side the prompt was padded on.
+
+    Returns:
+        None under ``none``, which leaves everything to the model's own code.
+
+    Raises:
+        PlaceholderMismatchError: the placeholders do not fit the audio.
+        ValueError: a mask or an argument that cannot be shortened.
+    """
+    compressor: AudioTokenCompressor[Any] = model.audio_compressor
+    config = compressor.config
+    compressor.last = None
+    if config.method == "none":
+        compressor.last = _uncompressed_record(model, patch, inputs, windows)
+        return None
+    if cached_tokens(inputs.get("past_key_values")) > 0:
+        if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
+            return None  # a cache that others filled, and no new audio: upstream's own business
+        raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
+    mask, facts, layout = _read(model, patch, inputs, windows)
+
+    encoded = patch.encode(model, inputs["input_features"], mask, compressor.requires)
+    tokens = _whole_audios(encoded, layout, patch.frame_rate)
+    audio = compressor(tokens)
+    if len(audio.counts) != len(layout.tokens) or any(k > n for k, n in zip(audio.counts, layout.tokens, strict=True)):
+        raise CompressorOutputError(
+            f"{type(compressor).__name__} returned {audio.counts} tokens for audios of {layout.tokens}."
+        )
+    prompt = shorten(
+        inputs["input_ids"],
+        _flat_mask(inputs),
+        inputs.get("position_ids"),
+        inputs.get("labels"),
+        facts=facts,
+        layout=layout,
+        audio=audio,
+        audio_token=patch.audio_token_id(model),
+        pad_token=_pad_token(model, patch),
+        positions=config.positions,
+        pad_left=pad_left,
+    )
+    compressor.last = CompressionRecord(
+        list(layout.tokens),
+        list(audio.counts),
+        audio.assignment,
+        None if audio.assignment is None else audio.assignment.token_times(patch.frame_rate),
+        prompt.columns,
+        prompt.labels,
+        inputs["input_ids"].shape[1],
+    )
+    return Prefill(prompt, _merge(model, prompt, patch.project(model, audio.features), audio.counts))
+
+
+def _uncompressed_record(
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], windows: Any
+) -> CompressionRecord | None:
+    try:
+        _, _, layout = _read(model, patch, inputs, windows)
+    except ValueError:
+        return None  # the model's own code will say what it thinks of these inputs
+    return CompressionRecord(list(layout.tokens), list(layout.tokens))
+
+
+def _read(
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], windows: Any
+) -> tuple[Tensor, PromptFacts, AudioLayout]:
+    mask = _feature_mask(inputs, patch)
+    facts = read_facts(inputs["input_ids"], _flat_mask(inputs), mask, patch.audio_token_id(model))
+    return mask, facts, _layout(model, patch, model.audio_compressor, facts, windows)
+
+
+def _feature_mask(inputs: dict[str, Any], patch: ModelPatch) -> Tensor:
+    mask = inputs.get(patch.feature_mask)
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"Pass `{patch.feature_mask}` beside `input_features`, as the processor returns it.")
+    return mask
+
+
+def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
+    mask = inputs.get("attention_mask")
+    if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
+        raise ValueError("Under compression `attention_mask` must be 2-D, (batch, prompt); a mask per query cannot be shortened.")
+    return mask
+
+
+def _layout(
+    model: Any, patch: ModelPatch, compressor: AudioTokenCompressor[Any], facts: PromptFacts, windows: Any
+) -> AudioLayout:
+    config = compressor.config
+    output_length = None
+    if config.deterministic_length:
+
+        def output_length(n: int) -> int:
+            return config.output_length(n, patch.frame_rate)
+
+    tokens = [patch.window_tokens(frames) for frames in facts.frames]
+    if not patch.audio_spans_windows:
+        return match_single_windows(facts.placeholders, tokens, output_length)
+    full = [frames == patch.window_frames(model) for frames in facts.frames]
+    given = None if windows is None else [int(n) for n in windows]
+    return match_long_audios(facts.placeholders, tokens, full, output_length, given)
+
+
+def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: float) -> AudioTokens:
+    """Put the windows of each audio one behind the other; all but an audio's last one are full."""
+    width = max(layout.tokens, default=0)
+    one_each = layout.first_window == list(range(encoded.features.shape[0]))
+
+    def gather(values: Tensor | None) -> Tensor | None:
+        if values is None:
+            return None
+        if one_each and width <= values.shape[1]:
+            return values[:, :width]
+        flat = values.flatten(0, 1)
+        start = torch.tensor(layout.first_window, device=values.device) * values.shape[1]
+        index = start[:, None] + torch.arange(width, device=values.device)
+        return flat[index.clamp(max=flat.shape[0] - 1)]
+
+    features = gather(encoded.features)
+    if features is None:
+        raise CompressorOutputError("The patch returned no features.")
+    return AudioTokens(
+        features,
+        torch.tensor(layout.tokens, device=features.device),
+        attention=gather(encoded.attention),
+        keys=gather(encoded.keys),
+        frame_rate=frame_rate,
+        counts=list(layout.tokens),
+    )
+
+
+def _pad_token(model: Any, patch: ModelPatch) -> int:
+    """Any id but the placeholder's will do: padding is masked."""
+    for config in (getattr(model, "generation_config", None), model.config, model.config.get_text_config()):
+        pad = getattr(config, "pad_token_id", None)
+        if isinstance(pad, int) and pad >= 0 and pad != patch.audio_token_id(model):
+            return pad
+    return 0 if patch.audio_token_id(model) != 0 else 1
+
+
+def _merge(model: Any, prompt: ShortPrompt, projected: Tensor, counts: list[int]) -> Tensor:
+    embeds: Tensor = model.get_input_embeddings()(prompt.input_ids)
+    width = projected.shape[1]
+    # Built on the host: which rows of the padded batch are slots is known without asking the device.
+    index = torch.cat([torch.arange(k) + i * width for i, k in enumerate(counts)] or [torch.arange(0)])
+    flat = projected.flatten(0, 1)[index.to(projected.device)].to(embeds.device, embeds.dtype)
+    return embeds.masked_scatter(prompt.is_audio.to(embeds.device)[..., None], flat)

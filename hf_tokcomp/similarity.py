@@ -1,0 +1,27 @@
+"""Cosine similarity as every method computes it: float32, zero vectors at cosine 0, equal vectors exactly equal."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+STEPS = 1 << 20
+
+
+def unit(features: Tensor) -> Tensor:
+    """Unit vectors in float32; a zero vector stays zero, and so has cosine 0 with everything."""
+    features = features.float()
+    # Scaled by the largest entry first: the square of a large float32 overflows, that of a tiny one vanishes.
+    scale = features.abs().amax(-1, keepdim=True)
+    features = features / torch.where(scale > 0, scale, 1)
+    norm = features.norm(dim=-1, keepdim=True)
+    return features / torch.where(norm > 0, norm, 1)
+
+
+def quantise(similarity: Tensor) -> Tensor:
+    """Round to steps of 2^-20 (about 1e-6).
+
+    Float32 gives the same pair of vectors slightly different cosines in differently shaped products. Rounded, equal
+    pairs tie exactly, so that ties go to the earlier token and a batch decides as a single audio does.
+    """
+    return (similarity * STEPS).round() / STEPS

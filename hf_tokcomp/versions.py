@@ -1,0 +1,58 @@
+"""Which transformers can be patched: below the range an error, above it one warning and a check of signatures."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import transformers
+from packaging.version import Version
+
+from .errors import UnsupportedVersionError
+from .model_patch import ModelPatch
+
+OLDEST_TRIED = "5.17.0"
+NEWEST_TRIED = "5.23.0"
+_warned = False
+
+
+def check_transformers(model_class: type, patch: ModelPatch, installed: str | None = None) -> None:
+    """Raise or warn where the installed transformers was not tried.
+
+    Raises:
+        UnsupportedVersionError: it is older than the oldest tried, or newer with a signature that changed.
+    """
+    global _warned
+    version = Version(installed or transformers.__version__)
+    if version < Version(OLDEST_TRIED):
+        raise UnsupportedVersionError(
+            f"transformers {version} is older than {OLDEST_TRIED}, the oldest hf_tokcomp was tried with; "
+            "run `pip install -U transformers`."
+        )
+    if version.release <= Version(NEWEST_TRIED).release:
+        return
+    check_signatures(model_class, patch)
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            f"transformers {version} is newer than {NEWEST_TRIED}, the newest hf_tokcomp was tried with. "
+            "The signatures it relies on are unchanged.",
+            stacklevel=3,
+        )
+
+
+def check_signatures(model_class: type, patch: ModelPatch) -> None:
+    """Compare the parameters that the patch relies on with those the model class has.
+
+    Raises:
+        UnsupportedVersionError: some are gone; the message names them.
+    """
+    for method, wanted in patch.relies_on.items():
+        function = getattr(model_class, method, None)
+        present = [] if function is None else list(inspect.signature(function).parameters)
+        gone = [name for name in wanted if name not in present]
+        if gone:
+            raise UnsupportedVersionError(
+                f"transformers {transformers.__version__} changed {model_class.__name__}.{method}: "
+                f"{', '.join(gone)} gone, now ({', '.join(present)}). Use transformers {NEWEST_TRIED}, or a newer hf-tokcomp."
+            )

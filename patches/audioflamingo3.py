@@ -1,0 +1,42 @@
+"""Audio Flamingo 3: one audio per prompt, up to 10 minutes, cut by the processor into windows of 30 s."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from .whisper_encoder import WhisperEncoderPatch
+
+
+class AudioFlamingo3Patch(WhisperEncoderPatch):
+    """`AudioFlamingo3ForConditionalGeneration`."""
+
+    model_type = "audioflamingo3"
+    model_classes = ("AudioFlamingo3ForConditionalGeneration",)
+    processor_class = "AudioFlamingo3Processor"
+    feature_mask = "input_features_mask"
+    audio_spans_windows = True
+    prompt = "{text}<sound>"
+    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {
+        **WhisperEncoderPatch.relies_on,
+        "forward": (
+            "input_ids",
+            "input_features",
+            "input_features_mask",
+            "attention_mask",
+            "position_ids",
+            "past_key_values",
+            "inputs_embeds",
+            "labels",
+            "logits_to_keep",
+        ),
+    }
+
+    def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
+        tower = model.model.audio_tower
+        output = tower(features, input_features_mask=mask, return_dict=True)
+        return output.last_hidden_state  # type: ignore[no-any-return]
+
+
+PATCH = AudioFlamingo3Patch()

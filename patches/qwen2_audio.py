@@ -1,0 +1,58 @@
+"""Qwen2-Audio: several audios per prompt, 30 s at most each.
+
+Upstream encodes inline in `Qwen2AudioModel.forward`, so the encoder's call is written out here: the same padding mask,
+the same call. Its loss takes `**kwargs` but ignores `num_items_in_batch`, so that Trainer multiplies loss and gradients
+by the accumulation steps; `accepts_loss_kwargs = False` tells Trainer so.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers.masking_utils import create_bidirectional_mask
+
+from .whisper_encoder import WhisperEncoderPatch
+
+
+class Qwen2AudioPatch(WhisperEncoderPatch):
+    """`Qwen2AudioForConditionalGeneration`."""
+
+    model_type = "qwen2_audio"
+    model_classes = ("Qwen2AudioForConditionalGeneration",)
+    processor_class = "Qwen2AudioProcessor"
+    feature_mask = "feature_attention_mask"
+    audio_spans_windows = False
+    attributes: ClassVar[dict[str, Any]] = {"accepts_loss_kwargs": False}
+    prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>{text}"
+    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {
+        **WhisperEncoderPatch.relies_on,
+        "forward": (
+            "input_ids",
+            "input_features",
+            "attention_mask",
+            "feature_attention_mask",
+            "position_ids",
+            "past_key_values",
+            "inputs_embeds",
+            "labels",
+        ),
+    }
+
+    def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
+        tower = model.model.audio_tower
+        features, mask = features.to(tower.device), mask.to(tower.device)
+        positions, _ = tower._get_feat_extract_output_lengths(mask.sum(-1))
+        width = (features.shape[-1] - 2) // 2 + 1
+        padding = (torch.arange(width, device=positions.device) < positions[:, None]).long()
+        dtype = model.get_input_embeddings().weight.dtype
+        attention_mask = create_bidirectional_mask(
+            config=tower.config,
+            inputs_embeds=torch.zeros(len(features), width, 1, dtype=dtype, device=features.device),
+            attention_mask=padding,
+        )
+        return tower(features, attention_mask=attention_mask).last_hidden_state  # type: ignore[no-any-return]
+
+
+PATCH = Qwen2AudioPatch()
