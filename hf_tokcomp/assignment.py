@@ -115,4 +115,6 @@ def _per_slot(value: Tensor, slot: Tensor, width: int) -> Tensor:
 def _first_member(slot: Tensor, width: int) -> Tensor:
     index = torch.arange(slot.shape[1], device=slot.device).expand_as(slot)
     target = torch.where(slot >= 0, slot, width)
-    return torch.zeros(slot.shape[0], width + 1, device=slot.device, dtype=torch.long).scatter(1, target, index)[:, :width]
+    return torch.zeros(slot.shape[0], width + 1, device=slot.device, dtype=torch.long).scatter(1, target, index)[
+        :, :width
+    ]

@@ -36,19 +36,18 @@ def attention_received(
     query = _by_head(query, heads) * scale
     key = _by_head(key, heads).transpose(2, 3)
     valid = torch.arange(positions, device=query.device) < lengths[:, None]
-    bias = torch.zeros_like(valid, dtype=torch.float32).masked_fill(~valid, -torch.inf)[:, None, None]
-    # A window without a single valid position would be a softmax over nothing: its NaN is masked below.
     received = query.new_zeros(windows, positions)
     step = max(1, block // max(1, windows * heads * positions))
     for start in range(0, positions, step):
-        scores = query[:, :, start : start + step] @ key + bias
+        # Masked, not added or multiplied away: padding may hold NaN, and so does the softmax of an empty window.
+        scores = (query[:, :, start : start + step] @ key).masked_fill_(~valid[:, None, None], -torch.inf)
         weights = scores.softmax(-1).mean(1)
-        received += (weights * valid[:, start : start + step, None]).sum(1)
+        received += weights.masked_fill_(~valid[:, start : start + step, None], 0).sum(1)
     return received.nan_to_num_().masked_fill_(~valid, 0)
 
 
 def pool_pairs(values: Tensor) -> Tensor:
-    """Average the two 50 Hz positions of every 25 Hz token: ``(windows, positions, ...)`` to ``(windows, tokens, ...)``.
+    """Average the two 50 Hz positions of each 25 Hz token, ``(windows, positions, ...)`` to ``(windows, tokens, ...)``.
 
     A trailing odd position has no token; it counted as a query only (our reading).
     """
@@ -72,7 +71,9 @@ def recorded_outputs(**modules: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Keep the detached outputs of these modules while the block runs; their names are the dict's keys."""
     outputs: dict[str, Tensor] = {}
     handles = [
-        module.register_forward_hook(lambda _module, _args, output, name=name: outputs.__setitem__(name, output.detach()))
+        module.register_forward_hook(
+            lambda _module, _args, output, name=name: outputs.__setitem__(name, output.detach())
+        )
         for name, module in modules.items()
     ]
     try:

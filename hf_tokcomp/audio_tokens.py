@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,7 +71,7 @@ class AudioTokens:
         counts = [self.counts[row] for row in rows]
         width = max(counts, default=0)
         index = torch.tensor(rows, device=self.features.device)
-        values = {
+        values: dict[str, Any] = {
             f.name: value[index] if f.name == "query" else value[index, :width]
             for f in dataclasses.fields(self)
             if f.name != "lengths" and isinstance(value := getattr(self, f.name), Tensor)

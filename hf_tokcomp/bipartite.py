@@ -31,7 +31,8 @@ def merge_in_rounds(tokens: AudioTokens, counts: list[int], window: int | None) 
         window: farthest two tokens may be apart, in original tokens; None for no limit.
     """
     device = tokens.features.device
-    features = torch.nan_to_num(tokens.features.float()) * tokens.mask[..., None]
+    # Held well below float32's largest value: a sum that overflows is NaN to every cosine, and no edge is ever found.
+    features = torch.nan_to_num(tokens.features.float()).clamp(-1e30, 1e30) * tokens.mask[..., None]
     position = torch.arange(features.shape[1], device=device).expand(features.shape[:2])
     size = tokens.mask.float()
     slot = torch.where(tokens.mask, position, -1)
@@ -97,9 +98,7 @@ def _search_all(vectors: Tensor, position: Tensor, length: Tensor, limit: Tensor
     return torch.cat(partner, 1) * 2 + 1, _only_real(torch.cat(similarity, 1), length)
 
 
-def _search_band(
-    vectors: Tensor, position: Tensor, length: Tensor, limit: Tensor, reach: int
-) -> tuple[Tensor, Tensor]:
+def _search_band(vectors: Tensor, position: Tensor, length: Tensor, limit: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     a, place = vectors[:, 0::2], position[:, 0::2]
     even = torch.arange(a.shape[1], device=a.device) * 2
     best = a.new_full(a.shape[:2], -torch.inf)

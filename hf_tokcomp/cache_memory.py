@@ -45,7 +45,9 @@ class CacheMemory:
                 f"The cache was filled with {own} prompts, this call has {rows} rows. Continue with the same rows. "
                 + START_ANEW
             )
-        return CacheMemory(*(getattr(self, name).repeat_interleave(rows // own, 0) for name in self.__dataclass_fields__))
+        return CacheMemory(
+            *(getattr(self, name).repeat_interleave(rows // own, 0) for name in self.__dataclass_fields__)
+        )
 
     def continuation(self, inputs: dict[str, Any], cached: int, audio_token: int) -> Continuation:
         """Map a call's ids, mask and positions onto the short cache.
@@ -73,7 +75,9 @@ class CacheMemory:
         later = ids[:, long:] if whole else ids
         new = later[:, done:] if whole else ids
         if new.shape[1] == 0:
-            raise CacheContinuationError("There is no token after those in the cache; append at least one to `input_ids`.")
+            raise CacheContinuationError(
+                "There is no token after those in the cache; append at least one to `input_ids`."
+            )
         if inputs.get("input_features") is not None and bool((new == audio_token).any()):
             raise CacheContinuationError("New audio cannot be added to a cache that was filled before. " + START_ANEW)
         tail = self._tail_mask(inputs.get("attention_mask"), new, done)
@@ -91,8 +95,8 @@ class CacheMemory:
         if mask.dim() == 2 and mask.shape[1] in (long + after, short + after):
             return mask[:, mask.shape[1] - after :].ne(0).long()
         raise CacheContinuationError(
-            f"The cache holds a prompt of {long} tokens (compressed to {short}) and {done} more; with {new.shape[1]} new "
-            f"ones `attention_mask` must be (batch, {long + after}), got {tuple(mask.shape)}. " + START_ANEW
+            f"The cache holds a prompt of {long} tokens (compressed to {short}) and {done} more; with {new.shape[1]} "
+            f"new ones `attention_mask` must be (batch, {long + after}), got {tuple(mask.shape)}. " + START_ANEW
         )
 
     @staticmethod

@@ -136,7 +136,7 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         if rows and len(rows) == len(wanted):
             return self._checked(self.assign_slots(tokens, wanted), wanted)
         whole = [n if i not in rows else 0 for i, n in enumerate(tokens.counts)]
-        lengths = torch.tensor(whole, device=tokens.features.device)
+        lengths = torch.tensor(whole, dtype=torch.long, device=tokens.features.device)
         identity = Assignment.identity(lengths, tokens.features.shape[1], max(whole, default=0))
         if not rows:
             return identity

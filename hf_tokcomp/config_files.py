@@ -71,7 +71,7 @@ class PushToHubConfigMixin:
                     subfolder=subfolder,
                     revision=revision,
                     token=token,
-                    cache_dir=cache_dir,
+                    cache_dir=None if cache_dir is None else Path(cache_dir),
                     local_files_only=local_files_only,
                     force_download=force_download,
                 )

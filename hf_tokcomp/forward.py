@@ -63,7 +63,9 @@ def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> 
     """The keywords of a call on a cache that holds compressed audio."""
     patch = patch_of(model)
     if inputs.get("labels") is not None:
-        raise ValueError("A loss on a continued cache is not supported; pass the whole prompt without `past_key_values`.")
+        raise ValueError(
+            "A loss on a continued cache is not supported; pass the whole prompt without `past_key_values`."
+        )
     step = memory.continuation(inputs, cached_tokens(inputs["past_key_values"]), patch.audio_token_id(model))
     kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
     positions = step.positions[:, -step.new.shape[1] :]
@@ -83,7 +85,8 @@ def _by_name(function: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str,
     bound = _signature(function).bind(model, *args, **kwargs).arguments
     named = dict(bound)
     named.pop("self", None)
-    return named | named.pop("kwargs", {})
+    rest: dict[str, Any] = named.pop("kwargs", {})
+    return named | rest
 
 
 @lru_cache

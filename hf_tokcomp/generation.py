@@ -97,9 +97,9 @@ def prepare_inputs_for_generation(model: Any, input_ids: Tensor, *args: Any, **k
     decoding = _ACTIVE.get()
     if decoding is not None and decoding.model is model:
         embeds, positions = kwargs.get("inputs_embeds"), kwargs.get("position_ids")
-        missing = 0 if embeds is None else input_ids.shape[1] - embeds.shape[1]
-        if kwargs.get("is_first_iteration") and missing > 0 and not args:
-            candidates = model.get_input_embeddings()(input_ids[:, -missing:])
+        known = input_ids.shape[1] if embeds is None else embeds.shape[1]
+        if embeds is not None and kwargs.get("is_first_iteration") and input_ids.shape[1] > known:
+            candidates = model.get_input_embeddings()(input_ids[:, known:])
             kwargs["inputs_embeds"] = torch.cat([embeds, candidates.to(embeds.device, embeds.dtype)], 1)
         if positions is not None and positions.shape[1] > decoding.short:
             behind = torch.arange(positions.shape[1] - decoding.short, device=positions.device)

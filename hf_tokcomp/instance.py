@@ -51,7 +51,8 @@ def load_patch(patch_module: str) -> ModelPatch:
 
 def state_of(instance: Any) -> InstanceState | None:
     """What was replaced on this instance; None if nothing was."""
-    return instance.__dict__.get(_STATE)
+    state: InstanceState | None = instance.__dict__.get(_STATE)
+    return state
 
 
 def patch_of(model: Any) -> ModelPatch:
@@ -65,10 +66,9 @@ def patch_of(model: Any) -> ModelPatch:
 def original(model: Any, name: str) -> Callable[..., Any]:
     """The method that ours stands before: the instance's own earlier one, or the class's."""
     state = state_of(model)
-    saved = MISSING if state is None else state.saved.get(name, MISSING)
-    if saved is not MISSING:
-        return saved  # type: ignore[no-any-return]
-    return functools.partial(getattr(type(model), name), model)
+    saved: Any = MISSING if state is None else state.saved.get(name, MISSING)
+    function: Callable[..., Any] = functools.partial(getattr(type(model), name), model)
+    return function if saved is MISSING else saved
 
 
 def replace(

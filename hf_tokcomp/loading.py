@@ -38,7 +38,7 @@ def install() -> None:
     for owner, loader in ((PreTrainedModel, _load_model), (ProcessorMixin, _load_processor)):
         if owner not in _ORIGINALS:
             _ORIGINALS[owner] = owner.__dict__["from_pretrained"]
-            owner.from_pretrained = classmethod(_wrapped(_ORIGINALS[owner].__func__, loader))  # type: ignore[method-assign,assignment]
+            owner.from_pretrained = classmethod(_wrapped(_ORIGINALS[owner].__func__, loader))
 
 
 def uninstall() -> None:

@@ -47,8 +47,9 @@ def patch_for_class(model_class: type) -> tuple[str, ModelPatch]:
         if names & set(patch.model_classes):
             return PATCHES[model_type], patch
         raise UnsupportedModelError(
-            f"{model_class.__name__} has no language-model head to compress for. Use {' or '.join(patch.model_classes)}, "
-            f"or an Auto class with a head that resolves to it: {', '.join(auto_classes(patch))}."
+            f"{model_class.__name__} has no language-model head to compress for. Use "
+            f"{' or '.join(patch.model_classes)}, or an Auto class with a head that resolves to it: "
+            f"{', '.join(auto_classes(patch))}."
         )
     raise UnsupportedModelError(f"{model_class.__name__} is not supported. {how_to_add()}")
 
@@ -75,7 +76,11 @@ def auto_classes(patch: ModelPatch) -> list[str]:
     found = []
     for name, auto_class in vars(modeling_auto).items():
         mapping = getattr(getattr(auto_class, "_model_mapping", None), "_model_mapping", None)
-        if name.startswith("AutoModel") and mapping is not None and mapping.get(patch.model_type) in patch.model_classes:
+        if (
+            name.startswith("AutoModel")
+            and mapping is not None
+            and mapping.get(patch.model_type) in patch.model_classes
+        ):
             found.append(name)
     return sorted(found)
 

@@ -43,7 +43,7 @@ def resolve_compression(compression: Any) -> CompressionConfig:
         return CompressionConfig.from_dict({"method": compression})
     if isinstance(compression, str | os.PathLike):
         name = os.fspath(compression)
-        if Path(name).exists() or name.count("/") == 1 and not name.startswith((".", "/")):
+        if Path(name).exists() or (name.count("/") == 1 and not name.startswith((".", "/"))):
             return CompressionConfig.from_pretrained(name)
         if os.sep in name:
             raise FileNotFoundError(f"There is no folder or file {name!r} to read a compression config from.")
@@ -118,7 +118,7 @@ def unpatch(model_or_processor: Target) -> Target:
 
 @contextmanager
 def compressed(model: Target, compression: Compression) -> Iterator[Target]:
-    """Patch a model (or processor) for the length of a ``with`` block; what was there before comes back, whatever happens.
+    """Patch a model or processor for the length of a ``with`` block; what was there before comes back, come what may.
 
     Raises:
         what `patch` raises.

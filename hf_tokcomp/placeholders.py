@@ -159,7 +159,7 @@ def _given_groups(window_tokens: Sequence[int], windows_per_audio: Sequence[int]
 def _mismatch(placeholders: Sequence[int], expected: Sequence[Sequence[int]]) -> PlaceholderMismatchError:
     totals = " or, compressed, ".join(str(sum(e)) for e in expected)
     return PlaceholderMismatchError(
-        f"The prompts hold {sum(placeholders)} audio placeholders ({list(placeholders)} per prompt), but the audio makes "
-        f"{totals}. Make prompt and audio with one processor call; a patched processor must have the model's config; "
-        "one placeholder per audio (the legacy form) must be expanded by the processor."
+        f"The prompts hold {sum(placeholders)} audio placeholders ({list(placeholders)} per prompt), but the audio "
+        f"makes {totals}. Make prompt and audio with one processor call; a patched processor must have the model's "
+        "config; one placeholder per audio (the legacy form) must be expanded by the processor."
     )

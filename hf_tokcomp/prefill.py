@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from .cache_memory import START_ANEW, cached_tokens
 from .compressor import AudioTokenCompressor, CompressionRecord
 from .errors import CacheContinuationError, CompressorOutputError
 from .model_patch import EncodedWindows, ModelPatch
-from .placeholders import AudioLayout, match_long_audios, match_single_windows
+from .placeholders import AudioLayout, OutputLength, match_long_audios, match_single_windows
 from .prompt import PromptFacts, ShortPrompt, read_facts, shorten
 
 WINDOWS = "audio_windows"
@@ -135,7 +136,9 @@ def _feature_mask(inputs: dict[str, Any], patch: ModelPatch) -> Tensor:
 def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
     mask = inputs.get("attention_mask")
     if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
-        raise ValueError("Under compression `attention_mask` must be 2-D, (batch, prompt); a mask per query cannot be shortened.")
+        raise ValueError(
+            "Under compression `attention_mask` must be 2-D, (batch, prompt); a mask per query cannot be shortened."
+        )
     return mask
 
 
@@ -143,11 +146,9 @@ def _layout(
     model: Any, patch: ModelPatch, compressor: AudioTokenCompressor[Any], facts: PromptFacts, windows: Any
 ) -> AudioLayout:
     config = compressor.config
-    output_length = None
+    output_length: OutputLength | None = None
     if config.deterministic_length:
-
-        def output_length(n: int) -> int:
-            return config.output_length(n, patch.frame_rate)
+        output_length = functools.partial(config.output_length, frame_rate=patch.frame_rate)
 
     tokens = [patch.window_tokens(frames) for frames in facts.frames]
     if not patch.audio_spans_windows:
@@ -168,7 +169,7 @@ def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: floa
         if one_each and width <= values.shape[1]:
             return values[:, :width]
         flat = values.flatten(0, 1)
-        start = torch.tensor(layout.first_window, device=values.device) * values.shape[1]
+        start = torch.tensor(layout.first_window, dtype=torch.long, device=values.device) * values.shape[1]
         index = start[:, None] + torch.arange(width, device=values.device)
         return flat[index.clamp(max=flat.shape[0] - 1)]
 
@@ -177,7 +178,7 @@ def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: floa
         raise CompressorOutputError("The patch returned no features.")
     return AudioTokens(
         features,
-        torch.tensor(layout.tokens, device=features.device),
+        torch.tensor(layout.tokens, dtype=torch.long, device=features.device),
         attention=gather(encoded.attention),
         keys=gather(encoded.keys),
         frame_rate=frame_rate,
@@ -188,9 +189,9 @@ def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: floa
 def _pad_token(model: Any, patch: ModelPatch) -> int:
     """Any id but the placeholder's will do: padding is masked."""
     for config in (getattr(model, "generation_config", None), model.config, model.config.get_text_config()):
-        pad = getattr(config, "pad_token_id", None)
+        pad: Any = getattr(config, "pad_token_id", None)
         if isinstance(pad, int) and pad >= 0 and pad != patch.audio_token_id(model):
-            return pad
+            return int(pad)
     return 0 if patch.audio_token_id(model) != 0 else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -55,4 +56,4 @@ def _windows(mask: Any, counts: list[int], patch: ModelPatch) -> list[int]:
     tokens = [patch.window_tokens(n) for n in frames]
     layout = match_long_audios(counts, tokens, [n == mask.shape[-1] for n in frames], None)
     bounds = [0, *layout.first_window[1:], len(frames)]
-    return [end - start for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [end - start for start, end in pairwise(bounds)]

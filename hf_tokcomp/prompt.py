@@ -145,7 +145,7 @@ def _kept_placeholders(tokens: list[int], audio: CompressedAudio) -> Tensor:
     """``(placeholders,)`` bool over all audios in a row: the places the slots take."""
     total = sum(tokens)
     device = audio.positions.device
-    starts = torch.tensor([0, *tokens[:-1]], device=device).cumsum(0)
+    starts = torch.tensor([0, *tokens], device=device)[:-1].cumsum(0)
     slot = torch.arange(audio.positions.shape[1], device=device)
     taken = slot < torch.tensor(audio.counts, device=device)[:, None]
     place = torch.where(taken, audio.positions + starts[:, None], total)
@@ -167,7 +167,7 @@ def _pad_left(wanted: bool | None, facts: PromptFacts, width: int) -> bool:
 
 
 def _columns(kept: Tensor, lengths: list[int], pad_left: bool) -> tuple[Tensor, Tensor]:
-    """The kept columns of each row in order, padded on one side: ``(batch, short)``, and the same with -1 for padding."""
+    """``(batch, short)`` the kept columns of each row in order, padded on one side, and the same with -1 as padding."""
     short = max(lengths, default=0)
     first = (~kept if not pad_left else kept).to(torch.uint8).argsort(dim=1, stable=True)
     order = first[:, kept.shape[1] - short :] if pad_left else first[:, :short]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import CompressionConfigError
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .compressor import AudioTokenCompressor
     from .config import CompressionConfig
 
-CompressorType = TypeVar("CompressorType", bound="type[AudioTokenCompressor]")
+CompressorType = TypeVar("CompressorType", bound="type[AudioTokenCompressor[Any]]")
 
 
 class Method(NamedTuple):
@@ -20,7 +20,7 @@ class Method(NamedTuple):
 
     name: str
     config_class: type[CompressionConfig]
-    compressor_class: type[AudioTokenCompressor]
+    compressor_class: type[AudioTokenCompressor[Any]]
 
     @property
     def idea(self) -> str:

@@ -74,12 +74,12 @@ class _Delegate:
         return getattr(self.inner, name)
 
 
-class _UserLogitsProcessor(_Delegate, LogitsProcessor):
+class _UserLogitsProcessor(_Delegate, LogitsProcessor):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Any:
         return self.inner(self.prompt.restore(input_ids), scores)
 
 
-class _UserStoppingCriteria(_Delegate, StoppingCriteria):
+class _UserStoppingCriteria(_Delegate, StoppingCriteria):  # type: ignore[misc]
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Any:
         return self.inner(self.prompt.restore(input_ids), scores, **kwargs)
 

@@ -98,6 +98,7 @@ def model(kind: str, seconds: int = 1, attention: str = "sdpa", seed: int = 0, l
         for name, parameter in built.named_parameters():
             if parameter.dim() == 2 and ("language_model" in name or "projector" in name or "lm_head" in name):
                 parameter.normal_(0, 0.25)
+        built.lm_head.weight[:7] = 0  # special tokens, the placeholder among them, are never said
     built.generation_config.pad_token_id = 0
     built.generation_config.eos_token_id = None
     return built.eval()
@@ -125,4 +126,11 @@ def inputs(kind: str, seconds: list[float], side: str = "left", of: Any = None, 
     audio = [sound(s, seed=i) for i, s in enumerate(seconds)]
     if kind == "audioflamingo3":
         options["text_kwargs"] = {"padding_side": side}
-    return of(text=texts, audio=audio, return_tensors="pt", padding=True, **options)
+    return process(of, kind, texts, audio, **options)
+
+
+def process(of: Any, kind: str, texts: list[str], audio: list[np.ndarray], **options: Any) -> Any:
+    """A processor call. Audio Flamingo 3's pads text by default, and takes `padding` for the windows' padding too."""
+    if kind == "qwen2_audio":
+        options["padding"] = True
+    return of(text=texts, audio=audio, sampling_rate=RATE, return_tensors="pt", **options)

@@ -1,0 +1,54 @@
+"""The patched model against the hand-written one, for every method, both models and both `positions`."""
+
+from __future__ import annotations
+
+import pytest
+import reference
+import tiny
+import torch
+
+import hf_tokcomp
+
+METHODS = [m for m in hf_tokcomp.methods() if m != "none"]
+
+
+@pytest.mark.parametrize("positions", ["contiguous", "original"])
+@pytest.mark.parametrize("method", METHODS)
+def test_alone_and_in_ragged_batches(kind, seconds, method, positions):
+    model = tiny.model(kind)
+    config = hf_tokcomp.CompressionConfig(method=method, retention_ratio=0.4, positions=positions)
+    expected = []
+    for i, length in enumerate(seconds):
+        alone = one(kind, tiny.inputs(kind, seconds), i, length)
+        expected.append(reference.greedy(model, kind, alone, config, new=3))
+    hf_tokcomp.patch(model, config)
+    for side in ("left", "right"):
+        inputs = tiny.inputs(kind, seconds, side=side)
+        logits = model(**inputs).logits
+        ids = model.generate(**inputs, max_new_tokens=3, do_sample=False)
+        assert torch.equal(ids[:, : inputs["input_ids"].shape[1]], inputs["input_ids"])
+        for i, (_, new) in enumerate(expected):
+            assert ids[i, inputs["input_ids"].shape[1] :].tolist() == new, (side, i)
+        model(**inputs)
+        last = model.audio_compressor.last
+        real = last.columns >= 0
+        assert real.shape == logits.shape[:2]
+        for i, (first, _) in enumerate(expected):
+            torch.testing.assert_close(logits[i][real[i]], first, atol=5e-5, rtol=1e-3)
+
+
+def one(kind, batch, i, length):
+    """Row i of a batch as a batch of its own, without padding."""
+    valid = batch["attention_mask"][i].bool()
+    mask_name = "feature_attention_mask" if kind == "qwen2_audio" else "input_features_mask"
+    if kind == "qwen2_audio":
+        windows = slice(i, i + 1)
+    else:
+        ends = [0, 3, 4, 5]
+        windows = slice(ends[i], ends[i + 1])
+    return {
+        "input_ids": batch["input_ids"][i][valid][None],
+        "attention_mask": torch.ones(1, int(valid.sum()), dtype=torch.long),
+        "input_features": batch["input_features"][windows],
+        mask_name: batch[mask_name][windows],
+    }
