@@ -82,7 +82,8 @@ def replace(
             continue  # ours is still there, under somebody's hook
         bound = functools.partial(function, instance)
         # `generate` validates keywords, and `Trainer` keeps columns, by the signature this leads to.
-        functools.update_wrapper(bound, getattr(type(instance), name))
+        # Nothing else is taken over: upstream's annotations and function attributes do not all pickle.
+        functools.update_wrapper(bound, getattr(type(instance), name), ("__module__", "__name__", "__doc__"), ())
         placed[name] = bound
     for name, value in placed.items():
         state.saved[name] = instance.__dict__.get(name, MISSING)

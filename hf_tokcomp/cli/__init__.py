@@ -1,0 +1,98 @@
+"""The command line `hf-tokcomp`: run, compare, demo, methods, models.
+
+Errors are one line on stderr and a non-zero exit: 2 for a command that cannot be understood, 1 for one that failed.
+Set ``HF_TOKCOMP_DEBUG=1`` to see tracebacks and the libraries' own messages.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from .compare import compare
+from .demo import demo
+from .output import complain, debugging, quiet_libraries
+from .run import run
+from .tables import methods, models
+
+app = typer.Typer(
+    name="hf-tokcomp",
+    help="Fewer audio tokens for audio-language models.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command, summary in (
+    (run, "Read recordings with a model, compressed or not."),
+    (compare, "Compare methods and ratios on recordings."),
+    (demo, "Show what is read with fewer and fewer tokens."),
+    (methods, "List the compression methods."),
+    (models, "List the models that can be patched."),
+):
+    app.command(short_help=summary)(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from .._version import __version__
+
+        print(f"hf-tokcomp {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        arguments: without the program's name; None for those of the process.
+    """
+    given = None if arguments is None else list(arguments)
+    try:
+        with quiet_libraries():
+            code = app(args=given, prog_name="hf-tokcomp", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.Exit as end:
+        return end.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        complain("error", "interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`| head`). Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "hf-tokcomp"
+        message = error.format_message().replace("Value error, ", "").rstrip(".")
+        complain("error", f"{message}. See `{path} --help`.")
+        return error.exit_code
+    except Exception as error:
+        if debugging():
+            raise
+        complain("error", _message(error))
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _message(error: Exception) -> str:
+    """The error's own words; with its type where those are for programmers."""
+    if isinstance(error, ValueError | TypeError | OSError | RuntimeError | ImportError) and str(error):
+        return str(error)
+    return f"{type(error).__name__}: {error} (HF_TOKCOMP_DEBUG=1 shows where)"

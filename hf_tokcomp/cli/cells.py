@@ -1,0 +1,135 @@
+"""The cells of a comparison: a method at a ratio and with positions, what it read, and how right that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..config import CompressionConfig
+    from .inference import Reading
+    from .options import Positions
+
+NORMALISATION = "lower-cased, without punctuation"
+
+
+@dataclass(eq=False)
+class Cell:
+    """One method at one ratio with one kind of positions; several configs where it is averaged over seeds.
+
+    Args:
+        method: its key.
+        ratio: retention ratio asked for; 1 for `none`.
+        positions: None for `none`, where both kinds are the same.
+        configs: what to run.
+        readings: per config, what was read in each recording, by the recording's index.
+        prefill: seconds to the first token, all configs together.
+        decode: seconds after it.
+    """
+
+    method: str
+    ratio: float
+    positions: Positions | None
+    configs: list[CompressionConfig]
+    readings: list[dict[int, Reading]] = field(init=False)
+    prefill: float = 0.0
+    decode: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.readings = [{} for _ in self.configs]
+
+    def in_order(self) -> list[list[Reading]]:
+        """Per config, the readings in the recordings' order."""
+        return [[readings[index] for index in sorted(readings)] for readings in self.readings]
+
+    def to_dict(self, truths: Sequence[str | None]) -> dict[str, Any]:
+        """Everything about the cell; with the scores if there are truths.
+
+        ``kept`` is the fraction of tokens that was really kept, the mean over recordings and seeds; ``tokens_after``
+        and ``texts`` are lists per config of lists per recording.
+        """
+        from .report import settings
+
+        rows = self.in_order()
+        shares = [reading.tokens_after / reading.tokens_before for row in rows for reading in row]
+        texts = [[reading.text for reading in row] for row in rows]
+        values: dict[str, Any] = {
+            "method": self.method,
+            "retention_ratio": self.ratio,
+            "positions": self.positions,
+            "compression": [settings(config) for config in self.configs],
+            "kept": round(sum(shares) / len(shares), 4),
+            "seconds": {"prefill": round(self.prefill, 3), "decode": round(self.decode, 3)},
+        }
+        if any(truth is not None for truth in truths):
+            scores = [score(truths, row) for row in texts]
+            for name in ("wer", "exact_match"):
+                values[name] = round(sum(s[name] for s in scores) / len(scores), 4)
+                if len(scores) > 1:
+                    values[f"{name}_by_seed"] = [round(s[name], 4) for s in scores]
+        return values | {"tokens_after": [[reading.tokens_after for reading in row] for row in rows], "texts": texts}
+
+
+def score(truths: Sequence[str | None], texts: Sequence[str]) -> dict[str, float]:
+    """Word error rate and the share of texts that are exactly right, over the recordings whose truth is known.
+
+    Both sides are lower-cased and lose their punctuation. The rate is of all words together and can be above 1.
+    """
+    import jiwer
+
+    plain = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()])
+    pairs = [(plain(truth), plain(text)) for truth, text in zip(truths, texts, strict=True) if truth is not None]
+    references, answers = [truth for truth, _ in pairs], [text for _, text in pairs]
+    counts = jiwer.process_words(references, answers)
+    words = counts.hits + counts.substitutions + counts.deletions
+    wrong = counts.substitutions + counts.deletions + counts.insertions
+    right = sum(truth == text for truth, text in pairs)
+    return {"wer": wrong / max(words, 1), "exact_match": right / len(pairs), "wrong": wrong, "words": words}
+
+
+def plan(
+    methods: Sequence[str] | None, ratios: Sequence[float], positions: Sequence[Positions], seeds: int
+) -> tuple[list[Cell], dict[str, str]]:
+    """The cells to run, `none` first, and the methods that were left out with the reason.
+
+    Args:
+        methods: keys; None for all that work with a ratio alone and have nothing to learn.
+        ratios: retention ratios. At 1 every method is `none`, which is there in any case.
+        positions: kinds of positions.
+        seeds: seeds 0, 1, ... of methods that draw at random.
+
+    Raises:
+        CompressionConfigError: no such method, or a ratio out of range.
+    """
+    from ..compressor import AudioTokenCompressor
+    from ..config import CompressionConfig
+    from ..errors import CompressionConfigError
+    from ..registry import get_method
+    from ..registry import methods as registered
+
+    left_out: dict[str, str] = {}
+    cells = [Cell("none", 1.0, None, [CompressionConfig(method="none")])]
+    for ratio in ratios:
+        CompressionConfig(method="stride", retention_ratio=ratio)  # whatever the methods: is it a ratio?
+    for name in registered() if methods is None else dict.fromkeys(methods):
+        if name == "none":
+            continue
+        config_class = get_method(name).config_class
+        draws = "seed" in config_class.__dataclass_fields__
+        try:
+            first = CompressionConfig.from_dict({"method": name, "retention_ratio": 0.5})
+            if methods is None and any(True for _ in AudioTokenCompressor.from_config(first).parameters()):
+                left_out[name] = "it has weights to learn; name it in --methods to run it untrained"
+                continue
+        except CompressionConfigError as error:
+            if methods is not None:
+                raise
+            left_out[name] = str(error)
+            continue
+        for ratio in ratios:
+            for kind in positions if ratio < 1 else ():
+                config = first.replace(retention_ratio=ratio, positions=kind)
+                configs = [config.replace(seed=seed) for seed in range(seeds)] if draws else [config]
+                cells.append(Cell(name, ratio, kind, configs))
+    return cells, left_out

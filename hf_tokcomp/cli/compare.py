@@ -1,0 +1,144 @@
+"""`hf-tokcomp compare`: every method at every ratio on the same recordings, side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from .cells import NORMALISATION, Cell, plan
+from .options import (
+    AudioArgument,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ManifestOption,
+    MaxNewTokensOption,
+    ModelOption,
+    Positions,
+    PromptOption,
+    parse_list,
+)
+from .output import print_json
+from .report import print_notes, print_scores, print_texts, versions
+
+if TYPE_CHECKING:
+    from .inference import Reader
+    from .recordings import Recording
+
+
+def compare(
+    audio: AudioArgument = None,
+    model: ModelOption = None,
+    prompt: PromptOption = None,
+    manifest: ManifestOption = None,
+    methods: Annotated[
+        str | None, typer.Option("--methods", metavar="A,B,...", help="Methods. Default: all that need no training.")
+    ] = None,
+    ratios: Annotated[
+        str, typer.Option("--ratios", metavar="R,R,...", help="Fractions of the audio tokens to keep.")
+    ] = "1,1/2,1/4,1/10",
+    positions: Annotated[
+        str, typer.Option("--positions", metavar="P,P", help="Where the model believes the kept tokens to be.")
+    ] = "contiguous,original",
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Recordings read together.")] = 8,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds to average over, for `random`.")] = 1,
+    texts: Annotated[bool, typer.Option("--texts", help="Print the texts, too, where there are truths.")] = False,
+    max_new_tokens: MaxNewTokensOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON to a file, too.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare methods and ratios on the same recordings.
+
+    Where the truth is known (a manifest, the shipped recordings), by word error rate; elsewhere text beside text.
+    """
+    from .inference import Reader
+    from .recordings import find_entries, find_model, load_recordings
+
+    kinds = cast("list[Positions]", parse_list(positions, "--positions", str, get_args(Positions)))
+    shares = parse_list(ratios, "--ratios", lambda text: float(Fraction(text)))
+    names = None if methods is None else parse_list(methods, "--methods", str)
+    cells, left_out = plan(names, shares, kinds, seeds)
+    if output is not None and not output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
+    name = find_model(model)
+    entries = find_entries(audio, manifest)
+    reader = Reader(name)
+    recordings = load_recordings(entries, prompt, name, reader.rate)
+    reader.load_model(device, dtype)
+
+    read_all(reader, recordings, cells, batch_size, max_new_tokens)
+    truths = [recording.truth for recording in recordings]
+    report: dict[str, Any] = {
+        "model": name,
+        "device": str(reader.model.device),
+        "dtype": str(reader.model.dtype).removeprefix("torch."),
+        "ratios": shares,
+        "positions": kinds,
+        "seeds": seeds,
+        "batch_size": batch_size,
+        "max_new_tokens": max_new_tokens,
+        "manifest": None if manifest is None else str(manifest),
+        "normalisation": NORMALISATION,
+        "left_out": left_out,
+        "recordings": [
+            {
+                "audio": recording.name,
+                "seconds": round(recording.seconds, 3),
+                "prompt": recording.prompt,
+                "truth": recording.truth,
+                "tokens": reading.tokens_before,
+            }
+            for recording, reading in zip(recordings, cells[0].in_order()[0], strict=True)
+        ],
+        "cells": [cell.to_dict(truths) for cell in cells],
+        "versions": versions(),
+    }
+    if output is not None:
+        output.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if as_json:
+        print_json(report)
+        return
+    scored = any(truth is not None for truth in truths)
+    if scored:
+        print_scores(report)
+    if texts or not scored:
+        print_texts(report)
+    print_notes(report)
+
+
+def read_all(
+    reader: Reader, recordings: Sequence[Recording], cells: Sequence[Cell], batch_size: int, max_new_tokens: int | None
+) -> None:
+    """Fill the cells. Batch by batch, so that features are computed once and only one batch is in memory."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    # Of like length together: padding is waste.
+    order = sorted(range(len(recordings)), key=lambda i: recordings[i].seconds)
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    runs = sum(len(cell.configs) for cell in cells)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("reading", total=runs * len(batches))
+        for number, indices in enumerate(batches):
+            batch = reader.prepare([recordings[i] for i in indices])
+            if number == 0:
+                reader.read(batch, cells[0].configs[0], 1)  # for nothing: a first call pays for what later ones find
+            for cell in cells:
+                for config, row in zip(cell.configs, cell.readings, strict=True):
+                    progress.update(task, description=f"{cell.method} {cell.ratio:g}")
+                    readings, seconds = reader.read(batch, config, max_new_tokens)
+                    row.update(zip(indices, readings, strict=True))
+                    cell.prefill += seconds.prefill
+                    cell.decode += seconds.decode
+                    progress.advance(task)

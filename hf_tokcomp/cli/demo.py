@@ -1,0 +1,65 @@
+"""`hf-tokcomp demo`: the shipped model reads the shipped recordings with all tokens, half and a quarter of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .cells import score
+from .options import Positions
+
+STEPS = (("all", 1.0), ("half", 0.5), ("a quarter", 0.25))
+
+
+def demo(
+    method: Annotated[str, typer.Option("--method", help="Compression method.")] = "ltbm",
+    positions: Annotated[
+        Positions,
+        typer.Option("--positions", help="Where the model believes the kept tokens to be: renumbered, or in place."),
+    ] = "original",
+) -> None:
+    """Show what is read with all audio tokens, half and a quarter of them, beside the truth."""
+    import torch
+
+    from ..config import CompressionConfig
+    from .inference import Reader
+    from .options import parse_compression
+    from .recordings import find_entries, find_model, load_recordings
+
+    configs: list[CompressionConfig | None] = [None]
+    for _, ratio in STEPS[1:]:
+        config = parse_compression(method)
+        configs.append(config and config.replace(retention_ratio=ratio, positions=positions))
+    name = find_model(None)
+    reader = Reader(name)
+    recordings = load_recordings(find_entries(None, None), None, name, reader.rate)
+    reader.load_model(device="cpu")
+    torch.set_num_threads(1)  # more gain nothing on a model this small, and wait for each other on a busy machine
+    for config in configs:  # once for nothing: a first call pays for what later ones find ready
+        reader.read(reader.prepare(recordings[:1]), config)
+
+    print(f"A small model reads {len(recordings)} recordings; compression {method}, positions {positions}.")
+    for recording in recordings:
+        print(f"\n{Path(recording.name).name}, {recording.seconds:.1f} s of audio. {recording.prompt}")
+        print(f"  {'truth':<10} {'':<12} {'':>8}  {recording.truth}", flush=True)
+        for (label, _), config in zip(STEPS, configs, strict=True):
+            (reading,), seconds = reader.read(reader.prepare([recording]), config)
+            tokens = f"{reading.tokens_before} -> {reading.tokens_after}"
+            print(
+                f"  {label:<10} {tokens:<12} {seconds.total:>6.3f} s  {_marked(reading.text, recording.truth)}",
+                flush=True,
+            )
+    print(
+        "\nTokens are audio tokens. Seconds are from samples to text, on one CPU thread,\n"
+        "with a model so small that there is little time to save. `hf-tokcomp run --model`\n"
+        "reads with yours, `hf-tokcomp compare` compares all methods."
+    )
+
+
+def _marked(text: str, truth: str | None) -> str:
+    """The text, with how much of it is wrong."""
+    counts = score([truth], [text])
+    wrong, words = int(counts["wrong"]), int(counts["words"])
+    return text if not wrong else f"{text}  ({wrong} of {words} words wrong)"

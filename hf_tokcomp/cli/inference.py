@@ -1,0 +1,191 @@
+"""Reader: one loaded model that reads recordings under one compression after another, and says how long it took."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import transformers
+
+from ..config import CompressionConfig
+from ..errors import UnsupportedModelError
+from ..loading import stored_config
+from ..model_patch import ModelPatch
+from ..models import how_to_add, supported_models
+from ..patching import active_config, compressed, patch, unpatch
+from .output import quiet_transformers
+from .recordings import Recording
+from .timing import FirstToken, Seconds, wait_for
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model read in one recording, from how many audio tokens, before and after compression."""
+
+    text: str
+    tokens_before: int
+    tokens_after: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Recordings as the model takes them; made once, read under any compression."""
+
+    inputs: Any
+    seconds: float
+
+
+class Reader:
+    """A model with its processor.
+
+    Args:
+        name: a folder or a Hub id. Its processor is loaded here, the model by `load_model`: so mistakes in what is to
+            be read can be found before gigabytes are.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        UnsupportedModelError: no patch for this kind of model.
+        OSError: transformers finds no model there.
+    """
+
+    def __init__(self, name: str) -> None:
+        quiet_transformers()
+        if name.startswith((".", "/", "~")) or name.count("/") > 1:
+            name = str(Path(name).expanduser())
+            if not Path(name).is_dir():
+                raise FileNotFoundError(f"There is no model folder {name}.")
+        self.name = name
+        self._transformers: Any = transformers
+        try:
+            config = self._transformers.AutoConfig.from_pretrained(name)
+        except OSError as error:
+            if Path(name).is_dir():
+                raise
+            raise OSError(f"{name} is neither a folder here nor a model that the Hub gave: {error}") from error
+        found = supported_models().get(config.model_type)
+        if found is None:
+            raise UnsupportedModelError(f"{name} is a model of type {config.model_type!r}. {how_to_add()}")
+        self.patch: ModelPatch = found
+        # Not patched: prompts keep all their placeholders, and the model shortens them as each compression wants.
+        self.processor = unpatch(self._transformers.AutoProcessor.from_pretrained(name))
+        self.rate = int(self.processor.feature_extractor.sampling_rate)
+        self.model: Any = None
+        self.stored = stored_config(SimpleNamespace(config=config))
+        """The compression that the checkpoint itself asks for."""
+        self._untrained: set[str] = set()
+
+    def load_model(self, device: str = "auto", dtype: str = "auto") -> None:
+        """Load the model.
+
+        Args:
+            device: ``"auto"`` (all GPUs there are, or else the CPU), ``"cpu"``, ``"cuda:1"`` and so on.
+            dtype: ``"auto"`` (the checkpoint's) or the name of a torch dtype.
+        """
+        if device == "auto" and not torch.accelerator.is_available():
+            device = "cpu"  # accelerate would begin to offload to disk where memory is short
+        model_class = getattr(self._transformers, self.patch.model_classes[0])
+        self.model = model_class.from_pretrained(self.name, dtype=dtype, device_map=device).eval()
+        if active_config(self.model) is None:
+            patch(self.model, "none")  # counts the tokens and changes nothing
+
+    def prompt(self, instruction: str) -> str:
+        """The whole prompt for one recording: through the processor's chat template where there is one.
+
+        An instruction that has the audio placeholder in it is a whole prompt already and comes back as it is.
+        """
+        placeholder = self.processor.audio_token
+        if placeholder in instruction:
+            return instruction
+        if getattr(self.processor, "chat_template", None) is None:
+            return self.patch.prompt.replace("{text}", instruction)
+        content = [{"type": "audio"}, {"type": "text", "text": instruction}]
+        if self.patch.prompt.startswith("{text}"):
+            content.reverse()
+        conversation = [{"role": "user", "content": content}]
+        text: str = self.processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+        if text.count(placeholder) != 1:
+            raise ValueError(
+                f"The chat template wrote {text.count(placeholder)} times {placeholder} for one recording; "
+                f"give the whole prompt with {placeholder} in it."
+            )
+        return text
+
+    def prepare(self, recordings: Sequence[Recording]) -> Batch:
+        """Features and prompts of a batch of recordings, computed once for all compressions."""
+        for recording in recordings:
+            self._check_length(recording)
+        begin = time.perf_counter()
+        inputs = self.processor(
+            text=[self.prompt(recording.prompt) for recording in recordings],
+            audio=[recording.samples for recording in recordings],
+            sampling_rate=self.rate,
+            return_tensors="pt",
+            # For the text alone: at the top level it would also cut Audio Flamingo 3's windows short of a whole one,
+            # which its encoder refuses.
+            text_kwargs={"padding": True, "padding_side": "left"},
+        )
+        return Batch(inputs.to(self.model.device, dtype=self.model.dtype), time.perf_counter() - begin)
+
+    def _check_length(self, recording: Recording) -> None:
+        extractor = self.processor.feature_extractor
+        # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
+        if self.patch.window_tokens(len(recording.samples) // extractor.hop_length) < 2:
+            raise ValueError(f"{recording.name} is too short: {recording.seconds:.3f} s are not two audio tokens.")
+        spans = self.patch.audio_spans_windows
+        longest = float(self.processor.max_audio_len if spans else extractor.chunk_length)
+        if recording.seconds > longest:
+            logger.warning(
+                "%s has %.1f s; the model reads the first %g s only.", recording.name, recording.seconds, longest
+            )
+
+    def _check_trained(self, method: str) -> None:
+        """Only the checkpoint's own compressor comes with weights; any other begins anew."""
+        if method not in self._untrained and any(True for _ in self.model.audio_compressor.parameters()):
+            self._untrained.add(method)
+            logger.warning("%s has weights to learn, and none were loaded: what is read means nothing.", method)
+
+    def read(
+        self, batch: Batch, compression: CompressionConfig | None = None, max_new_tokens: int | None = None
+    ) -> tuple[list[Reading], Seconds]:
+        """The most likely text of every recording of a batch (greedy decoding).
+
+        Args:
+            batch: what `prepare` returned.
+            compression: None for the checkpoint's own, or none at all.
+            max_new_tokens: None for what the model's generation config says, or 128.
+        """
+        if compression is not None and compression != self.stored:
+            with compressed(self.model, compression):
+                self._check_trained(compression.method)
+                return self.read(batch, None, max_new_tokens)
+        if max_new_tokens is None:
+            max_new_tokens = self.model.generation_config.max_new_tokens or 128
+        watch = FirstToken()
+        wait_for(self.model.device)
+        begin = time.perf_counter()
+        with torch.inference_mode():
+            ids = self.model.generate(
+                **batch.inputs,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                logits_processor=[watch],
+            )
+        wait_for(self.model.device)
+        seconds = Seconds(batch.seconds, watch.at - begin, time.perf_counter() - watch.at)
+        prompt = batch.inputs["input_ids"]
+        texts = self.processor.tokenizer.batch_decode(ids[:, prompt.shape[1] :], skip_special_tokens=True)
+        before = after = (prompt == self.patch.audio_token_id(self.model)).sum(1).tolist()
+        record = self.model.audio_compressor.last
+        if record is not None:
+            before, after = record.tokens_before, record.tokens_after
+        counts = zip(texts, before, after, strict=True)
+        return [Reading(text.strip(), int(n), int(k)) for text, n, k in counts], seconds

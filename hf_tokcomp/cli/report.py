@@ -1,0 +1,105 @@
+"""What a report says: a config and the versions in a few words, and the JSON of `hf-tokcomp compare` as tables."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from .output import print_table
+
+if TYPE_CHECKING:
+    from ..config import CompressionConfig
+
+
+def print_scores(report: dict[str, Any]) -> None:
+    """Word error rate, exact matches and tokens really kept: a row per method, a column per ratio."""
+    cells = report["cells"]
+    ratios = [1.0, *(ratio for ratio in report["ratios"] if ratio < 1)]
+    for key, title in (
+        ("wer", "Word error rate in %, by fraction of tokens kept"),
+        ("exact_match", "Recordings read without an error, in %"),
+        ("kept", "Audio tokens really kept, in %, mean over recordings"),
+    ):
+        rows: dict[tuple[str, ...], dict[float, str]] = {}
+        for cell in cells:
+            # How many tokens are kept has nothing to do with where the model believes them to be.
+            head = (cell["method"],) if key == "kept" else (cell["method"], cell["positions"] or "-")
+            rows.setdefault(head, {})[cell["retention_ratio"]] = f"{100 * cell[key]:.1f}"
+        lines = [(*head, *(row.get(ratio, "") for ratio in ratios)) for head, row in rows.items()]
+        names = [ratio_name(ratio) for ratio in ratios]
+        print_table(("method", *(("positions",) if key != "kept" else ()), *names), lines, title=title, right=names)
+        print()
+
+
+def print_texts(report: dict[str, Any]) -> None:
+    """Text beside text, recording by recording."""
+    for index, recording in enumerate(report["recordings"]):
+        rows = []
+        if recording["truth"] is not None:
+            rows.append(("truth", "", "", "", recording["truth"]))
+        for cell in report["cells"]:
+            several = len(cell["texts"]) > 1
+            ratio, positions = ratio_name(cell["retention_ratio"]), cell["positions"] or "-"
+            for config, tokens, texts in zip(cell["compression"], cell["tokens_after"], cell["texts"], strict=True):
+                name = f"{cell['method']}, seed {config['seed']}" if several else cell["method"]
+                rows.append((name, ratio, positions, str(tokens[index]), texts[index]))
+        title = f"{recording['audio']}  ({recording['seconds']:.1f} s)  {recording['prompt']}"
+        print_table(("method", "ratio", "positions", "tokens", "text"), rows, title=title, right=("ratio", "tokens"))
+        print()
+
+
+def print_notes(report: dict[str, Any]) -> None:
+    """What a reader of the tables must know."""
+    print(f"Model {report['model']}, {report['device']}, {report['dtype']}.")
+    known = sum(recording["truth"] is not None for recording in report["recordings"])
+    if known:
+        print(f"Errors are those in {known} recordings; texts and truths are compared {report['normalisation']}.")
+    print("At 1 every method equals `none`, so that alone is read.")
+    seeds = report["seeds"]
+    if seeds > 1 and any(len(cell["compression"]) > 1 for cell in report["cells"]):
+        print(f"`random` is the mean over {seeds} seeds.")
+    for method, reason in report["left_out"].items():
+        print(f"Left out: {method}: {reason}.".replace("..", "."))
+
+
+def ratio_name(ratio: float) -> str:
+    """0.25 as 1/4, 0.3 as 0.3."""
+    fraction = Fraction(ratio).limit_denominator(100)
+    return str(fraction) if fraction.numerator == 1 and abs(float(fraction) - ratio) < 1e-9 else f"{ratio:g}"
+
+
+def settings(config: CompressionConfig | None) -> dict[str, Any]:
+    """A config as a user would write it, without the versions; the method `none` for no config."""
+    if config is None:
+        return {"method": "none"}
+    return {name: value for name, value in config.to_dict().items() if "version" not in name}
+
+
+def describe(config: CompressionConfig | None) -> str:
+    """A config on one line: ``ltbm, retention_ratio 0.25, window 8, positions original``."""
+    values = settings(config)
+    method = values.pop("method")
+    if method == "none":
+        return "none"
+    return ", ".join([method, *(f"{name} {value}" for name, value in values.items())])
+
+
+def versions() -> dict[str, str | int | None]:
+    """What a number depends on beside the settings: versions and processors."""
+    import platform
+
+    import torch
+    import transformers
+
+    from .._version import __version__
+
+    return {
+        "hf_tokcomp": __version__,
+        "transformers": transformers.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,125 @@
+"""`hf-tokcomp run`: what a model reads in recordings, from how many audio tokens, in how much time."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import typer
+
+from .options import (
+    AudioArgument,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ManifestOption,
+    MaxNewTokensOption,
+    ModelOption,
+    Positions,
+    PromptOption,
+    change_compression,
+    parse_compression,
+)
+from .output import print_json
+from .report import describe, settings, versions
+
+
+def run(
+    audio: AudioArgument = None,
+    model: ModelOption = None,
+    prompt: PromptOption = None,
+    compression: Annotated[
+        str | None,
+        typer.Option(
+            "--compression",
+            metavar="METHOD|JSON|FOLDER|HUB_ID",
+            help="""How to compress: ltbm, or '{"method": "ltbm", "window": 4}', or where a compression_config.json """
+            "is. Default: what the checkpoint asks for, or nothing.",
+        ),
+    ] = None,
+    retention_ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--retention-ratio", metavar="R", help="Fraction of the audio tokens to keep, above 0 and at most 1."
+        ),
+    ] = None,
+    positions: Annotated[
+        Positions | None,
+        typer.Option("--positions", help="Where the model believes the kept tokens to be: renumbered, or in place."),
+    ] = None,
+    manifest: ManifestOption = None,
+    max_new_tokens: MaxNewTokensOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Read recordings with a model: the text, the audio tokens before and after compression, the seconds per phase.
+
+    Without arguments it reads the recordings that ship with the package, with the small model that does.
+    """
+    from .inference import Reader
+    from .recordings import find_entries, find_model, load_recordings
+
+    config = parse_compression(compression)
+    name = find_model(model)
+    entries = find_entries(audio, manifest)
+    reader = Reader(name)
+    if config is None:
+        config = reader.stored
+    config = change_compression(config, retention_ratio, positions)
+    recordings = load_recordings(entries, prompt, name, reader.rate)
+    reader.load_model(device, dtype)
+
+    results: list[dict[str, Any]] = []
+    for recording in recordings:
+        batch = reader.prepare([recording])
+        (reading,), seconds = reader.read(batch, config, max_new_tokens)
+        result: dict[str, Any] = {
+            "audio": recording.name,
+            "audio_seconds": round(recording.seconds, 3),
+            "prompt": recording.prompt,
+            "text": reading.text,
+            "truth": recording.truth,
+            "tokens_before": reading.tokens_before,
+            "tokens_after": reading.tokens_after,
+            "seconds": seconds.to_dict(),
+        }
+        results.append(result)
+        if not as_json:
+            print_result(result, first=len(results) == 1)
+    if as_json:
+        print_json(
+            {
+                "model": name,
+                "device": str(reader.model.device),
+                "dtype": str(reader.model.dtype).removeprefix("torch."),
+                "compression": settings(config),
+                "max_new_tokens": max_new_tokens,
+                "results": results,
+                "versions": versions(),
+            }
+        )
+    else:
+        print(f"\nModel {name}\nCompression {describe(config)}")
+        if len(results) > 1:
+            print("The first recording's seconds include work that is done once.")
+
+
+def print_result(result: dict[str, Any], first: bool) -> None:
+    """One recording as a few lines, the moment it is read."""
+    if not first:
+        print()
+    print(f"{result['audio']}  ({result['audio_seconds']:.1f} s)")
+    print(f"  text     {result['text']}")
+    if result["truth"] is not None:
+        print(f"  truth    {result['truth']}")
+    print(f"  tokens   {result['tokens_before']} -> {result['tokens_after']}")
+    phases = result["seconds"]
+    print("  seconds  " + ", ".join(f"{name} {three_digits(value)}" for name, value in phases.items()), flush=True)
+
+
+def three_digits(seconds: float) -> str:
+    """Seconds with about three significant digits and no exponent."""
+    if seconds <= 0:
+        return "0"
+    return f"{seconds:.{max(0, 2 - math.floor(math.log10(seconds)))}f}"

@@ -1,0 +1,101 @@
+"""`hf-tokcomp methods` and `hf-tokcomp models`: what is registered."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import Any
+
+from .options import JsonOption
+from .output import print_json, print_table
+
+
+def methods(as_json: JsonOption = False) -> None:
+    """List the compression methods, with their options and defaults."""
+    listed = list_methods()
+    if as_json:
+        print_json(listed)
+        return
+    rows = [
+        (
+            row["method"],
+            row["count"],
+            ", ".join(row["needs"]) or "-",
+            ", ".join(f"{name}={value}" for name, value in row["options"].items()) or "-",
+            row["idea"],
+        )
+        for row in listed
+    ]
+    print_table(("method", "count", "needs", "options", "idea"), rows)
+    print(
+        "\ncount: what decides how many tokens stay, the audio's length or its content;\n"
+        "       only a count by length can be announced by a processor.\n"
+        "needs: what the method looks at beside the features.\n"
+        "Every method but `none` takes a budget: retention_ratio (default 0.5),\n"
+        "tokens_per_second or max_tokens; and positions: contiguous (default), original."
+    )
+
+
+def list_methods() -> list[dict[str, Any]]:
+    """Every registered method as a dict."""
+    from ..config import CompressionConfig
+    from ..registry import methods as registered
+
+    shared = {field.name for field in dataclasses.fields(CompressionConfig)}
+    return [
+        {
+            "method": name,
+            "count": "length" if method.config_class.deterministic_length else "content",
+            "needs": sorted(method.compressor_class.requires),
+            "budget": method.config_class.accepts_budget,
+            "options": {
+                field.name: _default(field)
+                for field in dataclasses.fields(method.config_class)
+                if field.name not in shared
+            },
+            "idea": method.idea,
+        }
+        for name, method in registered().items()
+    ]
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return "required"
+
+
+def models(as_json: JsonOption = False) -> None:
+    """List the models that can be patched, and with which transformers that was tried."""
+    listed = list_models()
+    if as_json:
+        print_json(listed)
+        return
+    # Names this long fit into 80 columns below each other only; a pipe wants one line per model.
+    between = "\n" if sys.stdout.isatty() else ", "
+    rows = [
+        (row["model_type"], between.join([*row["classes"], row["processor"]]), between.join(row["auto_classes"]))
+        for row in listed
+    ]
+    print_table(("model type", "classes", "Auto classes"), rows)
+    print(f"\nTried with transformers {listed[0]['transformers'].replace('-', ' to ')}.")
+
+
+def list_models() -> list[dict[str, Any]]:
+    """Every supported model as a dict."""
+    from ..models import auto_classes, supported_models
+    from ..versions import NEWEST_TRIED, OLDEST_TRIED
+
+    return [
+        {
+            "model_type": model_type,
+            "classes": list(patch.model_classes),
+            "processor": patch.processor_class,
+            "auto_classes": auto_classes(patch),
+            "audio_tokens_per_second": patch.frame_rate,
+            "transformers": f"{OLDEST_TRIED}-{NEWEST_TRIED}",
+        }
+        for model_type, patch in supported_models().items()
+    ]

@@ -1,0 +1,51 @@
+"""Where the seconds of a `generate` call go: to the first token, and to those after it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from transformers import LogitsProcessor
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall-clock seconds of a batch, by phase.
+
+    Args:
+        features: the processor: mel features and text to ids.
+        prefill: to the first token: audio encoder, compression, and the language model over the prompt.
+        decode: the tokens after the first.
+    """
+
+    features: float
+    prefill: float
+    decode: float
+
+    @property
+    def total(self) -> float:
+        return self.features + self.prefill + self.decode
+
+    def to_dict(self) -> dict[str, float]:
+        values = {"features": self.features, "prefill": self.prefill, "decode": self.decode, "total": self.total}
+        return {name: round(value, 4) for name, value in values.items()}
+
+
+class FirstToken(LogitsProcessor):  # type: ignore[misc]
+    """Notes when the first token's scores are there, and changes nothing."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if not self.at:
+            wait_for(scores.device)
+            self.at = time.perf_counter()
+        return scores
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done what it was asked to, so that the clock tells the truth."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
