@@ -82,6 +82,18 @@ def test_other_keywords_keep_their_meaning(kind, folder, seconds, expected, opti
         assert torch.equal(generate(model, kind, seconds), expected)
 
 
+def test_quantised_loading(kind, folder, seconds):
+    """Real 8-bit weights: quantised as without us, and compressed as if patched afterwards."""
+    bitsandbytes = pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    cls = getattr(transformers, classes(kind)[0])
+    options = {"quantization_config": transformers.BitsAndBytesConfig(load_in_8bit=True)}
+    model = cls.from_pretrained(folder, compression=CONFIG, **options)
+    assert isinstance(model.model.language_model.layers[0].self_attn.q_proj, bitsandbytes.nn.Linear8bitLt)
+    afterwards = hf_tokcomp.patch(cls.from_pretrained(folder, **options), CONFIG)
+    assert torch.equal(generate(model, kind, seconds), generate(afterwards, kind, seconds))
+    assert model.audio_compressor.last.tokens_after[0] < model.audio_compressor.last.tokens_before[0]
+
+
 def test_loading_info(kind, folder):
     cls = getattr(transformers, classes(kind)[0])
     model, info = cls.from_pretrained(folder, compression="ltbm", output_loading_info=True)

@@ -200,7 +200,7 @@ def test_trainer_evaluates_with_compute_metrics(kind, tmp_path):
         compute_metrics=compute_metrics,
         preprocess_logits_for_metrics=to_prompt,
     )
-    metrics = run.evaluate()
+    metrics = run.evaluate(ignore_keys=["past_key_values"])  # transformers 5.17 needs telling, patched or not
     assert seen["predictions"].shape == seen["labels"].shape == (8, run.eval_dataset[0]["input_ids"].shape[0])
     expected = []
     with torch.no_grad():

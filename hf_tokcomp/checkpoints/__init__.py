@@ -1,0 +1,22 @@
+"""A small real model that ships with the package, and recordings it can be tried on.
+
+The model reads strings of spoken digits and names ten environmental sounds; it is a plain Qwen2-Audio model of 2.3
+million parameters. How it was made is in `hf_tokcomp.checkpoints.recipe`, what it can do in its README.md.
+"""
+
+import json
+from pathlib import Path
+
+__all__ = ["SMALL_MODEL", "recordings"]
+
+_HERE = Path(__file__).resolve().parent
+
+SMALL_MODEL: Path = _HERE / "digits_and_sounds"
+"""The folder of the checkpoint, for ``from_pretrained``."""
+
+
+def recordings() -> list[tuple[Path, str]]:
+    """The shipped recordings (16 kHz mono files) with the digits spoken in each, in words."""
+    folder = _HERE / "recordings"
+    listed = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
+    return [(folder / entry["audio"], entry["text"]) for entry in listed]
