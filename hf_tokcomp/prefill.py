@@ -75,6 +75,11 @@ def compress_prompt(
             return None  # a cache that others filled, and no new audio: upstream's own business
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
     mask, facts, layout = _read(model, patch, inputs, windows)
+    if mask.shape[-1] != patch.window_frames(model):
+        raise ValueError(
+            f"The windows have {mask.shape[-1]} mel frames, this model's encoder takes {patch.window_frames(model)}. Let "
+            "the processor pad audio to whole windows: pass `padding` for the text only, as `text_kwargs={'padding': True}`."
+        )
 
     encoded = patch.encode(model, inputs["input_features"], mask, compressor.requires)
     tokens = _whole_audios(encoded, layout, patch.frame_rate)

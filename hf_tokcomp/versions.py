@@ -54,5 +54,5 @@ def check_signatures(model_class: type, patch: ModelPatch) -> None:
         if gone:
             raise UnsupportedVersionError(
                 f"transformers {transformers.__version__} changed {model_class.__name__}.{method}: "
-                f"{', '.join(gone)} gone, now ({', '.join(present)}). Use transformers {NEWEST_TRIED} or another hf-tokcomp."
+                f"{', '.join(gone)} gone, now ({', '.join(present)}). Use transformers {NEWEST_TRIED}."
             )

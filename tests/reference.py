@@ -77,7 +77,9 @@ def embeds_and_positions(
     return torch.stack(rows)[None], torch.tensor([positions]), following
 
 
-def greedy(model: Any, kind: str, inputs: Any, config: hf_tokcomp.CompressionConfig, new: int) -> tuple[Tensor, list[int]]:
+def greedy(
+    model: Any, kind: str, inputs: Any, config: hf_tokcomp.CompressionConfig, new: int
+) -> tuple[Tensor, list[int]]:
     """Prompt logits ``(short, vocabulary)`` and greedy tokens, without a cache and without `generate`."""
     embeds, positions, following = embeds_and_positions(model, kind, inputs, config)
     first, out = None, []

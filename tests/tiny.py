@@ -51,29 +51,31 @@ def processor(kind: str, seconds: int = 1) -> Any:
     return AudioFlamingo3Processor(features, tokenizer(), max_audio_len=600)
 
 
-def model(kind: str, seconds: int = 1, attention: str = "sdpa", seed: int = 0, layers: int = 2, hidden: int = 32) -> Any:
+def model(
+    kind: str, seconds: int = 1, attention: str = "sdpa", seed: int = 0, layers: int = 2, hidden: int = 32
+) -> Any:
     torch.manual_seed(seed)
     ids = tokenizer()
-    audio = dict(
-        num_mel_bins=16,
-        encoder_attention_heads=2,
-        encoder_ffn_dim=32,
-        d_model=32,
-        max_source_positions=50 * seconds,
-    )
-    text = dict(
-        model_type="qwen2",
-        vocab_size=len(ids),
-        hidden_size=hidden,
-        intermediate_size=48,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        pad_token_id=0,
-        bos_token_id=None,
-        eos_token_id=2,
-        max_position_embeddings=40000,
-    )
+    audio = {
+        "num_mel_bins": 16,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 32,
+        "d_model": 32,
+        "max_source_positions": 50 * seconds,
+    }
+    text = {
+        "model_type": "qwen2",
+        "vocab_size": len(ids),
+        "hidden_size": hidden,
+        "intermediate_size": 48,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": 2,
+        "max_position_embeddings": 40000,
+    }
     if kind == "qwen2_audio":
         config = Qwen2AudioConfig(
             audio_config={"model_type": "qwen2_audio_encoder", "encoder_layers": 2, **audio},

@@ -78,6 +78,16 @@ def test_audio_without_its_mask(kind, patched):
             call(**inputs)
 
 
+def test_windows_cut_short_by_padding(patched, kind):
+    """`padding=True` reaches Audio Flamingo 3's windows too; upstream then fails inside its encoder."""
+    inputs = dict(tiny.inputs(kind, [0.5]))
+    mask = "feature_attention_mask" if kind == "qwen2_audio" else "input_features_mask"
+    inputs["input_features"], inputs[mask] = inputs["input_features"][..., :50], inputs[mask][:, :50]
+    for call in calls(patched):
+        with pytest.raises(ValueError, match="50 mel frames.*takes 100.*text_kwargs"):
+            call(**inputs)
+
+
 def test_a_mask_per_query(kind, patched):
     inputs = dict(tiny.inputs(kind, [0.9]))
     inputs["attention_mask"] = torch.ones(1, 1, 4, 4)
@@ -117,12 +127,19 @@ def test_layerdrop_in_training_is_refused(kind, patched):
         patched(**tiny.inputs(kind, [0.9]))
 
 
+def check_twice(*arguments):
+    versions.check_transformers(*arguments)
+    versions.check_transformers(*arguments)
+
+
 class TestVersions:
     def patch_of(self, model):
         return models.patch_for_class(type(model))[1]
 
     def test_too_old(self, model):
-        with pytest.raises(hf_tokcomp.UnsupportedVersionError, match=r"5\.16\.0 is older than 5\.17\.0.*pip install -U"):
+        with pytest.raises(
+            hf_tokcomp.UnsupportedVersionError, match=r"5\.16\.0 is older than 5\.17\.0.*pip install -U"
+        ):
             versions.check_transformers(type(model), self.patch_of(model), "5.16.0")
 
     def test_tried(self, model):
@@ -134,8 +151,7 @@ class TestVersions:
     def test_newer_warns_once(self, model, monkeypatch):
         monkeypatch.setattr(versions, "_warned", False)
         with pytest.warns(UserWarning, match=r"6\.1\.0 is newer than") as seen:
-            versions.check_transformers(type(model), self.patch_of(model), "6.1.0")
-            versions.check_transformers(type(model), self.patch_of(model), "6.1.0")
+            check_twice(type(model), self.patch_of(model), "6.1.0")
         assert len(seen) == 1
 
     def test_newer_with_a_changed_signature(self, model, monkeypatch):

@@ -45,9 +45,7 @@ def test_sampling_is_greedy_at_temperature_zero_and_begins_with_the_prompt(patch
     sampled = patched.generate(**inputs, max_new_tokens=4, do_sample=True, top_k=1)
     assert torch.equal(sampled, greedy)
     several = patched.generate(**inputs, max_new_tokens=4, do_sample=True, num_return_sequences=3)
-    assert torch.equal(
-        several[:, : inputs["input_ids"].shape[1]], inputs["input_ids"].repeat_interleave(3, 0)
-    )
+    assert torch.equal(several[:, : inputs["input_ids"].shape[1]], inputs["input_ids"].repeat_interleave(3, 0))
 
 
 def test_beams_equal_an_exhaustive_search(patched, single):
@@ -69,7 +67,12 @@ def test_beams_equal_an_exhaustive_search(patched, single):
 
 def test_beams_and_return_dict(patched, inputs):
     out = patched.generate(
-        **inputs, max_new_tokens=3, num_beams=3, num_return_sequences=2, return_dict_in_generate=True, output_scores=True
+        **inputs,
+        max_new_tokens=3,
+        num_beams=3,
+        num_return_sequences=2,
+        return_dict_in_generate=True,
+        output_scores=True,
     )
     prompt = inputs["input_ids"]
     assert out.sequences.shape == (2 * len(prompt), prompt.shape[1] + 3)
@@ -94,7 +97,9 @@ def test_ragged_batch_equals_alone(kind, patched, inputs, seconds):
         processor = tiny.processor(kind)
         text = tiny.prompt(kind, words=" ".join(tiny.WORDS[: 3 + 2 * (i % 2)]))
         alone = tiny.process(processor, kind, [text], [tiny.sound(length, seed=i)])
-        assert torch.equal(new_tokens(patched.generate(**alone, max_new_tokens=5, do_sample=False), alone)[0], together[i])
+        assert torch.equal(
+            new_tokens(patched.generate(**alone, max_new_tokens=5, do_sample=False), alone)[0], together[i]
+        )
 
 
 class Recorder(BaseStreamer):

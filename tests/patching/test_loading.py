@@ -170,7 +170,9 @@ class TestErrors:
             vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2
         )
         transformers.Qwen2ForCausalLM(config).save_pretrained(tmp_path)
-        with pytest.raises(hf_tokcomp.UnsupportedModelError, match="Supported: qwen2_audio .*audioflamingo3.*ModelPatch"):
+        with pytest.raises(
+            hf_tokcomp.UnsupportedModelError, match="Supported: qwen2_audio .*audioflamingo3.*ModelPatch"
+        ):
             AutoModelForCausalLM.from_pretrained(tmp_path, compression="ltbm")
 
     def test_a_typo_costs_no_download(self, kind):
