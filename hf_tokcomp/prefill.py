@@ -77,8 +77,8 @@ def compress_prompt(
     mask, facts, layout = _read(model, patch, inputs, windows)
     if mask.shape[-1] != patch.window_frames(model):
         raise ValueError(
-            f"The windows have {mask.shape[-1]} mel frames, this model's encoder takes {patch.window_frames(model)}. Let "
-            "the processor pad audio to whole windows: pass `padding` for the text only, as `text_kwargs={'padding': True}`."
+            f"The windows have {mask.shape[-1]} mel frames, this model's encoder takes {patch.window_frames(model)}. "
+            "Give the processor `padding` for the text only, as `text_kwargs={'padding': True}`."
         )
 
     encoded = patch.encode(model, inputs["input_features"], mask, compressor.requires)

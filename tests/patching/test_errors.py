@@ -46,7 +46,7 @@ def test_placeholders_that_do_not_match_the_audio(kind, patched):
     inputs["input_ids"] = torch.cat([extra, inputs["input_ids"]], 1)
     inputs["attention_mask"] = torch.cat([torch.ones_like(extra), inputs["attention_mask"]], 1)
     for call in calls(patched):
-        with pytest.raises(hf_tokcomp.PlaceholderMismatchError, match="36 audio placeholders .*makes 34"):
+        with pytest.raises(hf_tokcomp.PlaceholderMismatchError, match=r"36 audio placeholders .*makes 34"):
             call(**inputs)
 
 
@@ -84,7 +84,7 @@ def test_windows_cut_short_by_padding(patched, kind):
     mask = "feature_attention_mask" if kind == "qwen2_audio" else "input_features_mask"
     inputs["input_features"], inputs[mask] = inputs["input_features"][..., :50], inputs[mask][:, :50]
     for call in calls(patched):
-        with pytest.raises(ValueError, match="50 mel frames.*takes 100.*text_kwargs"):
+        with pytest.raises(ValueError, match=r"50 mel frames.*takes 100.*text_kwargs"):
             call(**inputs)
 
 
@@ -116,7 +116,7 @@ def test_a_compressor_that_returns_the_wrong_count(kind, model):
 
     hf_tokcomp.patch(model, "stride")
     model.audio_compressor = Greedy(model.audio_compressor.config)
-    with pytest.raises(hf_tokcomp.CompressorOutputError, match="made .* where its config announces"):
+    with pytest.raises(hf_tokcomp.CompressorOutputError, match=r"made .* where its config announces"):
         model(**tiny.inputs(kind, [0.9]))
 
 

@@ -171,7 +171,7 @@ class TestErrors:
         )
         transformers.Qwen2ForCausalLM(config).save_pretrained(tmp_path)
         with pytest.raises(
-            hf_tokcomp.UnsupportedModelError, match="Supported: qwen2_audio .*audioflamingo3.*ModelPatch"
+            hf_tokcomp.UnsupportedModelError, match=r"Supported: qwen2_audio .*audioflamingo3.*ModelPatch"
         ):
             AutoModelForCausalLM.from_pretrained(tmp_path, compression="ltbm")
 
