@@ -79,7 +79,10 @@ class Assignment:
         slot = torch.where(self.slot >= 0, other.slot.gather(1, inner), -1)
         weight = torch.where(slot >= 0, self.weight * other.weight.gather(1, inner), 0.0)
         # Members are original tokens: a mean index is taken over them anew, a destination keeps its own position.
-        position = None if other._position_is_mean else self.position.gather(1, other.position)
+        position = None
+        if not other._position_is_mean:
+            real = torch.arange(other.width, device=slot.device) < other.lengths[:, None]
+            position = torch.where(real, self.position.gather(1, other.position), 0)
         return Assignment(slot, weight, other.lengths, other.width, position)  # type: ignore[arg-type]
 
     def token_times(self, frame_rate: float = 25.0) -> Tensor:
@@ -92,18 +95,20 @@ class Assignment:
         return torch.stack([first, last], dim=-1)[:, : self.width] / frame_rate
 
     def scatter_rows(self, rows: list[int], into: Assignment) -> Assignment:
-        """``into`` with its audios ``rows`` replaced by this assignment's, which may be narrower."""
+        """``into``, an identity, with its audios ``rows`` replaced by this assignment's, which may be narrower."""
         index = torch.tensor(rows, device=self.slot.device)
         slot, weight = into.slot.clone(), into.weight.clone()
         slot[index], weight[index] = -1, 0.0
         slot[index, : self.slot.shape[1]] = self.slot
         weight[index, : self.weight.shape[1]] = self.weight
         width = max(into.width, self.width)
-        position = torch.nn.functional.pad(into.position, (0, width - into.width))
-        position[index] = torch.nn.functional.pad(self.position, (0, width - self.width))
+        position = None  # a token that is its own slot is its own mean, too
+        if not self._position_is_mean:
+            position = torch.nn.functional.pad(into.position, (0, width - into.width))
+            position[index] = torch.nn.functional.pad(self.position, (0, width - self.width))
         lengths = into.lengths.clone()
         lengths[index] = self.lengths
-        return Assignment(slot, weight, lengths, width, position)
+        return Assignment(slot, weight, lengths, width, position)  # type: ignore[arg-type]
 
 
 def _per_slot(value: Tensor, slot: Tensor, width: int) -> Tensor:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
@@ -98,8 +99,8 @@ class CompressionConfig(PushToHubConfigMixin):
     def check_number(self, name: str, low: float, high: float) -> None:
         """Raise unless the field is a finite number with ``low < value <= high``."""
         value = getattr(self, name)
-        ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not ok or not low < value <= high:
+        ok = isinstance(value, int | float) and not isinstance(value, bool)
+        if not ok or not low < value <= min(high, sys.float_info.max):  # NaN fails both
             bound = f"> {low:g}" if high == math.inf else f"> {low:g} and at most {high:g}"
             raise CompressionConfigError(f"{name}={value!r} must be a finite number {bound}.")
 

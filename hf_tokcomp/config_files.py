@@ -30,8 +30,12 @@ class PushToHubConfigMixin:
         # Written beside and renamed: a reader never sees half a file.
         with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
             file.write(text)
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, folder / CONFIG_NAME)
+        try:
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, folder / CONFIG_NAME)
+        except OSError:
+            os.unlink(file.name)
+            raise
         return folder / CONFIG_NAME
 
     @classmethod
@@ -63,9 +67,10 @@ class PushToHubConfigMixin:
             file = path
         else:
             from huggingface_hub import hf_hub_download
+            from huggingface_hub.errors import HFValidationError
 
-            file = Path(
-                hf_hub_download(
+            try:
+                downloaded = hf_hub_download(
                     str(name_or_path),
                     CONFIG_NAME,
                     subfolder=subfolder,
@@ -75,10 +80,14 @@ class PushToHubConfigMixin:
                     local_files_only=local_files_only,
                     force_download=force_download,
                 )
-            )
+            except HFValidationError as error:
+                raise FileNotFoundError(
+                    f"{name_or_path} is neither a folder, a file nor the id of a Hub repository (user/repo)."
+                ) from error
+            file = Path(downloaded)
         try:
             values: Any = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CompressionConfigError(f"{file} is not valid JSON: {error}.") from error
         target = cls if issubclass(cls, CompressionConfig) else CompressionConfig
         return target.from_dict(values)

@@ -1,0 +1,117 @@
+"""Audios and configs for the tests of methods: ragged, drifting or full of ties, with all a method may ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oracles import Audio
+from torch import Tensor
+
+from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig, methods
+
+METHODS = list(methods())
+BUDGETED = [name for name, method in methods().items() if method.config_class.accepts_budget]
+MAPS = [name for name, m in methods().items() if m.compressor_class.forward is AudioTokenCompressor.forward]
+CLASSES = [method.config_class for method in methods().values()]
+SHARED = {field.name for field in dataclasses.fields(CompressionConfig)}
+DETERMINISTIC = [name for name, method in methods().items() if method.config_class.deterministic_length]
+
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "ltbm": [{"window": 1}, {"window": 2}, {"window": 3}, {"window": 1000}],
+    "random": [{"seed": 1}, {"seed": 123456789}],
+    "segmentwise_top_k": [{"segments": 1}, {"segments": 2}, {"segments": 3}, {"segments": 1000}],
+}
+"""Options worth a test beside the defaults."""
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    """A search that never finds its next edge must fail, not hang; for the modules that import this."""
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError("this should take milliseconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def variants() -> list[Any]:
+    """Every registered method with its defaults, and with every option above."""
+    assert set(VARIANTS) <= set(METHODS), "an option of a method that is gone"
+    return [(name, options) for name in METHODS for options in [{}, *VARIANTS.get(name, [])]]
+
+
+def config(method: str, **values: Any) -> CompressionConfig:
+    """The method's config; a budget is left out where the method refuses one."""
+    if method not in BUDGETED:
+        values = {k: v for k, v in values.items() if k not in ("retention_ratio", "tokens_per_second", "max_tokens")}
+    return CompressionConfig(method=method, **values)
+
+
+def compressor(method: str, **values: Any) -> AudioTokenCompressor[Any]:
+    return AudioTokenCompressor.from_config(config(method, **values))
+
+
+def draw(rng: np.random.Generator, n: int, kind: str = "walk", dim: int = 8) -> Audio:
+    """An audio of `n` tokens: neighbours alike ("walk"), or a few vectors and scores over and over ("ties")."""
+
+    def walk(width: int) -> np.ndarray:
+        steps = rng.normal(size=(n, width))
+        for i in range(1, n):
+            steps[i] += 0.8 * steps[i - 1]  # drawn back to zero, or late neighbours would all be alike
+        return steps.astype(np.float32)
+
+    if kind == "ties":
+        # Unit vectors: every first cosine is exactly 0 or 1, and nothing cancels when they are averaged.
+        features = np.eye(4, dim, dtype=np.float32)[rng.integers(4, size=n)]
+        attention = rng.integers(1, 4, size=n).astype(np.float32) / 2
+        keys = np.eye(4, dtype=np.float32)[rng.integers(4, size=n)]
+    else:
+        features, keys = walk(dim), walk(4)
+        attention = rng.gamma(1.0, size=n).astype(np.float32)
+    return Audio(features, attention, keys, rng.normal(size=(3, 6)).astype(np.float32), walk(6))
+
+
+def batch(
+    audios: list[Audio], padding: float = float("nan"), extra: int = 0, dtype: Any = torch.float32
+) -> AudioTokens:
+    """The audios side by side; what lies beyond an audio's tokens holds `padding`."""
+    width = max((len(audio.features) for audio in audios), default=0) + extra
+
+    def pad(name: str) -> Tensor:
+        rows = [torch.from_numpy(getattr(audio, name)) for audio in audios]
+        out = torch.full((len(rows), width, *rows[0].shape[1:]), padding)
+        for i, row in enumerate(rows):
+            out[i, : len(row)] = row
+        return out
+
+    return AudioTokens(
+        features=pad("features").to(dtype),
+        lengths=torch.tensor([len(audio.features) for audio in audios]),
+        attention=pad("attention"),
+        keys=pad("keys").to(dtype),
+        query=torch.stack([torch.from_numpy(audio.query) for audio in audios]),
+        projected=pad("projected").to(dtype),
+    )
+
+
+def changed(cls: type[CompressionConfig]) -> CompressionConfig:
+    """A config with no field at its default, as far as its types tell."""
+    values: dict[str, Any] = {"positions": "original"}
+    if cls.accepts_budget:
+        values["max_tokens"] = 7
+    for field in dataclasses.fields(cls):
+        if field.name not in SHARED and isinstance(field.default, bool):
+            values[field.name] = not field.default
+        elif field.name not in SHARED and isinstance(field.default, int):
+            values[field.name] = field.default + 1
+    return cls(**values)

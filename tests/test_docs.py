@@ -1,0 +1,243 @@
+"""Every example on the pages runs, every command parses, and every table says what the code says."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import soundfile
+import tiny
+import transformers
+
+import hf_tokcomp
+from hf_tokcomp import cli, models, registry
+from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+
+# What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
+QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
+AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
+AUDIO_FILES = ["question.wav"]  # become the shipped recordings
+FLAMINGO_TEMPLATE = (
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{{ part['text'] + ' ' if part['type'] == 'text' else '<sound> ' }}"
+    "{% endfor %}{% endfor %}"
+)
+
+DIGITS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+NOTHING = "\N{EN DASH}"
+
+NOT_RUN: list[str] = []
+"""The reasons of all blocks marked `<!-- not run: reason -->`."""
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    not_run: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks(page: Path, language: str) -> list[Block]:
+    """The page's blocks in this language, in order."""
+    found: list[Block] = []
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start, fence = 0, ""
+    for number, line in enumerate(lines):
+        if not fence and line.startswith("```"):
+            start, fence = number, line.removeprefix("```").strip() or "text"
+        elif fence and line == "```":
+            marked = re.fullmatch(r"<!-- not run: (.+) -->", lines[start - 1])
+            text = "\n".join(lines[start + 1 : number])
+            found.append(Block(page, start + 2, fence, text, marked and marked[1]))
+            fence = ""
+    assert not fence, f"{page.name}: the block that begins in line {start + 1} has no end"
+    return [block for block in found if block.language == language]
+
+
+@pytest.fixture(scope="session")
+def flamingo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("flamingo")
+    tiny.model("audioflamingo3").save_pretrained(folder)
+    processor = tiny.processor("audioflamingo3")
+    processor.chat_template = FLAMINGO_TEMPLATE
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the reader's files in it; what the examples register is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    monkeypatch.setattr(models, "PATCHES", dict(models.PATCHES))
+    for name, (recording, _) in zip(AUDIO_FILES, recordings(), strict=False):
+        samples, rate = soundfile.read(recording)
+        soundfile.write(tmp_path / name, samples, rate)
+    return tmp_path
+
+
+@pytest.fixture
+def _same_verbosity() -> Iterator[None]:
+    """The command line silences transformers for its process, which here is that of the other tests too."""
+    before = transformers.logging.get_verbosity()
+    yield
+    transformers.logging.set_verbosity(before)
+    transformers.logging.enable_progress_bar()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_examples_run(page: Path, reader: Path, flamingo: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(page, "python"):
+        if block.not_run:
+            continue
+        text = block.text.replace(QWEN2_AUDIO, SMALL_MODEL.as_posix()).replace(AUDIO_FLAMINGO_3, flamingo.as_posix())
+        # Blank lines in front, so that a traceback names the page's own line.
+        exec(compile("\n" * (block.line - 1) + text, str(page), "exec"), namespace)
+
+
+def test_the_first_example_reads_the_recording(
+    reader: Path, flamingo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test_examples_run(ROOT / "README.md", reader, flamingo)
+    printed = capsys.readouterr().out.splitlines()
+    answer, counts = printed[0].split(), printed[1]
+    assert set(answer) <= DIGITS
+    assert answer
+    said = re.search(r"# for a recording of 5 s: (.+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert said
+    assert counts == said[1]
+
+
+def test_few_examples_are_not_run() -> None:
+    marked = [block.not_run for page in PAGES for language in ("python", "bash") for block in blocks(page, language)]
+    assert [reason for reason in marked if reason] == NOT_RUN
+    assert len(NOT_RUN) <= 3
+
+
+def test_docstring_examples_run() -> None:
+    folders = {"hf_tokcomp": ROOT / "hf_tokcomp", "hf_tokcomp.patches": ROOT / "patches"}
+    for package, folder in folders.items():
+        for file in folder.rglob("*.py"):
+            if ">>>" in file.read_text(encoding="utf-8"):
+                inside = file.relative_to(folder).with_suffix("").parts
+                module = importlib.import_module(".".join((package, *(p for p in inside if p != "__init__"))))
+                assert doctest.testmod(module).failed == 0, file
+
+
+def commands() -> list[tuple[Block, list[str]]]:
+    """Every command line of the pages' bash blocks, with line continuations joined and comments dropped."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for line in block.text.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words:
+                    found.append((block, words))
+    return found
+
+
+@pytest.mark.usefixtures("_same_verbosity")
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_commands_run(page: Path, reader: Path, flamingo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = {QWEN2_AUDIO: str(SMALL_MODEL), AUDIO_FLAMINGO_3: str(flamingo)}
+    for block, words in commands():
+        if block.page == page and words[0] == "hf-tokcomp" and not block.not_run:
+            assert cli.main([folders.get(word, word) for word in words[1:]]) == 0, (str(block), words)
+            assert capsys.readouterr().out
+
+
+def test_commands_are_of_known_kinds() -> None:
+    known = {"make", "pip", "git", "cd", "hf-tokcomp", "python", ".venv/bin/python"}
+    unknown = {words[0] for _, words in commands() if "=" not in words[0]} - known
+    assert unknown == set()
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = [word for _, words in commands() if words[0] == "make" for word in words[1:] if "=" not in word]
+    assert {"demo", "test"} <= set(named) <= targets
+
+
+def test_named_test_files_exist() -> None:
+    named = {word.partition("::")[0] for _, words in commands() for word in words if word.startswith("tests/")}
+    named |= set(re.findall(r"`((?:tests|hf_tokcomp|patches|docs)/[\w/]+\.\w+)`", "".join(map(read, PAGES))))
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+    for file, _, function in (word.partition("::") for _, words in commands() for word in words if "::" in word):
+        assert f"def {function}(" in read(ROOT / file)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", read(page)):
+            if not target.startswith("https://"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def table(page: Path, heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading, without its head."""
+    section = read(page).split(f"\n{heading}\n", 1)[1]
+    lines = [line for line in section.split("\n## ", 1)[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.fixture
+def method_rows() -> dict[str, list[str]]:
+    return {row[0].strip("`"): row[1:] for row in table(ROOT / "README.md", "## Methods")}
+
+
+def test_methods_table(method_rows: dict[str, list[str]]) -> None:
+    assert set(method_rows) == set(hf_tokcomp.methods())
+    for name, (family, idea, needs, source) in method_rows.items():
+        method = hf_tokcomp.methods()[name]
+        assert family
+        assert idea == method.idea
+        assert needs == (", ".join(sorted(method.compressor_class.requires)) or NOTHING)
+        written = (method.compressor_class.__doc__ or "") + (ast.get_docstring(ast.parse(module_text(method))) or "")
+        numbers = re.findall(r"\d{4}\.\d{5}", source)
+        assert sorted(set(numbers)) == sorted(set(re.findall(r"arXiv (\d{4}\.\d{5})", written)))
+
+
+def module_text(method: registry.Method) -> str:
+    module = importlib.import_module(method.compressor_class.__module__)
+    return Path(str(module.__file__)).read_text(encoding="utf-8")
+
+
+def test_every_method_is_defined_in_the_docs() -> None:
+    headings = re.findall(r"^## (.*`.*)$", read(ROOT / "docs" / "methods.md"), re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(headings))) == sorted(hf_tokcomp.methods())
+
+
+def test_models_table() -> None:
+    rows = {row[0].strip("`"): row[1:] for row in table(ROOT / "README.md", "## Models")}
+    assert set(rows) == set(hf_tokcomp.supported_models())
+    for model_type, patch in hf_tokcomp.supported_models().items():
+        classes, _, audios, auto_classes = rows[model_type]
+        assert re.findall(r"`(\w+)`", classes) == list(patch.model_classes)
+        assert re.findall(r"`(\w+)`", auto_classes) == models.auto_classes(patch)
+        assert audios == ("one" if patch.audio_spans_windows else "several")
+
+
+def test_no_placeholder_is_left() -> None:
+    assert [page.name for page in PAGES if "@@" in read(page)] == []

@@ -1,0 +1,107 @@
+"""Silence, constants, huge values, NaN, infinities, missing fields: every method on what it was not made for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from drawn import METHODS, batch, compressor, draw, in_time, variants  # noqa: F401 - in_time is a fixture
+from drawn_assignments import read_slots
+from torch import Tensor
+
+from hf_tokcomp import AudioTokens, CompressedAudio, methods
+
+LENGTHS = [40, 7, 23, 2, 0, 12]
+NEEDY = [name for name, method in methods().items() if method.compressor_class.requires]
+
+
+def tokens() -> AudioTokens:
+    rng = np.random.default_rng(4)
+    return batch([draw(rng, n) for n in LENGTHS], padding=0.0)
+
+
+def filled(change: Callable[[Tensor], Tensor]) -> AudioTokens:
+    """The audios with every float field changed."""
+    fields = {
+        name: change(getattr(tokens(), name).clone())
+        for name in ("features", "attention", "keys", "query", "projected")
+    }
+    return dataclasses.replace(tokens(), **fields)
+
+
+def sprinkled(*values: float) -> Callable[[Tensor], Tensor]:
+    def change(field: Tensor) -> Tensor:
+        for i, value in enumerate(values):
+            field[:, i :: len(values) + 2] = value
+        return field
+
+    return change
+
+
+FINITE = {
+    "zeros": torch.zeros_like,
+    "constant": torch.ones_like,
+    "negative constant": lambda x: torch.full_like(x, -3.7),
+    "half silent": sprinkled(0.0),
+    "tiny": lambda x: x * 1e-42,
+    "huge": lambda x: torch.where(x > 0, 3e38, -3e38),
+    "huge constant": lambda x: torch.full_like(x, 3e38),
+    "huge and tiny": sprinkled(3e38, -3e38, 1e-40),
+}
+BROKEN = {
+    "all nan": lambda x: torch.full_like(x, float("nan")),
+    "all inf": lambda x: torch.full_like(x, float("inf")),
+    "all -inf": lambda x: torch.full_like(x, -float("inf")),
+    "some nan": sprinkled(float("nan")),
+    "some inf": sprinkled(float("inf"), -float("inf")),
+    "a bit of all": sprinkled(float("nan"), float("inf"), 0.0, -float("inf"), 3e38),
+}
+
+
+def assert_sound(result: CompressedAudio, wanted: list[int]) -> None:
+    """The announced counts, rising positions, and no slot without a token."""
+    assert result.counts == wanted
+    for i, (n, count) in enumerate(zip(LENGTHS, wanted, strict=True)):
+        positions = result.positions[i, :count].tolist()
+        assert positions == sorted(set(positions))
+        assert all(0 <= position < n for position in positions)
+        if result.assignment is not None:
+            members = [token for slot in read_slots(result.assignment, i) for token in slot.members]
+            assert all(slot.members for slot in read_slots(result.assignment, i))
+            assert len(members) == len(set(members))
+            assert all(token < n for token in members)
+
+
+@pytest.mark.parametrize("change", [*FINITE, *BROKEN])
+@pytest.mark.parametrize(("method", "options"), variants())
+def test_any_input_gives_a_sound_answer(method: str, options: dict[str, Any], change: str) -> None:
+    for budget in ({"max_tokens": 1}, {"max_tokens": 6}, {"retention_ratio": 0.45}):
+        module = compressor(method, **options, **budget)
+        result = module(filled((FINITE | BROKEN)[change]))
+        known = module.config.deterministic_length
+        assert_sound(result, [module.config.output_length(n) for n in LENGTHS] if known else result.counts)
+        # A sum (preserves_mass False) may rightly overflow.
+        if change in FINITE and (module.preserves_mass or "huge" not in change):
+            for i, count in enumerate(result.counts):
+                assert result.features[i, :count].isfinite().all()
+
+
+@pytest.mark.parametrize("method", NEEDY)
+def test_what_a_method_needs_is_asked_for_by_name(method: str) -> None:
+    for need in sorted(methods()[method].compressor_class.requires):
+        batched = dataclasses.replace(tokens(), **{need: None})
+        with pytest.raises(ValueError, match=f"needs `{need}`"):
+            compressor(method, retention_ratio=0.3)(batched)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_method_does_not_need_may_be_missing(method: str) -> None:
+    names = {"attention", "keys", "query", "projected"} - methods()[method].compressor_class.requires
+    bare = dataclasses.replace(tokens(), **dict.fromkeys(names))
+    result, full = (compressor(method, retention_ratio=0.3)(x) for x in (bare, tokens()))
+    assert torch.equal(result.features, full.features)
+    assert torch.equal(result.positions, full.positions)

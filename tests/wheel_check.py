@@ -1,0 +1,123 @@
+"""Builds sdist and wheel, installs the wheel into an environment of its own, and uses it there; `make wheel-check`.
+
+The new environment borrows the dependencies of the one that runs this, by a .pth file, and gets nothing but the wheel.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What a user's program looks like: plain transformers, and one import more.
+PROGRAM = """
+from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
+import hf_tokcomp
+from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
+
+audio, text = recordings()[0]
+model = Qwen2AudioForConditionalGeneration.from_pretrained(SMALL_MODEL, compression="ltbm")
+processor = AutoProcessor.from_pretrained(SMALL_MODEL)
+content = [{"type": "audio", "path": str(audio)}, {"type": "text", "text": "Transcribe the digits."}]
+inputs = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=True,
+                                       add_generation_prompt=True, return_dict=True, return_tensors="pt")
+output = model.generate(**inputs)[:, inputs["input_ids"].shape[1]:]
+print("read:", *processor.batch_decode(output, skip_special_tokens=True), "| spoken:", text)
+
+import hf_tokcomp.patches
+last = model.audio_compressor.last
+assert 0 < last.tokens_after[0] < last.tokens_before[0], (last.tokens_before, last.tokens_after)
+print("imported:", hf_tokcomp.__version__, hf_tokcomp.__file__, hf_tokcomp.patches.__file__, sep="\\n")
+"""
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    """The standard output of a command, which must succeed."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, check=False
+    )
+    if done.returncode:
+        last_lines = "\n".join(done.stdout.splitlines()[-30:])
+        raise SystemExit(f"{' '.join(str(part) for part in command[:4])} ... failed:\n{last_lines}")
+    return done.stdout
+
+
+def build(folder: Path) -> tuple[Path, Path]:
+    """Build into a folder; the sdist and the wheel, which is built from it."""
+    run(sys.executable, "-m", "build", "--outdir", folder, ROOT, cwd=folder)
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return sdist, wheel
+
+
+def check_contents(sdist: Path, wheel: Path) -> None:
+    """Both hold all source files, the checkpoint and the licence; the wheel holds no tests."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    with zipfile.ZipFile(wheel) as archive:
+        installed = set(archive.namelist())
+    data = [f for folder in ("digits_and_sounds", "recordings") for f in (checkpoints() / folder).iterdir()]
+    kept = [f.relative_to(ROOT) for f in data if f.is_file()]
+    sources = [f.relative_to(ROOT) for package in ("hf_tokcomp", "patches") for f in (ROOT / package).rglob("*.py")]
+    for file in [*sources, *kept, Path("hf_tokcomp/py.typed")]:
+        inside = Path("hf_tokcomp") / file if file.parts[0] == "patches" else file
+        require(file.as_posix() in names, f"{file} is missing in {sdist.name}")
+        require(inside.as_posix() in installed, f"{inside} is missing in {wheel.name}")
+    require(any(name.endswith(".dist-info/licenses/LICENSE") for name in installed), "the wheel has no LICENSE")
+    require(not any(name.startswith("tests/") for name in installed), "the wheel installs the tests")
+
+
+def checkpoints() -> Path:
+    return ROOT / "hf_tokcomp" / "checkpoints"
+
+
+def environment_with(wheel: Path, folder: Path) -> Path:
+    """A new environment with this wheel; the folder of its commands."""
+    run(sys.executable, "-m", "venv", folder, cwd=folder.parent)
+    commands = folder / ("Scripts" if os.name == "nt" else "bin")
+    (site,) = {Path(p) for p in folder.rglob("site-packages") if p.is_dir()}
+    # A path in a .pth file is searched last, and the .pth files in it (an editable install, say) are not read.
+    borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (site / "borrowed.pth").write_text("\n".join(sorted(borrowed)) + "\n")
+    run(
+        commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--no-index",
+        "--force-reinstall", wheel, cwd=folder.parent,
+    )  # fmt: skip
+    return commands
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SystemExit(f"wheel check: {message}")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        sdist, wheel = build(folder)
+        check_contents(sdist, wheel)
+        commands = environment_with(wheel, folder / "environment")
+        elsewhere = folder / "elsewhere"
+        elsewhere.mkdir()
+        printed = run(commands / "python", "-c", PROGRAM, cwd=elsewhere)
+        said, imported = printed.split("imported:\n")
+        version, *files = imported.split()
+        for file in files:
+            require((folder / "environment") in Path(file).resolve().parents, f"{file} is not the wheel's")
+        require(wheel.name.startswith(f"hf_tokcomp-{version}-"), f"{wheel.name} says it is version {version}")
+        shown = run(commands / "hf-tokcomp", "--version", cwd=elsewhere)
+        require(version in re.findall(r"[\w.]+", shown), f"`hf-tokcomp --version` printed {shown!r}, not {version}")
+    print(said.strip())
+    print(f"{sdist.name} and {wheel.name} are complete, and the wheel works on its own.")
+
+
+if __name__ == "__main__":
+    main()

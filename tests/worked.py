@@ -1,0 +1,26 @@
+"""How the worked examples are written down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from drawn_assignments import read_slots
+
+from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig
+
+
+def compress(
+    method: str, features: list[list[float]] | int, attention: list[float] | None = None, **options: Any
+) -> list[tuple[list[int], int]]:
+    """Members and position of every slot; a number stands for that many tokens of no matter what."""
+    if isinstance(features, int):
+        features = [[float(i)] for i in range(features)]
+    scores = None if attention is None else torch.tensor([attention])
+    tokens = AudioTokens(torch.tensor([features]), [len(features)], attention=scores)  # type: ignore[arg-type]
+    module = AudioTokenCompressor.from_config(CompressionConfig(method=method, **options))
+    return [(slot.members, slot.position) for slot in read_slots(module.assign(tokens), 0)]
+
+
+def kept(*indices: int) -> list[tuple[list[int], int]]:
+    return [([i], i) for i in indices]
