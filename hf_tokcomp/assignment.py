@@ -69,7 +69,7 @@ class Assignment:
         # Dropped tokens go to one slot too many, which is cut off: no boolean indexing, so no synchronisation.
         target = torch.where(self.slot >= 0, self.slot, self.width)[..., None].expand_as(features)
         wide = torch.promote_types(features.dtype, torch.float32)
-        value = torch.where(self.slot[..., None] >= 0, features.to(wide) * self.weight[..., None].to(wide), 0)
+        value = features.to(wide) * self.weight[..., None].to(wide)
         out = value.new_zeros(audios, self.width + 1, dim).scatter_add(1, target, value)
         return out[:, : self.width].to(features.dtype)
 
@@ -78,12 +78,15 @@ class Assignment:
         inner = self.slot.clamp(min=0)
         slot = torch.where(self.slot >= 0, other.slot.gather(1, inner), -1)
         weight = torch.where(slot >= 0, self.weight * other.weight.gather(1, inner), 0.0)
-        # Members are original tokens: a mean index is taken over them anew, a destination keeps its own position.
-        position = None
-        if not other._position_is_mean:
-            real = torch.arange(other.width, device=slot.device) < other.lengths[:, None]
-            position = torch.where(real, self.position.gather(1, other.position), 0)
-        return Assignment(slot, weight, other.lengths, other.width, position)  # type: ignore[arg-type]
+        # Members are original tokens: a mean index is taken over them anew. A destination, and a slot that nothing
+        # joins, keep the position they have.
+        real = torch.arange(other.width, device=slot.device) < other.lengths[:, None]
+        position = torch.where(real, self.position.gather(1, other.position), 0)
+        if other._position_is_mean:
+            joined = Assignment(slot, weight, other.lengths, other.width).position
+            alone = _per_slot(torch.ones_like(other.slot), other.slot, other.width) == 1
+            position = torch.where(alone, position, joined)
+        return Assignment(slot, weight, other.lengths, other.width, position)
 
     def token_times(self, frame_rate: float = 25.0) -> Tensor:
         """``(audios, width, 2)`` seconds: where each slot's first member begins and its last one ends."""

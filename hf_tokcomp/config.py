@@ -78,8 +78,9 @@ class CompressionConfig(PushToHubConfigMixin):
         self._check_budget()
         if self.positions not in get_args(Positions):
             raise CompressionConfigError(f"positions={self.positions!r} must be one of {get_args(Positions)}.")
-        if isinstance(self.schema_version, bool) or not isinstance(self.schema_version, int):
-            raise CompressionConfigError(f"schema_version={self.schema_version!r} must be an integer.")
+        self.check_integer("schema_version", 0)
+        if not isinstance(self.hf_tokcomp_version, str):
+            raise CompressionConfigError(f"hf_tokcomp_version={self.hf_tokcomp_version!r} must be a string.")
 
     def _check_budget(self) -> None:
         given = [name for name in BUDGETS if getattr(self, name) is not None]
@@ -183,7 +184,7 @@ class CompressionConfig(PushToHubConfigMixin):
         schema = values.get("schema_version", SCHEMA_VERSION)
         if isinstance(schema, int) and schema > SCHEMA_VERSION:
             known = {f.name for f in dataclasses.fields(config_class)}
-            unknown = sorted(set(values) - known)
+            unknown = sorted(map(str, set(values) - known))
             logger.warning(
                 "This compression config has schema version %s; hf_tokcomp %s knows version %s%s. Upgrade with "
                 "`pip install -U hf-tokcomp`.",
@@ -192,7 +193,7 @@ class CompressionConfig(PushToHubConfigMixin):
                 SCHEMA_VERSION,
                 f" and ignores {', '.join(unknown)}" if unknown else "",
             )
-            values = {k: v for k, v in values.items() if k in known}
+            values = {k: v for k, v in values.items() if k in known} | {"schema_version": SCHEMA_VERSION}
         _refuse_unknown_keys(config_class, values)
         return config_class(**values)
 

@@ -17,12 +17,8 @@ def clean_scores(scores: Tensor, mask: Tensor) -> Tensor:
 
 def descending_rank(scores: Tensor, mask: Tensor) -> Tensor:
     """``(audios, tokens)`` long: 0 for the best token. Ties go to the earlier one; padding ranks after every token."""
-    scores = clean_scores(scores, mask)
-    # A token of score -inf (or NaN) must still come before padding: two stable sorts, the more important one last.
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    padded = (~mask).gather(1, order).to(torch.uint8)
-    order = order.gather(1, padded.argsort(dim=1, stable=True))
-    return invert(order)
+    # Padding is on the right, so a stable sort leaves it behind tokens that score -inf as well.
+    return invert(clean_scores(scores, mask).argsort(dim=1, descending=True, stable=True))
 
 
 def invert(order: Tensor) -> Tensor:

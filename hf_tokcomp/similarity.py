@@ -22,6 +22,7 @@ def quantise(similarity: Tensor) -> Tensor:
     """Round to steps of 2^-20 (about 1e-6).
 
     Float32 gives the same pair of vectors slightly different cosines in differently shaped products. Rounded, equal
-    pairs tie exactly, so that ties go to the earlier token and a batch decides as a single audio does.
+    pairs tie (but for the rare one that falls on the edge of a step), so that ties go to the earlier token and a batch
+    decides as a single audio does.
     """
     return (similarity * STEPS).round() / STEPS

@@ -40,11 +40,11 @@ def test_compose_equals_the_loop(first: str, second: str) -> None:
     for row in range(len(LENGTHS)):
         slots, wanted = read_slots(both, row), by_loop(one, two, row)
         assert [slot.members for slot in slots] == [slot.members for slot in wanted]
-        for slot, wants in zip(slots, wanted, strict=True):
+        for slot, wants, outer in zip(slots, wanted, read_slots(two, row), strict=True):
             assert slot.weights == pytest.approx(wants.weights)
-            # A pooled slot stands among its original members, any other where its destination stood.
-            mean_index = sum(wants.members) // len(wants.members)
-            assert slot.position == (mean_index if second == "mean" else wants.position)
+            # Pooled slots stand among their original members; any other, and one alone, where it stood.
+            pooled = second == "mean" and len(outer.members) > 1
+            assert slot.position == (sum(wants.members) // len(wants.members) if pooled else wants.position)
     features = torch.randn(4, 14, 3)
     torch.testing.assert_close(both.apply(features), two.apply(one.apply(features)))
 
@@ -68,3 +68,12 @@ def test_compose_does_not_depend_on_the_neighbours() -> None:
     pruned, pooled = keep(".x.xxx", "xx...."), mean([[0, 0, 1, 1]])
     beside = pooled.scatter_rows([0], Assignment.identity(torch.tensor([0, 2]), 4, 2))
     assert read_slots(keep(".x.xxx").compose(pooled), 0) == read_slots(pruned.compose(beside), 0)
+
+
+def test_compose_keeps_the_positions_of_an_audio_that_stays_whole() -> None:
+    # Merged into 2 and 3, then left as it is: alone, and beside an audio that is averaged.
+    merged = mean([[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, -1, -1]], [[2, 5], [2, 3]])
+    alone = mean([[0, 0, 0, 1, -1, -1]], [[2, 3]]).compose(Assignment.identity(torch.tensor([2]), 2, 2))
+    beside = mean([[0, 0]]).scatter_rows([0], Assignment.identity(torch.tensor([0, 2]), 2, 2))
+    assert alone.position.tolist() == [[2, 3]]
+    assert read_slots(merged.compose(beside), 1) == read_slots(alone, 0)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from drawn import in_time  # noqa: F401 - a fixture
 from worked import compress
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig
