@@ -6,8 +6,11 @@ sdpa, flash and eager give the same scores.
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,14 +71,18 @@ def _by_head(states: Tensor, heads: int) -> Tensor:
 
 @contextmanager
 def recorded_outputs(**modules: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Keep the detached outputs of these modules while the block runs; their names are the dict's keys."""
+    """Keep the detached outputs of these modules while the block runs; their names are the dict's keys.
+
+    Only calls of this thread count: another one may be running the same model at the same time.
+    """
     outputs: dict[str, Tensor] = {}
-    handles = [
-        module.register_forward_hook(
-            lambda _module, _args, output, name=name: outputs.__setitem__(name, output.detach())
-        )
-        for name, module in modules.items()
-    ]
+    here = threading.get_ident()
+
+    def keep(name: str, _module: nn.Module, _args: Any, output: Tensor) -> None:
+        if threading.get_ident() == here:
+            outputs[name] = output.detach()
+
+    handles = [module.register_forward_hook(functools.partial(keep, name)) for name, module in modules.items()]
     try:
         yield outputs
     finally:

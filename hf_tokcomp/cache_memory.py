@@ -15,7 +15,6 @@ from torch import Tensor
 from .errors import CacheContinuationError
 from .prompt import ShortPrompt
 
-_ATTRIBUTE = "_hf_tokcomp_memory"
 START_ANEW = "Start anew: pass the whole prompt with all its audio and without `past_key_values`."
 
 
@@ -35,6 +34,15 @@ class CacheMemory:
         tensors = (prompt.user_ids, prompt.input_ids, prompt.attention_mask, prompt.position_ids, prompt.next_position)
         return cls(*(t.detach() for t in tensors))
 
+    def select(self, rows: Tensor) -> CacheMemory:
+        """The memory of these rows, in this order, as a cache's rows were selected or reordered."""
+        tensors = (getattr(self, name) for name in self.__dataclass_fields__)
+        return CacheMemory(*(t[rows.to(t.device)] for t in tensors))
+
+    def repeat(self, times: int) -> CacheMemory:
+        """The memory with each row repeated."""
+        return self.select(torch.arange(self.user_ids.shape[0]).repeat_interleave(times))
+
     def for_rows(self, rows: int) -> CacheMemory:
         """The memory with each row repeated, as upstream repeats them for beams and several return sequences."""
         own = self.user_ids.shape[0]
@@ -45,9 +53,7 @@ class CacheMemory:
                 f"The cache was filled with {own} prompts, this call has {rows} rows. Continue with the same rows. "
                 + START_ANEW
             )
-        return CacheMemory(
-            *(getattr(self, name).repeat_interleave(rows // own, 0) for name in self.__dataclass_fields__)
-        )
+        return self.repeat(rows // own)
 
     def continuation(self, inputs: dict[str, Any], cached: int, audio_token: int) -> Continuation:
         """Map a call's ids, mask and positions onto the short cache.
@@ -78,8 +84,11 @@ class CacheMemory:
             raise CacheContinuationError(
                 "There is no token after those in the cache; append at least one to `input_ids`."
             )
-        if inputs.get("input_features") is not None and bool((new == audio_token).any()):
-            raise CacheContinuationError("New audio cannot be added to a cache that was filled before. " + START_ANEW)
+        if new.shape[1] > 1 and bool((new == audio_token).any()):
+            raise CacheContinuationError(
+                "There are audio placeholders behind the cache: either this is not the prompt that it was filled with, "
+                "or it is new audio, which cannot be added. " + START_ANEW
+            )
         tail = self._tail_mask(inputs.get("attention_mask"), new, done)
         mask = torch.cat([memory.attention_mask.to(tail.device), tail], 1)
         positions = memory.next_position.to(tail.device)[:, None] + tail.cumsum(1) - 1
@@ -131,29 +140,3 @@ class Continuation:
     positions: Tensor
     long: int
     short: int
-
-
-def remember(cache: Any, memory: CacheMemory | None) -> None:
-    """Attach a memory to a cache; nothing to do where there is no cache."""
-    if cache is not None and memory is not None:
-        setattr(cache, _ATTRIBUTE, memory)
-
-
-def recall(cache: Any) -> CacheMemory | None:
-    """The memory of a cache that we filled; an emptied cache has none."""
-    memory = getattr(cache, _ATTRIBUTE, None)
-    if memory is not None and cached_tokens(cache) == 0:
-        forget(cache)
-        return None
-    return memory
-
-
-def forget(cache: Any) -> None:
-    """Detach the memory: while upstream's `generate` works on the cache, its calls are in the cache's own columns."""
-    if getattr(cache, _ATTRIBUTE, None) is not None:
-        delattr(cache, _ATTRIBUTE)
-
-
-def cached_tokens(cache: Any) -> int:
-    """Tokens in the cache."""
-    return 0 if cache is None else int(cache.get_seq_length())

@@ -8,7 +8,8 @@ from typing import Any
 
 from transformers.cache_utils import Cache
 
-from .cache_memory import CacheMemory, cached_tokens, recall, remember
+from .cache_guard import cached_tokens, mapped_call, recall, remember
+from .cache_memory import CacheMemory
 from .instance import original, patch_of
 from .model_patch import ModelPatch
 from .prefill import WINDOWS, Prefill, carries_audio, compress_prompt
@@ -31,18 +32,26 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     windows = inputs.pop(WINDOWS, None)
     memory = recall(inputs.get("past_key_values"))
     if memory is not None:
-        return own_forward(**continue_inputs(model, memory, inputs))
+        step = continue_inputs(model, memory, inputs)
+        with mapped_call():
+            return own_forward(**step)
     if not carries_audio(inputs):
+        if inputs.get("inputs_embeds") is None and cached_tokens(inputs.get("past_key_values")) == 0:
+            model.audio_compressor.last = None  # a new prompt, without audio
         return own_forward(**inputs)
     patch = patch_of(model)
+    _refuse_columns(model, inputs)
     prefill = compress_prompt(model, patch, inputs, windows)
     if prefill is None:
         return own_forward(**inputs)
-    _refuse_column_indices(inputs)
-    outputs = own_forward(**short_inputs(inputs, prefill, patch))
-    for cache in (getattr(outputs, "past_key_values", None), *(outputs if isinstance(outputs, tuple) else ())):
-        if isinstance(cache, Cache):
-            remember(cache, CacheMemory.of(prefill.prompt))
+    outputs: Any = None
+    try:
+        outputs = own_forward(**short_inputs(inputs, prefill, patch))
+    finally:  # a cache that was handed in may be filled even if the call fails
+        caches = (inputs.get("past_key_values"), getattr(outputs, "past_key_values", None))
+        for cache in (*caches, *(outputs if isinstance(outputs, tuple) else ())):
+            if isinstance(cache, Cache) and cached_tokens(cache) > 0:
+                remember(cache, CacheMemory.of(prefill.prompt))
     return outputs
 
 
@@ -72,12 +81,17 @@ def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> 
     return kept | {"input_ids": step.new, "attention_mask": step.mask, "position_ids": positions}
 
 
-def _refuse_column_indices(inputs: dict[str, Any]) -> None:
+def _refuse_columns(model: Any, inputs: dict[str, Any]) -> None:
+    """Arguments that name columns of the longer prompt in a way that cannot be mapped."""
+    if model.audio_compressor.config.method == "none":
+        return
     if inputs.get("logits_to_keep") is not None and not isinstance(inputs["logits_to_keep"], int):
         raise ValueError(
-            "Under compression `logits_to_keep` must be an integer: indices would mean columns of the longer prompt. "
+            "Under compression `logits_to_keep` must be an integer; indices would mean columns of the long prompt. "
             "Select from `logits` with `model.audio_compressor.last.columns`."
         )
+    if inputs.get("shift_labels") is not None:
+        raise ValueError("Under compression pass `labels`, not `shift_labels`: what follows a column changes.")
 
 
 def _by_name(function: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

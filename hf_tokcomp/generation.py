@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cache_memory import CacheMemory, cached_tokens, forget, recall, remember
+from .cache_guard import cached_tokens, forget, recall, remember
+from .cache_memory import CacheMemory
 from .forward import short_inputs
 from .instance import original, patch_of
 from .prefill import WINDOWS, carries_audio, compress_prompt
@@ -45,6 +46,8 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     own_generate = original(model, "generate")
     if getattr(model, "audio_compressor", None) is None:
         return own_generate(inputs, *args, **kwargs)
+    if inputs is not None and kwargs.get("input_ids") is not None:
+        return own_generate(inputs, *args, **kwargs)  # upstream says what is wrong with that
     kwargs |= dict(zip(_POSITIONAL, args, strict=False))
     windows = kwargs.pop(WINDOWS, None)
     call = dict(kwargs)
@@ -58,18 +61,21 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     if carries_audio(call):
         patch = patch_of(model)
         with torch.no_grad():
-            prefill = compress_prompt(model, patch, call, windows, pad_left=True)
+            prefill = compress_prompt(model, patch, call, windows, generating=True)
     if prefill is None:
         return _run(model, own_generate, None, {"inputs": inputs, **kwargs})
-    _refuse_chunks(model, call)
+    _refuse_unsupported(model, call)
     prompt = prefill.prompt
     user = UserPrompt(prompt.user_ids, prompt.input_ids.shape[1])
     call = short_inputs(call, prefill, patch) | {"input_ids": prompt.input_ids}
     decoding = _Decoding(model, prompt.input_ids.shape[1], prompt.next_position)
-    outputs = _run(model, own_generate, decoding, _in_short_columns(model, call, user))
-    for filled in (cache, getattr(outputs, "past_key_values", None)):
-        if cached_tokens(filled) > 0:
-            remember(filled, CacheMemory.of(prompt))
+    outputs: Any = None
+    try:
+        outputs = _run(model, own_generate, decoding, _in_short_columns(model, call, user))
+    finally:  # a cache that was handed in may be filled even if the call fails
+        for filled in (cache, getattr(outputs, "past_key_values", None)):
+            if cached_tokens(filled) > 0:
+                remember(filled, CacheMemory.of(prompt))
     return user.with_sequences(outputs)
 
 
@@ -124,7 +130,7 @@ def _continue(model: Any, own_generate: Any, memory: CacheMemory, call: dict[str
     patch = patch_of(model)
     cache = call["past_key_values"]
     step = memory.continuation(call, cached_tokens(cache), patch.audio_token_id(model))
-    _refuse_chunks(model, call)
+    _refuse_unsupported(model, call)
     rows = step.memory
     positions = torch.cat([rows.position_ids.to(step.positions.device), step.positions], 1)
     ids: Tensor = call["input_ids"]
@@ -184,8 +190,14 @@ def _setting(model: Any, call: dict[str, Any], name: str) -> Any:
     return None
 
 
-def _refuse_chunks(model: Any, call: dict[str, Any]) -> None:
+def _refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
     if _setting(model, call, "prefill_chunk_size") is not None:
         raise ValueError("Upstream cannot prefill audio in chunks; leave out `prefill_chunk_size`.")
+    if _setting(model, call, "encoder_repetition_penalty") not in (None, 1.0):
+        raise ValueError(
+            "Upstream applies `encoder_repetition_penalty` to ids alone, not beside embeddings; leave it out."
+        )
+    if _setting(model, call, "encoder_no_repeat_ngram_size") not in (None, 0):
+        raise ValueError("Upstream applies `encoder_no_repeat_ngram_size` to ids alone; use `no_repeat_ngram_size`.")
     if _setting(model, call, "cache_implementation") == "paged":
         raise ValueError("Continuous batching (`cache_implementation='paged'`) carries no audio; leave it out.")

@@ -36,11 +36,13 @@ class InstanceState:
         patch_module: dotted name of the module that holds the model's patch.
         saved: what stood in ``__dict__`` under each name, or `MISSING`.
         placed: what we put there.
+        config_before: what the model's config had under our key, or `MISSING`.
     """
 
     patch_module: str
     saved: dict[str, Any] = field(default_factory=dict)
     placed: dict[str, Any] = field(default_factory=dict)
+    config_before: Any = MISSING
 
 
 def load_patch(patch_module: str) -> ModelPatch:

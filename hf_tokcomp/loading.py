@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from .config import CompressionConfig
 from .models import patch_for_class
-from .patching import CONFIG_KEY, patch, resolve_compression
+from .patching import CONFIG_KEY, is_ours, patch, resolve_compression
 from .versions import check_transformers
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,4 @@ def _load_processor(own: Callable[..., Any], cls: Any, compression: Any, args: A
 def stored_config(model: Any) -> CompressionConfig | None:
     """The config that a model's ``config.json`` carries; None if there is none of ours."""
     values = getattr(getattr(model, "config", None), CONFIG_KEY, None)
-    if not isinstance(values, dict) or "method" not in values or "schema_version" not in values:
-        return None  # the key has had other users
-    return CompressionConfig.from_dict(values)
+    return CompressionConfig.from_dict(values) if values is not None and is_ours(values) else None

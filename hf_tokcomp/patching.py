@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -15,7 +15,7 @@ from .config import CompressionConfig
 from .errors import CompressionConfigError, UnsupportedModelError
 from .forward import forward
 from .generation import generate, prepare_inputs_for_generation
-from .instance import replace, restore, state_of
+from .instance import MISSING, InstanceState, replace, restore, state_of
 from .models import how_to_add, patch_for_class, patch_for_processor
 from .processing import patch_processor
 from .registry import get_method, methods
@@ -86,6 +86,7 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
     check_transformers(type(model), model_patch)
     compressor = AudioTokenCompressor.from_config(config)
     unpatch(model)
+    before = model.config.__dict__.get(CONFIG_KEY, MISSING)
     compressor.train(model.training)
     functions = {
         "forward": forward,
@@ -94,6 +95,9 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
     }
     replace(model, module, functions, model_patch.attributes)
     model.audio_compressor = compressor
+    # What others kept under this key comes back; a config of ours was stored, and is replaced now.
+    replaced = MISSING if before is not MISSING and is_ours(before) else before
+    cast(InstanceState, state_of(model)).config_before = replaced
     setattr(model.config, CONFIG_KEY, config.to_dict())
     return model_or_processor
 
@@ -110,8 +114,10 @@ def unpatch(model_or_processor: Target) -> Target:
     model = _inner(model_or_processor)
     if getattr(model, "audio_compressor", None) is not None:
         del model.audio_compressor
-        if hasattr(model.config, CONFIG_KEY):
-            delattr(model.config, CONFIG_KEY)
+        before = cast(InstanceState, state_of(model)).config_before
+        model.config.__dict__.pop(CONFIG_KEY, None)
+        if before is not MISSING:
+            setattr(model.config, CONFIG_KEY, before)
     restore(model)
     return model_or_processor
 
@@ -144,6 +150,11 @@ def active_config(model_or_processor: Any) -> CompressionConfig | None:
         return None if state is None else state.placed[CONFIG_KEY]
     compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
     return None if compressor is None else compressor.config
+
+
+def is_ours(values: Any) -> bool:
+    """Whether this is what we store in a model's config; the key has had other users."""
+    return isinstance(values, dict) and "method" in values and "schema_version" in values
 
 
 def _inner(model: Any) -> Any:

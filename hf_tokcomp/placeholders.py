@@ -109,7 +109,8 @@ def match_long_audios(
         if len(fitting) > 1:
             raise PlaceholderMismatchError(
                 f"The {len(counts)} audio windows can be grouped in several ways to fit {list(placeholders)} "
-                "placeholders. Pass `audio_windows` (windows per audio), as a patched processor returns it."
+                "placeholders. Pass `audio_windows` (windows per audio), as a patched processor returns it "
+                "(with Trainer: remove_unused_columns=False)."
             )
         if fitting:
             first = [solid[a] for a, _ in fitting[0]]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .audio_tokens import AudioTokens
-from .cache_memory import START_ANEW, cached_tokens
+from .cache_guard import cached_tokens
+from .cache_memory import START_ANEW
 from .compressor import AudioTokenCompressor, CompressionRecord
 from .errors import CacheContinuationError, CompressorOutputError
 from .model_patch import EncodedWindows, ModelPatch
@@ -46,7 +47,7 @@ def carries_audio(inputs: dict[str, Any]) -> bool:
 
 
 def compress_prompt(
-    model: Any, patch: ModelPatch, inputs: dict[str, Any], windows: Any = None, pad_left: bool | None = None
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], windows: Any = None, generating: bool = False
 ) -> Prefill | None:
     """Compress the audio of a call and shorten its prompt; the record goes to ``model.audio_compressor.last``.
 
@@ -55,7 +56,7 @@ def compress_prompt(
         patch: what is known of it.
         inputs: the call's keywords.
         windows: windows of each audio, where the processor said so.
-        pad_left: the side to pad on; None for the side the prompt was padded on.
+        generating: whether `generate` asks, see `shorten`.
 
     Returns:
         None under ``none``, which leaves everything to the model's own code.
@@ -99,7 +100,7 @@ def compress_prompt(
         audio_token=patch.audio_token_id(model),
         pad_token=_pad_token(model, patch),
         positions=config.positions,
-        pad_left=pad_left,
+        generating=generating,
     )
     compressor.last = CompressionRecord(
         list(layout.tokens),

@@ -38,7 +38,8 @@ def read_facts(input_ids: Tensor, attention_mask: Tensor | None, feature_mask: T
         first = torch.zeros(batch, dtype=torch.long, device=device)
         end = first + width
     else:
-        valid = attention_mask.to(device).ne(0).long()
+        # Masked placeholders stay in the span: their features are there and must not go to somebody else's columns.
+        valid = (attention_mask.to(device).ne(0) | (input_ids == audio_token)).long()
         some = valid.amax(1)
         first = valid.argmax(1) * some
         end = (width - valid.flip(1).argmax(1)) * some
@@ -85,7 +86,7 @@ def shorten(
     audio_token: int,
     pad_token: int,
     positions: Positions,
-    pad_left: bool | None = None,
+    generating: bool = False,
 ) -> ShortPrompt:
     """Drop the placeholders that no slot stands for.
 
@@ -100,7 +101,9 @@ def shorten(
         audio_token: the placeholder's id.
         pad_token: id for padding columns.
         positions: where the language model believes the kept tokens to be.
-        pad_left: the side to pad on; None for the side the prompt was padded on, left if it was not.
+        generating: whether `generate` asks: padding then goes to the left, else to the side the prompt was padded on
+            (left if it was not); positions without `position_ids` follow the mask, else they count all columns, as
+            upstream's `generate` and `forward` have it.
     """
     device = input_ids.device
     batch, width = input_ids.shape
@@ -115,20 +118,22 @@ def shorten(
     spans = torch.tensor(facts.spans, device=device).view(batch, 2)
     inside = (column >= spans[:, :1]) & (column < spans[:, 1:])
 
-    order, short = _columns(inside & ~dropped, _short_lengths(facts, layout, audio), _pad_left(pad_left, facts, width))
+    order, short = _columns(
+        inside & ~dropped, _short_lengths(facts, layout, audio), generating or _was_padded_left(facts, width)
+    )
     real = short >= 0
     safe = order.clamp(min=0)
 
-    base = _base_positions(input_ids, attention_mask, position_ids)
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask.to(device).ne(0).long()
+    base, counts = _base_positions(mask, position_ids, generating)
     end = base.gather(1, (spans[:, 1:] - 1).clamp(min=0)).squeeze(1) + 1
     full = base
     if layout.already_short and positions == "original":
         stretch, total = _stretch(placeholder, rank, layout.tokens, audio)
         full, end = base + stretch, end + total
     elif not layout.already_short and positions == "contiguous":
-        gone = dropped.cumsum(1)
+        gone = (dropped & counts).cumsum(1)
         full, end = base - gone, end - gone[:, -1]
-    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask.to(device).ne(0).long()
     return ShortPrompt(
         user_ids=input_ids,
         input_ids=torch.where(real, input_ids.gather(1, safe), pad_token),
@@ -160,9 +165,7 @@ def _short_lengths(facts: PromptFacts, layout: AudioLayout, audio: CompressedAud
     return lengths
 
 
-def _pad_left(wanted: bool | None, facts: PromptFacts, width: int) -> bool:
-    if wanted is not None:
-        return wanted
+def _was_padded_left(facts: PromptFacts, width: int) -> bool:
     return any(first > 0 for first, _ in facts.spans) or all(end == width for _, end in facts.spans)
 
 
@@ -174,14 +177,15 @@ def _columns(kept: Tensor, lengths: list[int], pad_left: bool) -> tuple[Tensor, 
     return order, torch.where(kept.gather(1, order), order, -1)
 
 
-def _base_positions(input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> Tensor:
+def _base_positions(mask: Tensor, position_ids: Tensor | None, generating: bool) -> tuple[Tensor, Tensor]:
+    """Each column's position in the full prompt, and whether the column advances it, both ``(batch, prompt)``."""
     if position_ids is not None:
-        if position_ids.dim() != 2 or position_ids.shape[1] != input_ids.shape[1]:
-            raise ValueError(f"position_ids must be (batch, {input_ids.shape[1]}), got {tuple(position_ids.shape)}.")
-        return position_ids.to(input_ids.device).expand_as(input_ids)
-    if attention_mask is None:
-        return torch.arange(input_ids.shape[1], device=input_ids.device).expand_as(input_ids)
-    return (attention_mask.to(input_ids.device).ne(0).cumsum(1) - 1).clamp(min=0)
+        if position_ids.dim() != 2 or position_ids.shape[1] != mask.shape[1]:
+            raise ValueError(f"position_ids must be (batch, {mask.shape[1]}), got {tuple(position_ids.shape)}.")
+        return position_ids.to(mask.device).expand_as(mask), mask.bool()
+    if generating:
+        return (mask.cumsum(1) - 1).clamp(min=0), mask.bool()
+    return torch.arange(mask.shape[1], device=mask.device).expand_as(mask), torch.ones_like(mask, dtype=torch.bool)
 
 
 def _stretch(placeholder: Tensor, rank: Tensor, tokens: list[int], audio: CompressedAudio) -> tuple[Tensor, Tensor]:

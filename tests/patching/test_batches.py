@@ -177,3 +177,58 @@ def test_nan_audio_is_not_hidden_and_does_not_crash(kind):
         hf_tokcomp.patch(model, method)
         assert model(**inputs).logits.isnan().any()
         assert model.audio_compressor.last.tokens_after == [model.audio_compressor.config.output_length(22)]
+
+
+@pytest.mark.parametrize("hole", ["all of one audio", "its beginning", "its end", "a whole row"])
+@pytest.mark.parametrize("ratio", [1, 0.4])
+def test_masked_placeholders_keep_their_features_to_themselves(kind, hole, ratio):
+    """A mask over one row's audio leaves the other rows alone, and at ratio 1 is what it is without us."""
+    model = tiny.model(kind)
+    inputs = dict(tiny.inputs(kind, [0.9, 0.5, 0.7]))
+    places = (inputs["input_ids"][0] == model.config.audio_token_id).nonzero().flatten()
+    masked = inputs["attention_mask"].clone()
+    start, end = {"its beginning": (0, 8), "its end": (-5, None)}.get(hole, (0, None))
+    masked[0, places[start:end]] = 0
+    if hole == "a whole row":
+        masked[0] = 0
+    plain = model(**{**inputs, "attention_mask": masked}).logits
+    hf_tokcomp.patch(model, {"method": "top_k", "retention_ratio": ratio})
+    untouched = model(**inputs).logits
+    logits, last = model(**{**inputs, "attention_mask": masked}).logits, model.audio_compressor.last
+    real = last.columns >= 0
+    width = untouched.shape[1]
+    for row in (1, 2):
+        length = int(real[row].sum())
+        torch.testing.assert_close(logits[row][real[row]], untouched[row][width - length :], atol=5e-5, rtol=1e-3)
+    if ratio == 1 and hole != "a whole row":
+        seen = masked[0, last.columns[0][real[0]]].bool()
+        columns = last.columns[0][real[0]][seen]
+        torch.testing.assert_close(logits[0][real[0]][seen], plain[0][columns], atol=5e-5, rtol=1e-3)
+
+
+def test_contiguous_positions_have_no_collisions_around_a_hole(kind):
+    model = hf_tokcomp.patch(tiny.model(kind), config_of("contiguous"))
+    inputs = dict(tiny.inputs(kind, [0.9]))
+    places = (inputs["input_ids"][0] == model.config.audio_token_id).nonzero().flatten()
+    inputs["attention_mask"] = inputs["attention_mask"].clone()
+    inputs["attention_mask"][0, places[-5:]] = 0
+    seen = {}
+    model.model.language_model.register_forward_pre_hook(
+        lambda m, args, kwargs: seen.update(kwargs) or None, with_kwargs=True
+    )
+    model(**inputs)
+    assert seen["position_ids"][0].diff().tolist() == [1] * (seen["position_ids"].shape[1] - 1)
+    model.generate(**inputs, max_new_tokens=1)
+    kept = model.audio_compressor.last.columns[0]
+    alive = seen["position_ids"][0][: len(kept)][inputs["attention_mask"][0, kept].bool()]
+    assert alive.tolist() == list(range(len(alive)))
+
+
+def test_the_record_does_not_outlive_its_prompt(kind, model):
+    hf_tokcomp.patch(model, "top_k")
+    text = {"input_ids": torch.tensor([[9, 10, 11]]), "attention_mask": torch.ones(1, 3, dtype=torch.long)}
+    for call in (lambda: model(**text), lambda: model.generate(**text, max_new_tokens=2)):
+        model(**tiny.inputs(kind, [0.9]))
+        assert model.audio_compressor.last is not None
+        call()
+        assert model.audio_compressor.last is None

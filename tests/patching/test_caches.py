@@ -203,7 +203,7 @@ class TestRaises:
     def test_new_audio_behind_the_cache(self, patched, inputs, filled):
         new = torch.where(inputs["input_ids"] == 8, 9, inputs["input_ids"])
         new[:, 0] = 9  # no longer the prompt that the cache was filled with
-        with pytest.raises(CacheContinuationError, match="New audio"):
+        with pytest.raises(CacheContinuationError, match="audio placeholders behind the cache"):
             patched(**{**inputs, "input_ids": new, "attention_mask": None}, past_key_values=filled)
 
     def test_audio_behind_a_cache_of_unknown_history(self, kind, patched, inputs):
@@ -259,3 +259,66 @@ def test_text_cache_without_new_audio_is_upstreams_business(kind, model):
         do_sample=False,
     )
     assert torch.equal(second, expected)
+
+
+class TestGuards:
+    """What the cache itself keeps right while it has a memory."""
+
+    def test_unpatched_it_refuses_to_go_on(self, kind, model, inputs):
+        with hf_tokcomp.compressed(model, "top_k"):
+            first = model.generate(**inputs, max_new_tokens=2, do_sample=False, return_dict_in_generate=True)
+        ids = torch.cat([first.sequences, torch.full((len(first.sequences), 1), 9)], 1)
+        mask = torch.cat([inputs["attention_mask"], ones(len(ids), 3)], 1)
+        with pytest.raises(CacheContinuationError, match="only a patched model"):
+            model.generate(input_ids=ids, attention_mask=mask, past_key_values=first.past_key_values)
+        with pytest.raises(CacheContinuationError, match="only a patched model"):
+            model(input_ids=ids[:, -1:], past_key_values=first.past_key_values)
+        audio = {k: v for k, v in inputs.items() if "feature" in k}
+        hf_tokcomp.patch(model, "top_k")
+        expected = model.generate(input_ids=ids, attention_mask=mask, **audio, max_new_tokens=2, do_sample=False)
+        hf_tokcomp.patch(model, "none")
+        out = model.generate(
+            input_ids=ids, attention_mask=mask, past_key_values=first.past_key_values, max_new_tokens=2, do_sample=False
+        )
+        assert torch.equal(out, expected)
+
+    @pytest.mark.parametrize("change", ["reorder_cache", "batch_select_indices", "batch_repeat_interleave"])
+    def test_rows_follow_the_cache(self, patched, inputs, expected, change):
+        out = patched(**inputs, use_cache=True)
+        cache = out.past_key_values
+        rows = torch.tensor([2, 0, 1])
+        if change == "batch_select_indices":
+            rows = torch.tensor([2, 1])
+        if change == "batch_repeat_interleave":
+            rows = torch.tensor([0, 0, 1, 1, 2, 2])
+        getattr(cache, change)(2 if change == "batch_repeat_interleave" else rows)
+        token = out.logits[:, -1].argmax(-1, keepdim=True)[rows]
+        mask = torch.cat([inputs["attention_mask"][rows], ones(len(rows), 1)], 1)
+        second = patched(input_ids=token, attention_mask=mask, past_key_values=cache, use_cache=True)
+        assert second.logits[:, -1].argmax(-1).tolist() == expected[rows, 1].tolist()
+
+    def test_a_failed_generate_leaves_a_cache_that_knows(self, patched, inputs, expected):
+        class Stop(Exception):
+            pass
+
+        def fail(batch_id, ids):
+            if ids.shape[0] > inputs["input_ids"].shape[1]:
+                raise Stop
+            return list(range(7, 21))
+
+        cache = DynamicCache(config=patched.config.get_text_config())
+        with pytest.raises(Stop):
+            patched.generate(**inputs, past_key_values=cache, max_new_tokens=3, prefix_allowed_tokens_fn=fail)
+        done = cache.get_seq_length() - patched.audio_compressor.last.columns.shape[1]
+        state = {"input_ids": torch.cat([inputs["input_ids"], expected[:, : done + 1]], 1)}
+        state["attention_mask"] = torch.cat([inputs["attention_mask"], ones(len(expected), done + 1)], 1)
+        out = patched(**state, past_key_values=cache, use_cache=True)
+        assert torch.equal(out.logits[:, -1].argmax(-1), expected[:, done + 1])
+
+    def test_another_prompt_is_refused_even_without_a_mask(self, patched, inputs):
+        out = patched.generate(**inputs, max_new_tokens=2, do_sample=False, return_dict_in_generate=True)
+        turned = out.sequences.flip(0)
+        repadded = torch.cat([torch.zeros(len(turned), 2, dtype=torch.long), out.sequences], 1)
+        for ids in (turned, repadded):
+            with pytest.raises(CacheContinuationError, match="not the prompt"):
+                patched.generate(input_ids=ids, past_key_values=out.past_key_values, max_new_tokens=2)

@@ -109,6 +109,25 @@ def test_logits_to_keep(kind, patched):
         patched(**inputs, logits_to_keep=torch.tensor([1, 2]))
 
 
+def test_shift_labels(kind, patched):
+    inputs = tiny.inputs(kind, [0.9])
+    with pytest.raises(ValueError, match="shift_labels"):
+        patched(**inputs, labels=inputs["input_ids"], shift_labels=inputs["input_ids"])
+
+
+def test_settings_that_upstream_reads_from_ids_alone(kind, patched):
+    inputs = tiny.inputs(kind, [0.9])
+    for name, value in (("encoder_repetition_penalty", 1.3), ("encoder_no_repeat_ngram_size", 2)):
+        with pytest.raises(ValueError, match=name):
+            patched.generate(**inputs, max_new_tokens=2, **{name: value})
+
+
+def test_ids_given_twice(kind, patched):
+    inputs = tiny.inputs(kind, [0.9])
+    with pytest.raises(ValueError, match="alongside"):
+        patched.generate(inputs["input_ids"], **inputs, max_new_tokens=2)
+
+
 def test_a_compressor_that_returns_the_wrong_count(kind, model):
     class Greedy(type(hf_tokcomp.AudioTokenCompressor.from_config(hf_tokcomp.CompressionConfig(method="stride")))):
         def assign_slots(self, tokens, counts):

@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,36 @@ def test_bf16_keeps_nearly_the_same_tokens(kind):
         model(**inputs)
         kept.append(set(model.audio_compressor.last.assignment.position[0].tolist()))
     assert len(kept[0] & kept[1]) >= 0.95 * len(kept[0])
+
+
+def test_threads_do_not_see_each_others_scores(kind):
+    """Several threads on one model, as in a server: each gets what it gets alone."""
+    model = hf_tokcomp.patch(tiny.model(kind), CONFIG)
+    batches = [dict(tiny.inputs(kind, [0.9 - 0.1 * i])) for i in range(4)]
+    expected = [model(**batch).logits for batch in batches]
+    wrong = []
+
+    def work(index):
+        with torch.no_grad():
+            for _ in range(25):
+                if not torch.equal(model(**batches[index]).logits, expected[index]):
+                    wrong.append(index)
+
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(switch)
+    assert wrong == []
+
+
+def test_what_others_keep_in_the_config_comes_back(model):
+    """`compression_config` has had other users, in quantised checkpoints."""
+    model.config.compression_config = {"format": "dense"}
+    hf_tokcomp.unpatch(hf_tokcomp.patch(hf_tokcomp.patch(model, "ltbm"), "top_k"))
+    assert model.config.compression_config == {"format": "dense"}
