@@ -16,7 +16,7 @@ import torch
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
-from hf_tokcomp.checkpoints.recipe import evaluate, prompts, sources, test_set, voices
+from hf_tokcomp.checkpoints.recipe import attended, evaluate, prompts, sources, test_set, voices
 from hf_tokcomp.checkpoints.recipe.augment import NoiseBank, change_speed, crop, mask_features
 from hf_tokcomp.checkpoints.recipe.data import ExampleMaker, join
 from hf_tokcomp.checkpoints.recipe.features import LogMel
@@ -305,3 +305,10 @@ def test_missing_espeak_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(RuntimeError, match="espeak-ng"):
         voices.speak("one")
+
+
+def test_speech_is_told_from_pauses() -> None:
+    """A loud token, a pause, a token at a fiftieth of the loudness (34 dB less), and one that the sound only begins."""
+    tone = np.sin(np.arange(640) / 5).astype(np.float32)
+    audio = np.concatenate([tone, np.zeros(640, np.float32), tone / 50, tone[:400]])
+    assert attended.speech_tokens(audio, 4).tolist() == [True, False, False, True]
