@@ -32,7 +32,7 @@ def merge_in_rounds(tokens: AudioTokens, counts: list[int], window: int | None) 
     """
     device = tokens.features.device
     # Held well below float32's largest value: a sum that overflows is NaN to every cosine, and no edge is ever found.
-    features = torch.nan_to_num(tokens.features.float()).clamp(-1e30, 1e30) * tokens.mask[..., None]
+    features = torch.nan_to_num(tokens.features.float()).clamp(-1e30, 1e30)
     position = torch.arange(features.shape[1], device=device).expand(features.shape[:2])
     size = tokens.mask.float()
     slot = torch.where(tokens.mask, position, -1)

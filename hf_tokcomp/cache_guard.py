@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .cache_memory import START_ANEW, CacheMemory
 from .errors import CacheContinuationError
+from .prompt import ShortPrompt
 
 _ATTRIBUTE = "_hf_tokcomp_memory"
 _MAPPED: ContextVar[bool] = ContextVar("hf_tokcomp_mapped", default=False)
@@ -28,6 +29,13 @@ def remember(cache: Any, memory: CacheMemory) -> None:
     for name, guarded in _GUARDED.items():
         if hasattr(type(cache), name):
             cache.__dict__[name] = functools.partial(guarded, cache)
+
+
+def remember_filled(prompt: ShortPrompt, *caches: Any) -> None:
+    """Attach the memory of a prompt to those of these caches that hold something."""
+    for cache in caches:
+        if cached_tokens(cache) > 0:
+            remember(cache, CacheMemory.of(prompt))
 
 
 def recall(cache: Any) -> CacheMemory | None:
@@ -49,6 +57,17 @@ def forget(cache: Any) -> None:
 def cached_tokens(cache: Any) -> int:
     """Tokens in the cache; 0 where there is none."""
     return 0 if cache is None else int(cache.get_seq_length())
+
+
+def starts_anew(inputs: dict[str, Any]) -> bool:
+    """Whether a call begins a text rather than going on with one.
+
+    Decoding steps are told apart without reading a length: a static cache keeps it on the device.
+    """
+    cache, ids = inputs.get("past_key_values"), inputs.get("input_ids")
+    if cache is not None and ids is not None and ids.shape[1] == 1:
+        return not cache.is_initialized
+    return cached_tokens(cache) == 0
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers.cache_utils import Cache
 
-from .cache_guard import cached_tokens, mapped_call, recall, remember
+from .cache_guard import cached_tokens, mapped_call, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
 from .instance import original, patch_of
 from .model_patch import ModelPatch
@@ -36,7 +36,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
         with mapped_call():
             return own_forward(**step)
     if not carries_audio(inputs):
-        if inputs.get("inputs_embeds") is None and cached_tokens(inputs.get("past_key_values")) == 0:
+        if inputs.get("inputs_embeds") is None and starts_anew(inputs):
             model.audio_compressor.last = None  # a new prompt, without audio
         return own_forward(**inputs)
     patch = patch_of(model)
@@ -48,10 +48,9 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     try:
         outputs = own_forward(**short_inputs(inputs, prefill, patch))
     finally:  # a cache that was handed in may be filled even if the call fails
-        caches = (inputs.get("past_key_values"), getattr(outputs, "past_key_values", None))
-        for cache in (*caches, *(outputs if isinstance(outputs, tuple) else ())):
-            if isinstance(cache, Cache) and cached_tokens(cache) > 0:
-                remember(cache, CacheMemory.of(prefill.prompt))
+        returned = outputs if isinstance(outputs, tuple) else (getattr(outputs, "past_key_values", None),)
+        caches = (inputs.get("past_key_values"), *(o for o in returned if isinstance(o, Cache)))
+        remember_filled(prefill.prompt, *caches)
     return outputs
 
 

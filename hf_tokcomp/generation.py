@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .cache_guard import cached_tokens, forget, recall, remember
+from .cache_guard import cached_tokens, forget, recall, remember, remember_filled
 from .cache_memory import CacheMemory
 from .forward import short_inputs
 from .instance import original, patch_of
@@ -73,9 +73,7 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     try:
         outputs = _run(model, own_generate, decoding, _in_short_columns(model, call, user))
     finally:  # a cache that was handed in may be filled even if the call fails
-        for filled in (cache, getattr(outputs, "past_key_values", None)):
-            if cached_tokens(filled) > 0:
-                remember(filled, CacheMemory.of(prompt))
+        remember_filled(prompt, cache, getattr(outputs, "past_key_values", None))
     return user.with_sequences(outputs)
 
 

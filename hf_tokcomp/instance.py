@@ -75,7 +75,7 @@ def original(model: Any, name: str) -> Callable[..., Any]:
 
 def replace(
     instance: Any, patch_module: str, functions: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]
-) -> None:
+) -> InstanceState:
     """Put functions (bound to the instance) and plain values into the instance's `__dict__`."""
     state = state_of(instance) or InstanceState(patch_module)
     placed = dict(values)
@@ -92,6 +92,7 @@ def replace(
         instance.__dict__[name] = value
     state.placed.update(placed)
     instance.__dict__[_STATE] = state
+    return state
 
 
 def restore(instance: Any) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from transformers import PreTrainedModel, ProcessorMixin
 
@@ -15,7 +15,7 @@ from .config import CompressionConfig
 from .errors import CompressionConfigError, UnsupportedModelError
 from .forward import forward
 from .generation import generate, prepare_inputs_for_generation
-from .instance import MISSING, InstanceState, replace, restore, state_of
+from .instance import MISSING, replace, restore, state_of
 from .models import how_to_add, patch_for_class, patch_for_processor
 from .processing import patch_processor
 from .registry import get_method, methods
@@ -93,11 +93,10 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
         "generate": generate,
         "prepare_inputs_for_generation": prepare_inputs_for_generation,
     }
-    replace(model, module, functions, model_patch.attributes)
+    state = replace(model, module, functions, model_patch.attributes)
     model.audio_compressor = compressor
     # What others kept under this key comes back; a config of ours was stored, and is replaced now.
-    replaced = MISSING if before is not MISSING and is_ours(before) else before
-    cast(InstanceState, state_of(model)).config_before = replaced
+    state.config_before = MISSING if is_ours(before) else before
     setattr(model.config, CONFIG_KEY, config.to_dict())
     return model_or_processor
 
@@ -114,10 +113,10 @@ def unpatch(model_or_processor: Target) -> Target:
     model = _inner(model_or_processor)
     if getattr(model, "audio_compressor", None) is not None:
         del model.audio_compressor
-        before = cast(InstanceState, state_of(model)).config_before
         model.config.__dict__.pop(CONFIG_KEY, None)
-        if before is not MISSING:
-            setattr(model.config, CONFIG_KEY, before)
+        state = state_of(model)
+        if state is not None and state.config_before is not MISSING:
+            setattr(model.config, CONFIG_KEY, state.config_before)
     restore(model)
     return model_or_processor
 

@@ -79,9 +79,7 @@ def compare(
     read_all(reader, recordings, cells, batch_size, max_new_tokens)
     truths = [recording.truth for recording in recordings]
     report: dict[str, Any] = {
-        "model": name,
-        "device": str(reader.model.device),
-        "dtype": str(reader.model.dtype).removeprefix("torch."),
+        **reader.about(),
         "ratios": shares,
         "positions": kinds,
         "seeds": seeds,

@@ -96,6 +96,11 @@ class Reader:
         if active_config(self.model) is None:
             patch(self.model, "none")  # counts the tokens and changes nothing
 
+    def about(self) -> dict[str, str]:
+        """What a report says of the loaded model: its name, device and precision."""
+        device, dtype = str(self.model.device), str(self.model.dtype).removeprefix("torch.")
+        return {"model": self.name, "device": device, "dtype": dtype}
+
     def prompt(self, instruction: str) -> str:
         """The whole prompt for one recording: through the processor's chat template where there is one.
 

@@ -90,9 +90,7 @@ def run(
     if as_json:
         print_json(
             {
-                "model": name,
-                "device": str(reader.model.device),
-                "dtype": str(reader.model.dtype).removeprefix("torch."),
+                **reader.about(),
                 "compression": settings(config),
                 "max_new_tokens": max_new_tokens,
                 "results": results,

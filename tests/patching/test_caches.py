@@ -14,6 +14,7 @@ from transformers import DynamicCache, StaticCache
 
 import hf_tokcomp
 from hf_tokcomp import CacheContinuationError
+from hf_tokcomp.cache_guard import starts_anew
 
 
 @pytest.fixture(params=["contiguous", "original"])
@@ -322,3 +323,18 @@ class TestGuards:
         for ids in (turned, repadded):
             with pytest.raises(CacheContinuationError, match="not the prompt"):
                 patched.generate(input_ids=ids, past_key_values=out.past_key_values, max_new_tokens=2)
+
+    @pytest.mark.parametrize("cache_class", [DynamicCache, StaticCache])
+    def test_decoding_steps_do_not_read_the_caches_length(self, model, monkeypatch, cache_class):
+        """A static cache keeps it on the device: reading it at every step would wait for the device at every step."""
+        text = model.config.get_text_config()
+        cache = DynamicCache(config=text) if cache_class is DynamicCache else StaticCache(config=text, max_cache_len=20)
+        prompt, step = {"input_ids": torch.tensor([[9, 10]])}, {"input_ids": torch.tensor([[11]])}
+        assert starts_anew(prompt)
+        assert starts_anew(step)
+        assert starts_anew(prompt | {"past_key_values": cache})
+        assert starts_anew(step | {"past_key_values": cache})
+        model(**prompt, past_key_values=cache, use_cache=True)
+        assert not starts_anew(prompt | {"past_key_values": cache})
+        monkeypatch.setattr(cache_class, "get_seq_length", None)
+        assert not starts_anew(step | {"past_key_values": cache})
