@@ -31,7 +31,7 @@ class Assignment:
     def __post_init__(self) -> None:
         if self.width is None:
             self.width = int(self.lengths.max()) if self.lengths.numel() else 0
-        self._position_is_mean = self.position is None
+        self.position_is_mean = self.position is None
         if self.position is None:
             self.position = self._mean_position()
 
@@ -82,10 +82,12 @@ class Assignment:
         # joins, keep the position they have.
         real = torch.arange(other.width, device=slot.device) < other.lengths[:, None]
         position = torch.where(real, self.position.gather(1, other.position), 0)
-        if other._position_is_mean:
+        if other.position_is_mean and other.width:
             joined = Assignment(slot, weight, other.lengths, other.width).position
             alone = _per_slot(torch.ones_like(other.slot), other.slot, other.width) == 1
-            position = torch.where(alone, position, joined)
+            last = torch.maximum(self.position.amax(1), joined.amax(1))
+            position, rank = _settle(torch.where(alone, position, joined), real, last)
+            slot = torch.where(slot >= 0, rank.gather(1, slot.clamp(min=0)), -1)
         return Assignment(slot, weight, other.lengths, other.width, position)
 
     def token_times(self, frame_rate: float = 25.0) -> Tensor:
@@ -106,7 +108,7 @@ class Assignment:
         weight[index, : self.weight.shape[1]] = self.weight
         width = max(into.width, self.width)
         position = None  # a token that is its own slot is its own mean, too
-        if not self._position_is_mean:
+        if not self.position_is_mean:
             position = torch.nn.functional.pad(into.position, (0, width - into.width))
             position[index] = torch.nn.functional.pad(self.position, (0, width - self.width))
         lengths = into.lengths.clone()
@@ -118,6 +120,28 @@ def _per_slot(value: Tensor, slot: Tensor, width: int) -> Tensor:
     """``(audios, width)``: the sum of ``value`` over the members of every slot."""
     target = torch.where(slot >= 0, slot, width)
     return value.new_zeros(slot.shape[0], width + 1).scatter_add(1, target, value)[:, :width]
+
+
+def _settle(position: Tensor, real: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+    """Slots pooled from scattered members, brought into temporal order and to distinct positions.
+
+    Two such slots may have the same mean index, or stand the other way round. The later one moves to the next position
+    that is free, or both move back where there is none left (our reading).
+
+    Args:
+        position: ``(audios, slots)``.
+        real: ``(audios, slots)`` bool, False for padding.
+        last: ``(audios,)`` the last position there is.
+
+    Returns:
+        The positions in order, and each slot's place in that order, both ``(audios, slots)``.
+    """
+    order = torch.where(real, position, torch.iinfo(torch.long).max).argsort(dim=1, stable=True)
+    index = torch.arange(position.shape[1], device=position.device).expand_as(position)
+    rank = torch.empty_like(order).scatter_(1, order, index)
+    room = last[:, None] + 1 - real.sum(1, keepdim=True)
+    position = torch.minimum((position.gather(1, order) - index).cummax(1).values, room) + index
+    return torch.where(real, position, 0), rank
 
 
 def _first_member(slot: Tensor, width: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .assignment import Assignment
 from .audio_tokens import AudioTokens
+from .chunks import assign_in_chunks
 from .config import CompressionConfig
 from .errors import CompressorOutputError
 from .registry import get_method
@@ -84,8 +85,13 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     overrides `forward`. Shapes: features ``(audios, tokens, dim)``, attention ``(audios, tokens)``.
     """
 
-    requires: ClassVar[frozenset[str]] = frozenset()
-    """What the method needs beside the features: any of ``attention``, ``keys``, ``query``, ``projected``."""
+    family: ClassVar[str] = "-"
+    """What becomes of the tokens: ``pooling``, ``sampling``, ``pruning``, ``merging`` or ``hybrid``."""
+    source: ClassVar[str] = ""
+    """The paper the method comes from, with its arXiv number."""
+    requires: frozenset[str] = frozenset()
+    """What the method needs beside the features: any of `hf_tokcomp.audio_tokens.NEEDS`. Where that depends on the
+    options, set it in ``__init__``."""
     preserves_mass: ClassVar[bool] = True
     """Whether the weights of every merged slot sum to one."""
 
@@ -112,7 +118,7 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         """The slots each audio shall have; 0 where only the content can tell."""
         if not self.config.deterministic_length:
             return [n if n <= 1 else 0 for n in tokens.counts]
-        return [self.config.output_length(n, tokens.frame_rate) for n in tokens.counts]
+        return [self.config.output_length(n, rate) for n, rate in zip(tokens.counts, tokens.frame_rates, strict=True)]
 
     def forward(self, tokens: AudioTokens) -> CompressedAudio:
         """Compress a batch of audios; gradients flow to the features.
@@ -126,12 +132,22 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         counts = self.wanted_counts(tokens) if known else assignment.lengths.tolist()
         return CompressedAudio(assignment.apply(tokens.features), counts, assignment.position, assignment)
 
-    def assign(self, tokens: AudioTokens) -> Assignment:
+    def assign(self, tokens: AudioTokens, counts: list[int] | None = None) -> Assignment:
         """Which token goes to which slot: the method's answer, and the identity for audios that stay as they are.
 
         So no method ever sees N <= 1 or K >= N.
+
+        Args:
+            tokens: the audios.
+            counts: slots of each, where the config's own budget is not what is wanted.
         """
-        wanted = self.wanted_counts(tokens)
+        wanted = self.wanted_counts(tokens) if counts is None else counts
+        seconds, by_content = self.config.chunk_seconds, self.config.allocation == "content"
+        if seconds is None:
+            return self._assign_each(tokens, wanted)
+        return assign_in_chunks(tokens, wanted, seconds, by_content, self._assign_each)
+
+    def _assign_each(self, tokens: AudioTokens, wanted: list[int]) -> Assignment:
         rows = [i for i, (n, k) in enumerate(zip(tokens.counts, wanted, strict=True)) if k != n]
         if rows and len(rows) == len(wanted):
             return self._checked(self.assign_slots(tokens, wanted), wanted)

@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 Positions = Literal["contiguous", "original"]
+Allocation = Literal["even", "content"]
 BUDGETS = ("retention_ratio", "tokens_per_second", "max_tokens")
+CHUNKS = ("chunk_seconds", "allocation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,11 @@ class CompressionConfig(PushToHubConfigMixin):
         max_tokens: most tokens kept per audio, >= 1.
         positions: ``"contiguous"`` renumbers the shortened prompt; ``"original"`` keeps every token, audio and text,
             at the position id it had in the full prompt, so that time keeps its scale.
+        chunk_seconds: the method works within equal chunks of at most this length, each with its share of the budget;
+            None for the whole audio at once.
+        allocation: how the budget is shared among the chunks. ``"even"``: by their length. ``"content"``: by how much
+            their tokens differ from their neighbours, at least one each; chunks are 1 s then, unless given. The
+            audio's total is the same either way.
         schema_version: version of the written form.
         hf_tokcomp_version: version of hf_tokcomp that wrote the config.
 
@@ -49,14 +56,16 @@ class CompressionConfig(PushToHubConfigMixin):
     tokens_per_second: float | None = None
     max_tokens: int | None = None
     positions: Positions = "contiguous"
+    chunk_seconds: float | None = None
+    allocation: Allocation = "even"
     schema_version: int = field(default=SCHEMA_VERSION, compare=False)
     hf_tokcomp_version: str = field(default=__version__, compare=False)
 
     default_retention_ratio: ClassVar[float | None] = 0.5
     """Budget where none is given; None where a method's own count is its point, or where it refuses a budget."""
     accepts_budget: ClassVar[bool] = True
-    deterministic_length: ClassVar[bool] = True
-    """Whether the count is a pure function of the audio's length, so that a processor can announce it."""
+    accepts_chunks: ClassVar[bool] = True
+    """Whether the method keeps exactly the budget in any stretch of time, and so may work chunk by chunk."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> CompressionConfig:
         if cls is CompressionConfig and kwargs:
@@ -76,8 +85,8 @@ class CompressionConfig(PushToHubConfigMixin):
                 f"use CompressionConfig(method={self.method!r}, ...)."
             )
         self._check_budget()
-        if self.positions not in get_args(Positions):
-            raise CompressionConfigError(f"positions={self.positions!r} must be one of {get_args(Positions)}.")
+        self._check_chunks()
+        self.check_choice("positions", Positions)
         self.check_integer("schema_version", 0)
         if not isinstance(self.hf_tokcomp_version, str):
             raise CompressionConfigError(f"hf_tokcomp_version={self.hf_tokcomp_version!r} must be a string.")
@@ -96,6 +105,31 @@ class CompressionConfig(PushToHubConfigMixin):
             self.check_number("tokens_per_second", 0, math.inf)
         if self.max_tokens is not None:
             self.check_integer("max_tokens", 1)
+
+    @property
+    def deterministic_length(self) -> bool:
+        """Whether the count is a pure function of the audio's length, so that a processor can announce it.
+
+        A method whose count follows the content overrides this with False.
+        """
+        return True
+
+    def _check_chunks(self) -> None:
+        self.check_choice("allocation", Allocation)
+        if self.allocation == "content" and self.chunk_seconds is None:
+            object.__setattr__(self, "chunk_seconds", 1.0)
+        if self.chunk_seconds is None:
+            return
+        if not (self.accepts_chunks and self.deterministic_length):
+            raise CompressionConfigError(
+                f"The method {self.method!r} cannot work in chunks; leave out chunk_seconds and allocation."
+            )
+        self.check_number("chunk_seconds", 0, math.inf)
+
+    def check_choice(self, name: str, choices: Any) -> None:
+        """Raise unless the field is one of the strings of a ``Literal``."""
+        if getattr(self, name) not in get_args(choices):
+            raise CompressionConfigError(f"{name}={getattr(self, name)!r} must be one of {get_args(choices)}.")
 
     def check_number(self, name: str, low: float, high: float) -> None:
         """Raise unless the field is a finite number with ``low < value <= high``."""
@@ -157,9 +191,10 @@ class CompressionConfig(PushToHubConfigMixin):
         return type(self).from_dict(self.to_dict() | {"hf_tokcomp_version": __version__} | changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat and sorted; budgets that were not chosen are left out."""
+        """Flat and sorted; budgets and chunks that were not chosen are left out."""
         values = dataclasses.asdict(self)
-        return {k: values[k] for k in sorted(values) if values[k] is not None or k not in BUDGETS}
+        unset = {name for name in (*BUDGETS, *CHUNKS) if values[name] == type(self).__dataclass_fields__[name].default}
+        return {k: values[k] for k in sorted(values) if k not in unset}
 
     def to_json_string(self) -> str:
         """`to_dict` as indented JSON."""

@@ -27,6 +27,38 @@ class Method(NamedTuple):
         """The first line of the compressor's docstring."""
         return (self.compressor_class.__doc__ or "").strip().splitlines()[0]
 
+    @property
+    def family(self) -> str:
+        """What it does with the tokens it does not keep: pooling, sampling, pruning, merging, hybrid, ..."""
+        return self.compressor_class.family
+
+    @property
+    def source(self) -> str:
+        """The paper it comes from; empty for one without."""
+        return self.compressor_class.source
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it looks at beside the features, with its default options."""
+        config = self.default_config
+        return self.compressor_class.requires if config is None else self.compressor_class(config).requires
+
+    @property
+    def deterministic_length(self) -> bool:
+        """Whether the count follows from the audio's length alone, with its default options."""
+        config = self.default_config
+        return config is None or config.deterministic_length
+
+    @property
+    def default_config(self) -> CompressionConfig | None:
+        """The config with all defaults; None where an option must be given."""
+        from .errors import CompressionConfigError
+
+        try:
+            return self.config_class()
+        except CompressionConfigError:
+            return None
+
 
 _METHODS: dict[str, Method] = {}
 

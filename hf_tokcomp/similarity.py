@@ -26,3 +26,9 @@ def quantise(similarity: Tensor) -> Tensor:
     decides as a single audio does.
     """
     return (similarity * STEPS).round() / STEPS
+
+
+def cosine_to_next(features: Tensor) -> Tensor:
+    """``(audios, tokens, dim)`` to ``(audios, tokens - 1)``: each token's cosine with the one after it, quantised."""
+    vectors = unit(features)
+    return quantise((vectors[:, 1:] * vectors[:, :-1]).sum(-1))

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from oracles import Audio
+from oracles import HIDDEN, KEY_WEIGHT, QUERY_WEIGHT, Audio
 from torch import Tensor
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig, methods
+from hf_tokcomp.audio_tokens import FirstLayer
 
 METHODS = list(methods())
 BUDGETED = [name for name, method in methods().items() if method.config_class.accepts_budget]
 MAPS = [name for name, m in methods().items() if m.compressor_class.forward is AudioTokenCompressor.forward]
 CLASSES = [method.config_class for method in methods().values()]
 SHARED = {field.name for field in dataclasses.fields(CompressionConfig)}
-DETERMINISTIC = [name for name, method in methods().items() if method.config_class.deterministic_length]
+DETERMINISTIC = [name for name, method in methods().items() if method.deterministic_length]
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "ltbm": [{"window": 1}, {"window": 2}, {"window": 3}, {"window": 1000}],
@@ -73,12 +74,14 @@ def draw(rng: np.random.Generator, n: int, kind: str = "walk", dim: int = 8) -> 
     if kind == "ties":
         # Unit vectors: every first cosine is exactly 0 or 1, and nothing cancels when they are averaged.
         features = np.eye(4, dim, dtype=np.float32)[rng.integers(4, size=n)]
-        attention = rng.integers(1, 4, size=n).astype(np.float32) / 2
+        attention, *others = (rng.integers(1, 4, size=n).astype(np.float32) / 2 for _ in range(4))
         keys = np.eye(4, dtype=np.float32)[rng.integers(4, size=n)]
     else:
         features, keys = walk(dim), walk(4)
-        attention = rng.gamma(1.0, size=n).astype(np.float32)
-    return Audio(features, attention, keys, rng.normal(size=(3, 6)).astype(np.float32), walk(6))
+        attention, *others = (rng.gamma(1.0, size=n).astype(np.float32) for _ in range(4))
+    # Questions of no, one or several words.
+    query = rng.normal(size=(n % 4, HIDDEN)).astype(np.float32)
+    return Audio(features, attention, keys, query, walk(HIDDEN), *others)
 
 
 def batch(
@@ -94,14 +97,28 @@ def batch(
             out[i, : len(row)] = row
         return out
 
+    words = [len(audio.query) for audio in audios]
+    query = torch.full((len(audios), max(words, default=0), HIDDEN), padding)
+    for row, audio in zip(query, audios, strict=True):
+        row[: len(audio.query)] = torch.from_numpy(audio.query)
     return AudioTokens(
         features=pad("features").to(dtype),
         lengths=torch.tensor([len(audio.features) for audio in audios]),
         attention=pad("attention"),
+        attention_max=pad("attention_max"),
+        attention_peak=pad("attention_peak"),
+        attention_self=pad("attention_self"),
         keys=pad("keys").to(dtype),
-        query=torch.stack([torch.from_numpy(audio.query) for audio in audios]),
+        query=query.to(dtype),
+        query_lengths=torch.tensor(words),
         projected=pad("projected").to(dtype),
+        first_layer=first_layer(),
     )
+
+
+def first_layer() -> FirstLayer:
+    """The oracles' first layer, as the library takes it: two query heads share a key head."""
+    return FirstLayer(torch.from_numpy(QUERY_WEIGHT), torch.from_numpy(KEY_WEIGHT), heads=4, key_heads=2)
 
 
 def changed(cls: type[CompressionConfig]) -> CompressionConfig:

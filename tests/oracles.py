@@ -1,7 +1,8 @@
 """Slow, obvious versions of every method, for one audio: what the fast ones in `hf_tokcomp` are held against.
 
 Written from the methods' definitions and from nothing else: loops over tokens, float64, no code of the library.
-A new method needs an entry here: a function ``(audio, k, config) -> list[Slot]`` under ``@oracle(name)``.
+A new method needs an entry, here or in a file ``oracle_*.py``: a function ``(audio, k, config) -> list[Slot]`` under
+``@oracle(name)``. k is 0 where the config gives no budget.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+HIDDEN = 6  # width of `query` and `projected`
+_RNG = np.random.default_rng(20)
+QUERY_WEIGHT = _RNG.normal(size=(4 * 3, HIDDEN)).astype(np.float32)  # first layer: 4 heads of 3
+KEY_WEIGHT = _RNG.normal(size=(2 * 3, HIDDEN)).astype(np.float32)  # 2 key heads of 3
+
 
 class Audio(NamedTuple):
     """One audio, float32 arrays ``(tokens, ...)``; the query has words instead of tokens."""
@@ -23,6 +29,9 @@ class Audio(NamedTuple):
     keys: np.ndarray
     query: np.ndarray
     projected: np.ndarray
+    attention_max: np.ndarray
+    attention_peak: np.ndarray
+    attention_self: np.ndarray
 
 
 class Slot(NamedTuple):
@@ -51,6 +60,8 @@ def oracle(name: str) -> Callable[[Oracle], Oracle]:
 def expected(config: Any, audio: Audio, frame_rate: float = 25.0) -> list[Slot]:
     """The slots of one audio under this config; the identity comes before the method."""
     n = len(audio.features)
+    if not config.deterministic_length:
+        return kept(range(n)) if n <= 1 else ORACLES[config.method](audio, 0, config)
     k = budget(config, n, frame_rate)
     return kept(range(n)) if n <= 1 or k >= n else ORACLES[config.method](audio, k, config)
 

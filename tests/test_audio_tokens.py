@@ -9,6 +9,7 @@ from drawn import batch, draw
 from torch import Tensor
 
 from hf_tokcomp import AudioTokens
+from hf_tokcomp.audio_tokens import PER_TOKEN
 
 
 def test_lengths_may_be_a_list_or_a_tensor() -> None:
@@ -49,7 +50,7 @@ def test_select_takes_audios_in_the_order_asked_for_and_cuts_them() -> None:
     assert chosen.counts == chosen.lengths.tolist() == [5, 3]
     assert chosen.frame_rate == 12.5
     wanted = batch([audios[3], audios[1]], padding=7.0)
-    for name in ("features", "attention", "keys", "query", "projected"):
+    for name in ("features", "query", "query_lengths", *PER_TOKEN):
         assert torch.equal(getattr(chosen, name), getattr(wanted, name)), name
     assert chosen.mask.shape == (2, 5)
     assert AudioTokens(torch.zeros(2, 4, 2), torch.tensor([4, 1])).select([1]).keys is None

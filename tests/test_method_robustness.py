@@ -13,10 +13,10 @@ from drawn import METHODS, batch, compressor, draw, in_time, variants  # noqa: F
 from drawn_assignments import read_slots
 from torch import Tensor
 
-from hf_tokcomp import AudioTokens, CompressedAudio, methods
+from hf_tokcomp import AudioTokens, CompressedAudio, audio_tokens
 
 LENGTHS = [40, 7, 23, 2, 0, 12]
-NEEDY = [name for name, method in methods().items() if method.compressor_class.requires]
+NEEDY = [(name, options) for name, options in variants() if compressor(name, **options).requires]
 
 
 def tokens() -> AudioTokens:
@@ -26,10 +26,7 @@ def tokens() -> AudioTokens:
 
 def filled(change: Callable[[Tensor], Tensor]) -> AudioTokens:
     """The audios with every float field changed."""
-    fields = {
-        name: change(getattr(tokens(), name).clone())
-        for name in ("features", "attention", "keys", "query", "projected")
-    }
+    fields = {name: change(getattr(tokens(), name).clone()) for name in ("features", "query", *audio_tokens.PER_TOKEN)}
     return dataclasses.replace(tokens(), **fields)
 
 
@@ -90,18 +87,19 @@ def test_any_input_gives_a_sound_answer(method: str, options: dict[str, Any], ch
                 assert result.features[i, :count].isfinite().all()
 
 
-@pytest.mark.parametrize("method", NEEDY)
-def test_what_a_method_needs_is_asked_for_by_name(method: str) -> None:
-    for need in sorted(methods()[method].compressor_class.requires):
-        batched = dataclasses.replace(tokens(), **{need: None})
+@pytest.mark.parametrize(("method", "options"), NEEDY)
+def test_what_a_method_needs_is_asked_for_by_name(method: str, options: dict[str, Any]) -> None:
+    module = compressor(method, **options, retention_ratio=0.3)
+    for need in sorted(module.requires):
         with pytest.raises(ValueError, match=f"needs `{need}`"):
-            compressor(method, retention_ratio=0.3)(batched)
+            module(dataclasses.replace(tokens(), **{need: None}))
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_what_a_method_does_not_need_may_be_missing(method: str) -> None:
-    names = {"attention", "keys", "query", "projected"} - methods()[method].compressor_class.requires
-    bare = dataclasses.replace(tokens(), **dict.fromkeys(names))
-    result, full = (compressor(method, retention_ratio=0.3)(x) for x in (bare, tokens()))
+@pytest.mark.parametrize(("method", "options"), variants())
+def test_what_a_method_does_not_need_may_be_missing(method: str, options: dict[str, Any]) -> None:
+    module = compressor(method, **options, retention_ratio=0.3)
+    assert module.requires <= audio_tokens.NEEDS
+    bare = dataclasses.replace(tokens(), **dict.fromkeys(audio_tokens.NEEDS - module.requires))
+    result, full = (module(x) for x in (bare, tokens()))
     assert torch.equal(result.features, full.features)
     assert torch.equal(result.positions, full.positions)

@@ -11,13 +11,21 @@ from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig
 
 
 def compress(
-    method: str, features: list[list[float]] | int, attention: list[float] | None = None, **options: Any
+    method: str,
+    features: list[list[float]] | int,
+    attention: list[float] | None = None,
+    fields: dict[str, Any] | None = None,
+    **options: Any,
 ) -> list[tuple[list[int], int]]:
-    """Members and position of every slot; a number stands for that many tokens of no matter what."""
+    """Members and position of every slot; a number stands for that many tokens of no matter what.
+
+    ``fields`` are further fields of `AudioTokens` for the one audio, as lists: ``{"keys": [[1.0], ...]}``.
+    """
     if isinstance(features, int):
         features = [[float(i)] for i in range(features)]
     scores = None if attention is None else torch.tensor([attention])
-    tokens = AudioTokens(torch.tensor([features]), [len(features)], attention=scores)  # type: ignore[arg-type]
+    more = {name: torch.tensor([value]) for name, value in (fields or {}).items()}
+    tokens = AudioTokens(torch.tensor([features]), [len(features)], attention=scores, **more)  # type: ignore[arg-type]
     module = AudioTokenCompressor.from_config(CompressionConfig(method=method, **options))
     return [(slot.members, slot.position) for slot in read_slots(module.assign(tokens), 0)]
 

@@ -45,8 +45,10 @@ def list_methods() -> list[dict[str, Any]]:
     return [
         {
             "method": name,
-            "count": "length" if method.config_class.deterministic_length else "content",
-            "needs": sorted(method.compressor_class.requires),
+            "family": method.family,
+            "count": "length" if method.deterministic_length else "content",
+            "needs": sorted(method.needs),
+            "source": method.source,
             "budget": method.config_class.accepts_budget,
             "options": {
                 field.name: _default(field)

@@ -28,6 +28,9 @@ class AveragePooling(AudioTokenCompressor[AveragePoolingConfig]):
     stride 2 or 3 where N is a multiple of it; no source states the ragged case, so that rule is our reading.
     """
 
+    family = "pooling"
+    source = "arXiv 2511.20973"
+
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         lengths = torch.tensor(counts, device=tokens.features.device)
         index = torch.arange(tokens.features.shape[1], device=tokens.features.device)

@@ -26,6 +26,8 @@ class BottomK(AudioTokenCompressor[BottomKConfig]):
     Source: the control of arXiv 2511.14293, table 3. Ties go to the earlier token.
     """
 
+    family = "pruning"
+    source = "arXiv 2511.14293, table 3"
     requires = frozenset({"attention"})
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:

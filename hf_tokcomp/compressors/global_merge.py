@@ -27,5 +27,8 @@ class GlobalMerge(AudioTokenCompressor[GlobalMergeConfig]):
     window. After ToMe (ICLR 2023), applied to the encoder's output.
     """
 
+    family = "merging"
+    source = "arXiv 2605.25179"
+
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         return merge_in_rounds(tokens, counts, window=None)

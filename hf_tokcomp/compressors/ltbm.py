@@ -37,5 +37,8 @@ class LTBM(AudioTokenCompressor[LTBMConfig]):
     `hf_tokcomp.bipartite.merge_in_rounds`.
     """
 
+    family = "merging"
+    source = "arXiv 2605.25179"
+
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         return merge_in_rounds(tokens, counts, window=self.config.window)

@@ -17,6 +17,7 @@ class NoneConfig(CompressionConfig):
     method: str = "none"
     default_retention_ratio: ClassVar[float | None] = None
     accepts_budget: ClassVar[bool] = False
+    accepts_chunks: ClassVar[bool] = False
 
 
 @register_compressor(NoneConfig)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class RandomConfig(CompressionConfig):
 
     method: str = "random"
     seed: int = 0
+    accepts_chunks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,6 +41,9 @@ class Random(AudioTokenCompressor[RandomConfig]):
     Source: the random baseline of arXiv 2511.14293, table 3. The draw is seeded by (seed, N, K) only and made on the
     CPU, so that it depends neither on an audio's place in a batch nor on the device (our reading).
     """
+
+    family = "pruning"
+    source = "arXiv 2511.14293, table 3"
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         width = tokens.features.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -24,6 +25,7 @@ class SegmentwiseTopKConfig(CompressionConfig):
 
     method: str = "segmentwise_top_k"
     segments: int = 10
+    accepts_chunks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,6 +45,8 @@ class SegmentwiseTopK(AudioTokenCompressor[SegmentwiseTopKConfig]):
     `output_length` says so. Readings: token i is in segment ``i * S // N``; where K < S, S is K.
     """
 
+    family = "pruning"
+    source = "arXiv 2511.14293, section 3.3"
     requires = frozenset({"attention"})
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:

@@ -29,6 +29,9 @@ class Stride(AudioTokenCompressor[StrideConfig]):
     K = ceil(N / 2) exactly every second one, and always the first of each slot of `average_pooling` (our reading).
     """
 
+    family = "sampling"
+    source = "arXiv 2511.20973, arXiv 2608.30927"
+
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         lengths = torch.tensor(counts, device=tokens.features.device)
         index = torch.arange(tokens.features.shape[1], device=tokens.features.device)

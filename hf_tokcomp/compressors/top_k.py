@@ -27,6 +27,8 @@ class TopK(AudioTokenCompressor[TopKConfig]):
     score for temporal order, which is what we keep. Ties go to the earlier token.
     """
 
+    family = "pruning"
+    source = "arXiv 2511.14293, section 3.2"
     requires = frozenset({"attention"})
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:

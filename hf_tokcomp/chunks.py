@@ -1,0 +1,158 @@
+"""Working chunk by chunk: an audio's budget shared among stretches of time, by their length or by their content.
+
+Chunks bound the cost of methods that compare all tokens with all tokens. Shared by content, the budget follows the
+sound: a stretch gets tokens by how much its tokens differ from their neighbours, so silence and repetition get few. All
+of it is our own; no paper of the methods here does it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .assignment import Assignment
+from .audio_tokens import PER_TOKEN, AudioTokens
+from .similarity import cosine_to_next
+
+Assign = Callable[[AudioTokens, list[int]], Assignment]
+
+
+def assign_in_chunks(
+    tokens: AudioTokens, counts: list[int], seconds: float, by_content: bool, assign: Assign
+) -> Assignment:
+    """Cut each audio into equal chunks, let ``assign`` do them as if they were audios, and put the slots together.
+
+    Args:
+        tokens: the audios.
+        counts: slots wanted of each.
+        seconds: most a chunk may last.
+        by_content: whether the chunks share the budget by their content, and not by their length.
+        assign: ``(tokens, counts)`` to an assignment with exactly that many slots each.
+    """
+    bounds = [
+        chunk_bounds(n, k, seconds * rate) for n, k, rate in zip(tokens.counts, counts, tokens.frame_rates, strict=True)
+    ]
+    sizes = [[end - start for start, end in pairwise(cuts)] for cuts in bounds]
+    weights: list[list[float]] = [[float(size) for size in row] for row in sizes]
+    if by_content:
+        weights = novelty(tokens, bounds)
+    shares = [share_out(k, w, most) for k, w, most in zip(counts, weights, sizes, strict=True)]
+    chunks, place = cut(tokens, bounds)
+    part = assign(chunks, [k for row in shares for k in row])
+    return join(part, place, tokens, bounds, shares)
+
+
+def chunk_bounds(n: int, k: int, size: float) -> list[int]:
+    """Where the chunks of n tokens begin, and n: as few and as equal as possible, no more than k, ``size`` tokens long
+    at most (unless k is smaller)."""
+    if n == 0:
+        return [0, 0]
+    number = max(1, min(k, math.ceil(n / size) if size * n > n else n))
+    return [-(-c * n // number) for c in range(number + 1)]
+
+
+def share_out(total: int, weights: Sequence[float], most: Sequence[int]) -> list[int]:
+    """Integers that sum to ``total``, by weight, each at least 1 and at most ``most[i]``.
+
+    Shares are ``scale * weight`` between those limits, with the scale that makes them sum to the total; what is lost by
+    rounding down goes to the largest remainders, the earlier one on ties. Weights that are all zero count as equal.
+    """
+    if total >= sum(most):
+        return list(most)
+    if total <= len(weights):
+        return [1] * total + [0] * (len(weights) - total)
+    known = [w if math.isfinite(w) and w > 0 else 0.0 for w in weights]
+    top = max(known)
+    known = [w / top for w in known] if top > 0 else [1.0] * len(known)
+
+    def shares(scale: float) -> list[float]:
+        return [min(max(scale * w, 1.0), float(m)) for w, m in zip(known, most, strict=True)]
+
+    low, high = 0.0, 1.0
+    while sum(shares(high)) < total and high < 1e18:
+        high *= 2
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(shares(middle)) < total else (low, middle)
+    exact = shares(high)
+    given = [math.floor(share + 1e-9) for share in exact]
+    order = sorted(range(len(exact)), key=lambda i: (given[i] - exact[i], i))
+    while (left := total - sum(given)) > 0:
+        room = [i for i in order if given[i] < most[i]]
+        for i in room[:left]:
+            given[i] += 1
+    return given
+
+
+def novelty(tokens: AudioTokens, bounds: list[list[int]]) -> list[list[float]]:
+    """How much the tokens of every chunk differ from the token before: the sum of 1 - cosine over the chunk."""
+    step = 1 - cosine_to_next(tokens.features)
+    # A link belongs to the chunk of its later token. Equal neighbours are no news, zero vectors among them.
+    same = (tokens.features[:, 1:] == tokens.features[:, :-1]).all(-1)
+    step = torch.where(same | ~tokens.mask[:, 1:] | step.isnan(), 0, step).clamp(min=0)
+    total = torch.nn.functional.pad(step.double(), (2, 0)).cumsum(1)  # exact: multiples of 2^-20
+    width = max(len(row) for row in bounds)
+    cuts = torch.tensor([row + [row[-1]] * (width - len(row)) for row in bounds], device=total.device)
+    return [row[: len(cut) - 1] for row, cut in zip(total.gather(1, cuts).diff(dim=1).tolist(), bounds, strict=True)]
+
+
+def cut(tokens: AudioTokens, bounds: list[list[int]]) -> tuple[AudioTokens, Tensor]:
+    """The chunks as audios, and each of their tokens' place in the flat batch ``(chunks, width)``; padding is behind it
+    all."""
+    device, width = tokens.features.device, tokens.features.shape[1]
+    spans = [(row, start, end) for row, cuts in enumerate(bounds) for start, end in pairwise(cuts)]
+    counts = [end - start for _, start, end in spans]
+    begin = torch.tensor([row * width + start for row, start, _ in spans], device=device)
+    index = begin[:, None] + torch.arange(max(counts, default=0), device=device)
+    lengths = torch.tensor(counts, device=device)
+    inside = torch.arange(index.shape[1], device=device) < lengths[:, None]
+    place = torch.where(inside, index, len(tokens.counts) * width)
+    rows = torch.tensor([row for row, _, _ in spans], device=device)
+    safe = index.clamp(max=max(0, len(tokens.counts) * width - 1))
+    values: dict[str, Any] = {
+        name: value.flatten(0, 1)[safe]
+        for name in ("features", *PER_TOKEN)
+        if (value := getattr(tokens, name)) is not None
+    }
+    values |= {name: value[rows] for name in ("query", "query_lengths") if (value := getattr(tokens, name)) is not None}
+    rates = [tokens.frame_rates[row] for row, _, _ in spans]
+    return AudioTokens(
+        lengths=lengths, counts=counts, frame_rate=rates, first_layer=tokens.first_layer, **values
+    ), place
+
+
+def join(
+    part: Assignment, place: Tensor, tokens: AudioTokens, bounds: list[list[int]], shares: list[list[int]]
+) -> Assignment:
+    """The chunks' slots behind one another, audio by audio."""
+    audios, width = tokens.features.shape[:2]
+    device = part.slot.device
+    before = [slot for row in shares for slot in accumulate(row[:-1], initial=0)]
+    shift = torch.tensor(before, device=device)[:, None]
+    place = place.to(device)
+    slot = torch.full((audios * width + 1,), -1, device=device)
+    slot = slot.scatter(0, place.flatten(), torch.where(part.slot >= 0, part.slot + shift, -1).flatten())
+    weight = part.weight.new_zeros(audios * width + 1).scatter(0, place.flatten(), part.weight.flatten())
+    totals = [sum(row) for row in shares]
+    position = None
+    if not part.position_is_mean:
+        starts = torch.tensor([start for cuts in bounds for start in cuts[:-1]], device=device)[:, None]
+        rows = torch.tensor([i for i, row in enumerate(shares) for _ in row], device=device)[:, None]
+        column = torch.arange(part.width, device=device)
+        real = column < part.lengths[:, None]
+        target = torch.where(real, rows * max(totals) + shift + column, audios * max(totals))
+        flat = part.position.new_zeros(audios * max(totals) + 1)
+        flat = flat.scatter(0, target.flatten(), (part.position + starts).flatten())
+        position = flat[:-1].view(audios, max(totals))
+    return Assignment(
+        slot[:-1].view(audios, width),
+        weight[:-1].view(audios, width),
+        torch.tensor(totals, device=device),
+        max(totals, default=0),
+        position,  # type: ignore[arg-type]
+    )
