@@ -87,6 +87,11 @@ class CompressionConfig(PushToHubConfigMixin):
         self._check_budget()
         self._check_chunks()
         self.check_choice("positions", Positions)
+        if not self.temporal_order and (self.positions == "original" or self.chunk_seconds is not None):
+            raise CompressionConfigError(
+                "Tokens that are not in temporal order go with positions='contiguous' and without chunk_seconds; "
+                "leave these out, or the order."
+            )
         self.check_integer("schema_version", 0)
         if not isinstance(self.hf_tokcomp_version, str):
             raise CompressionConfigError(f"hf_tokcomp_version={self.hf_tokcomp_version!r} must be a string.")
@@ -112,6 +117,11 @@ class CompressionConfig(PushToHubConfigMixin):
 
         A method whose count follows the content overrides this with False.
         """
+        return True
+
+    @property
+    def temporal_order(self) -> bool:
+        """Whether slots stand in temporal order; a method with another order overrides this."""
         return True
 
     def _check_chunks(self) -> None:
@@ -169,7 +179,7 @@ class CompressionConfig(PushToHubConfigMixin):
         if n <= 1:
             return n
         count = max(1, min(n, self._budget(n, frame_rate)))
-        return n if count == n else self._reachable_count(n, count)
+        return n if count == n else self._reachable_count(n, count, frame_rate)
 
     def _budget(self, n: int, frame_rate: float) -> int:
         if self.max_tokens is not None:
@@ -180,7 +190,7 @@ class CompressionConfig(PushToHubConfigMixin):
             wanted = n * (1.0 if self.retention_ratio is None else self.retention_ratio)
         return n if wanted >= n else math.floor(wanted + 0.5)
 
-    def _reachable_count(self, n: int, count: int) -> int:
+    def _reachable_count(self, n: int, count: int, frame_rate: float) -> int:
         """The count the method really keeps for a budget of ``count < n``; methods that miss it override this."""
         return count
 

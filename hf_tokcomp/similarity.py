@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+SimilaritySpace = Literal["features", "keys", "projected"]
+"""Where tokens are compared: encoder space, the encoder's last-layer keys, or the language model's space."""
+SPACE_NEEDS: dict[str, frozenset[str]] = {
+    "features": frozenset(),
+    "keys": frozenset({"keys"}),
+    "projected": frozenset({"projected"}),
+}
 STEPS = 1 << 20
 
 

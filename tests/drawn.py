@@ -24,11 +24,30 @@ SHARED = {field.name for field in dataclasses.fields(CompressionConfig)}
 DETERMINISTIC = [name for name, method in methods().items() if method.deterministic_length]
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "ltbm": [{"window": 1}, {"window": 2}, {"window": 3}, {"window": 1000}],
+    "compose": [
+        {"stages": [{"method": "global_merge"}, {"method": "average_pooling", "max_tokens": 4}]},
+        {"stages": [{"method": "average_pooling"}, {"method": "segmentwise_top_k", "tokens_per_second": 5}]},
+        {"stages": [{"method": "segmentwise_top_k"}, {"method": "top_k", "max_tokens": 5, "order": "attention"}]},
+        {"stages": [{"method": "ltbm", "chunk_seconds": 0.4}, {"method": "stride"}, {"method": "global_merge"}]},
+    ],
+    "bottom_k": [{"head_reduction": "max"}],
+    "global_merge": [{"similarity": "keys"}, {"chunk_seconds": 0.3}],
+    "ltbm": [{"window": 1}, {"window": 2}, {"window": 3}, {"window": 1000}, {"similarity": "projected"}],
     "random": [{"seed": 1}, {"seed": 123456789}],
-    "segmentwise_top_k": [{"segments": 1}, {"segments": 2}, {"segments": 3}, {"segments": 1000}],
+    "segmentwise_top_k": [
+        *({"segments": segments} for segments in (1, 2, 3, 1000, "budget")),
+        {"segment_seconds": 0.2, "remainder": "spread", "head_reduction": "max"},
+        {"remainder": "spread"},
+    ],
+    "top_k": [{"head_reduction": "max"}, {"order": "attention"}, {"allocation": "content", "chunk_seconds": 0.28}],
 }
 """Options worth a test beside the defaults."""
+REQUIRED: dict[str, dict[str, Any]] = {
+    "compose": {
+        "stages": [{"method": "ltbm", "retention_ratio": 0.6}, {"method": "average_pooling", "retention_ratio": 0.5}]
+    }
+}
+"""Options without which there is no such config."""
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +74,7 @@ def config(method: str, **values: Any) -> CompressionConfig:
     """The method's config; a budget is left out where the method refuses one."""
     if method not in BUDGETED:
         values = {k: v for k, v in values.items() if k not in ("retention_ratio", "tokens_per_second", "max_tokens")}
-    return CompressionConfig(method=method, **values)
+    return CompressionConfig(method=method, **REQUIRED.get(method, {}) | values)
 
 
 def compressor(method: str, **values: Any) -> AudioTokenCompressor[Any]:
@@ -124,6 +143,8 @@ def first_layer() -> FirstLayer:
 def changed(cls: type[CompressionConfig]) -> CompressionConfig:
     """A config with no field at its default, as far as its types tell."""
     values: dict[str, Any] = {"positions": "original"}
+    if cls.method == "compose":
+        return cls(stages=["stride", {"method": "ltbm", "window": 3}], **values)  # type: ignore[call-arg]
     if cls.accepts_budget:
         values["max_tokens"] = 7
     for field in dataclasses.fields(cls):

@@ -244,8 +244,8 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
 
     report = json.loads(file.read_text())
     cells = {(c["method"], c["retention_ratio"], c["positions"]): c for c in report["cells"]}
-    methods = set(hf_tokcomp.methods()) - set(report["left_out"]) - {"none"}
-    assert {"ltbm", "random", "top_k", "average_pooling"} <= methods
+    assert report["left_out"] == {}
+    methods = set(hf_tokcomp.methods()) - {"none", "compose"} | {"ltbm+top_k"}
     assert set(cells) == {("none", 1.0, None)} | {
         (method, ratio, kind) for method in methods for ratio in (0.5, 0.1) for kind in ("contiguous", "original")
     }
@@ -338,11 +338,13 @@ def test_methods_lists_the_registry() -> None:
     result = CliRunner().invoke(app, ["methods", "--json"])
     listed = {row["method"]: row for row in json.loads(result.stdout)}
     assert set(listed) == set(hf_tokcomp.methods())
-    assert listed["ltbm"]["options"] == {"window": 8}
+    assert listed["ltbm"]["options"] == {"window": 8, "similarity": "features"}
+    assert listed["ltbm"]["family"] == "merging"
+    assert listed["top_k"]["source"] == "arXiv 2511.14293, section 3.2"
     assert listed["top_k"]["needs"] == ["attention"]
     assert listed["none"]["budget"] is False
     table = CliRunner().invoke(app, ["methods"]).stdout.splitlines()
-    assert table[0].split() == ["method", "count", "needs", "options", "idea"]
+    assert table[0].split() == ["method", "family", "count", "needs", "options", "idea"]
     for line, (name, method) in zip(table[1:], hf_tokcomp.methods().items(), strict=False):
         assert line.startswith(name)
         assert line.endswith(method.idea), "nothing is cut or folded where there is no terminal"

@@ -38,7 +38,10 @@ def compare(
     prompt: PromptOption = None,
     manifest: ManifestOption = None,
     methods: Annotated[
-        str | None, typer.Option("--methods", metavar="A,B,...", help="Methods. Default: all that need no training.")
+        str | None,
+        typer.Option(
+            "--methods", metavar="A,B+C,...", help="Methods; B+C is B, then C. Default: all that need no training."
+        ),
     ] = None,
     ratios: Annotated[
         str, typer.Option("--ratios", metavar="R,R,...", help="Fractions of the audio tokens to keep.")

@@ -57,7 +57,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def parse_compression(text: str | None) -> CompressionConfig | None:
-    """The config that ``--compression`` names: a method, a JSON object, a folder or file, or a Hub id.
+    """The config that ``--compression`` names: a method, a JSON object or list of them, a folder or file, or a Hub id.
 
     Raises:
         CompressionConfigError: it names none; the closest method is in the message.
@@ -67,13 +67,29 @@ def parse_compression(text: str | None) -> CompressionConfig | None:
 
     if text is None:
         return None
-    if not text.lstrip().startswith("{"):
+    if not text.lstrip().startswith(("{", "[")):
         return resolve_compression(text)
     try:
         values: Any = json.loads(text)
     except ValueError as error:
         raise ValueError(f"--compression is not valid JSON: {error}. Given: {text}") from error
     return resolve_compression(values)
+
+
+def config_at(name: str, ratio: float) -> CompressionConfig:
+    """A method, or several as ``ltbm+top_k``, at a retention ratio; several share it, each keeping the same fraction.
+
+    Raises:
+        CompressionConfigError: no such method, or it takes no ratio.
+    """
+    from ..config import CompressionConfig
+
+    parts = name.split("+")
+    if len(parts) == 1:
+        return CompressionConfig.from_dict({"method": name, "retention_ratio": ratio})
+    each = ratio ** (1 / len(parts))
+    stages = [{"method": part.strip(), "retention_ratio": each} for part in parts]
+    return CompressionConfig.from_dict({"method": "compose", "stages": stages})
 
 
 def change_compression(

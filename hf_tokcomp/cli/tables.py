@@ -19,6 +19,7 @@ def methods(as_json: JsonOption = False) -> None:
     rows = [
         (
             row["method"],
+            row["family"],
             row["count"],
             ", ".join(row["needs"]) or "-",
             ", ".join(f"{name}={value}" for name, value in row["options"].items()) or "-",
@@ -26,12 +27,12 @@ def methods(as_json: JsonOption = False) -> None:
         )
         for row in listed
     ]
-    print_table(("method", "count", "needs", "options", "idea"), rows)
+    print_table(("method", "family", "count", "needs", "options", "idea"), rows)
     print(
         "\ncount: what decides how many tokens stay, the audio's length or its content;\n"
         "       only a count by length can be announced by a processor.\n"
-        "needs: what the method looks at beside the features.\n"
-        "Every method but `none` takes a budget: retention_ratio (default 0.5),\n"
+        "needs: what the method looks at beside the features, with its default options.\n"
+        "Every method but `none` and `compose` takes a budget: retention_ratio (default 0.5),\n"
         "tokens_per_second or max_tokens; and positions: contiguous (default), original."
     )
 
@@ -63,7 +64,7 @@ def list_methods() -> list[dict[str, Any]]:
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
-        return field.default
+        return list(field.default) if isinstance(field.default, tuple) else field.default
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return "required"

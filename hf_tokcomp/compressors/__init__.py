@@ -2,6 +2,7 @@
 
 from .average_pooling import AveragePooling, AveragePoolingConfig
 from .bottom_k import BottomK, BottomKConfig
+from .compose import Compose, ComposeConfig
 from .global_merge import GlobalMerge, GlobalMergeConfig
 from .ltbm import LTBM, LTBMConfig
 from .none import NoCompression, NoneConfig
@@ -16,6 +17,8 @@ __all__ = [
     "AveragePoolingConfig",
     "BottomK",
     "BottomKConfig",
+    "Compose",
+    "ComposeConfig",
     "GlobalMerge",
     "GlobalMergeConfig",
     "LTBMConfig",

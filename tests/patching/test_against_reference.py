@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import drawn
 import pytest
 import reference
 import tiny
@@ -16,7 +17,7 @@ METHODS = [m for m in hf_tokcomp.methods() if m != "none"]
 @pytest.mark.parametrize("method", METHODS)
 def test_alone_and_in_ragged_batches(kind, seconds, method, positions):
     model = tiny.model(kind)
-    config = hf_tokcomp.CompressionConfig(method=method, retention_ratio=0.4, positions=positions)
+    config = drawn.config(method, retention_ratio=0.4, positions=positions)
     expected = []
     for i, length in enumerate(seconds):
         alone = one(kind, tiny.inputs(kind, seconds), i, length)
