@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from .audio_tokens import FirstLayer
+from .question import ChatTokens, question_columns
+
 
 @dataclass(eq=False)
 class EncodedWindows:
@@ -68,6 +71,28 @@ class ModelPatch(ABC):
     @abstractmethod
     def project(self, model: Any, features: Tensor) -> Tensor:
         """``(audios, slots, dim)`` in encoder space to ``(audios, slots, hidden)`` in the language model's."""
+
+    @abstractmethod
+    def first_layer(self, model: Any) -> FirstLayer:
+        """The language model's first layer.
+
+        Raises:
+            CompressorOutputError: its weights cannot be read where they are.
+        """
+
+    def chat_tokens(self, model: Any) -> ChatTokens | None:
+        """How the model's vocabulary marks turns; None where that is not known."""
+        return None
+
+    def question(self, model: Any, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """``(batch, prompt)`` bool: the columns that hold the user's question, see `question_columns`."""
+        dropped: set[Any] = {self.audio_token_id(model)}
+        for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
+            for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+                value = getattr(config, name, None)
+                dropped |= set(value) if isinstance(value, list | tuple) else {value}
+        ids = sorted(token for token in dropped if isinstance(token, int))
+        return question_columns(input_ids, attention_mask, self.chat_tokens(model), ids)
 
     def audio_token_id(self, model: Any) -> int:
         """The id of the audio placeholder."""

@@ -17,6 +17,7 @@ from .errors import CacheContinuationError, CompressorOutputError
 from .model_patch import EncodedWindows, ModelPatch
 from .placeholders import AudioLayout, OutputLength, match_long_audios, match_single_windows
 from .prompt import PromptFacts, ShortPrompt, read_facts, shorten
+from .supply import add_language_model_side
 
 WINDOWS = "audio_windows"
 """Keyword, and key of a patched processor's output: windows of each audio ``(audios,)``."""
@@ -84,6 +85,9 @@ def compress_prompt(
 
     encoded = patch.encode(model, inputs["input_features"], mask, compressor.requires)
     tokens = _whole_audios(encoded, layout, patch.frame_rate)
+    tokens = add_language_model_side(
+        tokens, compressor.requires, model, patch, inputs["input_ids"], _flat_mask(inputs), layout.rows
+    )
     audio = compressor(tokens)
     if len(audio.counts) != len(layout.tokens) or any(k > n for k, n in zip(audio.counts, layout.tokens, strict=True)):
         raise CompressorOutputError(

@@ -11,7 +11,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hf_tokcomp.attention import attention_received, keys_of_tokens, pool_pairs, recorded_outputs
+from hf_tokcomp.audio_tokens import FirstLayer
+from hf_tokcomp.dense import dense_weight
 from hf_tokcomp.model_patch import EncodedWindows, ModelPatch
+from hf_tokcomp.question import ChatTokens
+
+QWEN_CHAT = ChatTokens(start=151644, user=872, end=151645, special=range(151643, 1 << 31))
+"""Both models' language models have Qwen2's vocabulary: <|im_start|>, user, <|im_end|>; all later ids are special."""
 
 
 class WhisperEncoderPatch(ModelPatch):
@@ -61,6 +67,24 @@ class WhisperEncoderPatch(ModelPatch):
         if "keys" in needs:
             encoded.keys = keys_of_tokens(recorded["key"], layer.num_heads)
         return encoded
+
+    def first_layer(self, model: Any) -> FirstLayer:
+        language_model = model.model.language_model
+        attention = getattr(language_model, "model", language_model).layers[0].self_attn
+        config = language_model.config
+        return FirstLayer(
+            query=dense_weight(attention.q_proj),
+            key=dense_weight(attention.k_proj),
+            heads=config.num_attention_heads,
+            key_heads=config.num_key_value_heads,
+        )
+
+    def chat_tokens(self, model: Any) -> ChatTokens | None:
+        # A checkpoint with a vocabulary of its own may say in its config.json how that marks turns.
+        own = getattr(model.config, "chat_tokens", None)
+        if own is not None:
+            return ChatTokens(own["start"], own["user"], own["end"], range(*own["special"]))
+        return QWEN_CHAT if model.get_input_embeddings().num_embeddings > QWEN_CHAT.end else None
 
     def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
         """The encoder's last hidden state, ``(windows, tokens, dim)``."""

@@ -39,6 +39,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"segment_seconds": 0.2, "remainder": "spread", "head_reduction": "max"},
         {"remainder": "spread"},
     ],
+    "speechprune": [{"phase1_tokens": 20, "frame_seconds": 0.2}, {"chunk_seconds": 0.8}],
     "top_k": [{"head_reduction": "max"}, {"order": "attention"}, {"allocation": "content", "chunk_seconds": 0.28}],
 }
 """Options worth a test beside the defaults."""

@@ -40,7 +40,9 @@ def compare(
     methods: Annotated[
         str | None,
         typer.Option(
-            "--methods", metavar="A,B+C,...", help="Methods; B+C is B, then C. Default: all that need no training."
+            "--methods",
+            metavar="A,B:OPTION=VALUE,C+D,...",
+            help="Methods; with options after colons; C+D is C, then D. Default: all that need no training.",
         ),
     ] = None,
     ratios: Annotated[

@@ -77,19 +77,36 @@ def parse_compression(text: str | None) -> CompressionConfig | None:
 
 
 def config_at(name: str, ratio: float) -> CompressionConfig:
-    """A method, or several as ``ltbm+top_k``, at a retention ratio; several share it, each keeping the same fraction.
+    """What a user may write for a method in a list, at a retention ratio.
+
+    Args:
+        name: a method's key; with options as ``ltbm:window=4:similarity=keys``; several as ``ltbm+top_k``, which share
+            the ratio, each keeping the same fraction of what it gets.
+        ratio: fraction of tokens that is left at the end.
 
     Raises:
-        CompressionConfigError: no such method, or it takes no ratio.
+        CompressionConfigError: no such method or option, or it takes no ratio.
     """
     from ..config import CompressionConfig
 
-    parts = name.split("+")
-    if len(parts) == 1:
-        return CompressionConfig.from_dict({"method": name, "retention_ratio": ratio})
+    parts = [_method_with_options(part) for part in name.split("+")]
     each = ratio ** (1 / len(parts))
-    stages = [{"method": part.strip(), "retention_ratio": each} for part in parts]
-    return CompressionConfig.from_dict({"method": "compose", "stages": stages})
+    stages = [part | {"retention_ratio": each} for part in parts]
+    return CompressionConfig.from_dict(stages[0] if len(stages) == 1 else {"method": "compose", "stages": stages})
+
+
+def _method_with_options(text: str) -> dict[str, Any]:
+    method, *options = (part.strip() for part in text.split(":"))
+    values: dict[str, Any] = {"method": method}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r}: write an option as {key}=value.")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    return values
 
 
 def change_compression(

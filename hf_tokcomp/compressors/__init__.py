@@ -8,6 +8,7 @@ from .ltbm import LTBM, LTBMConfig
 from .none import NoCompression, NoneConfig
 from .random import Random, RandomConfig
 from .segmentwise_top_k import SegmentwiseTopK, SegmentwiseTopKConfig
+from .speechprune import SpeechPrune, SpeechPruneConfig
 from .stride import Stride, StrideConfig
 from .top_k import TopK, TopKConfig
 
@@ -28,6 +29,8 @@ __all__ = [
     "RandomConfig",
     "SegmentwiseTopK",
     "SegmentwiseTopKConfig",
+    "SpeechPrune",
+    "SpeechPruneConfig",
     "Stride",
     "StrideConfig",
     "TopK",
