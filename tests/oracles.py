@@ -126,6 +126,8 @@ def shares(total: int, weights: list[Fraction], most: list[int]) -> list[int]:
     if not integral and any(0 < r < 1e-3 or r > 1 - 1e-3 for r in rest):
         raise CloseCall
     while sum(given) < total:
+        if not any(r >= 0 and g < m for r, g, m in zip(rest, given, most, strict=True)):
+            rest = [Fraction(0)] * len(rest)  # only chunks of no weight have room: the next round
         room = [i for i in range(len(given)) if given[i] < most[i] and rest[i] >= 0]
         best = max(room, key=lambda i: (rest[i], -i))
         if not integral and any(i != best and 0 < abs(rest[i] - rest[best]) < 1e-3 for i in room):

@@ -221,6 +221,28 @@ def test_compare_prints_texts_side_by_side(call: Callable[..., Any]) -> None:
     assert "error rate" not in out
 
 
+def test_compare_takes_options_and_compositions(call: Callable[..., Any]) -> None:
+    given = ("long.wav", "--model", "./qwen2_audio", "--max-new-tokens", "3", "--positions", "original", "--json")
+    methods = "ltbm:window=3:similarity=keys,average_pooling+ltbm:window=2,segmentwise_top_k:segments=budget"
+    report = json.loads(printed(call("compare", *given, "--methods", methods, "--ratios", "1/4")))
+    cells = {cell["method"]: cell for cell in report["cells"]}
+    one = cells["ltbm:window=3:similarity=keys"]["compression"][0]
+    assert (one["window"], one["similarity"], one["retention_ratio"]) == (3, "keys", 0.25)
+    stages = cells["average_pooling+ltbm:window=2"]["compression"][0]["stages"]
+    assert [(s["method"], s["retention_ratio"], s.get("window")) for s in stages] == [
+        ("average_pooling", 0.5, None),
+        ("ltbm", 0.5, 2),
+    ]
+    assert cells["segmentwise_top_k:segments=budget"]["tokens_after"] == [[6]]
+    assert cells["average_pooling+ltbm:window=2"]["tokens_after"] == [[6]]
+    for wrong, message in (
+        ("ltbm:window", "write an option as window=value"),
+        ("ltbm:windo=3", "did you mean 'window'"),
+        ("ltbm+", "Unknown compression method ''"),
+    ):
+        assert message in call("compare", *given, "--methods", wrong)[2]
+
+
 def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -> None:
     given = (
         "--manifest",
