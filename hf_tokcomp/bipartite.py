@@ -16,7 +16,7 @@ from torch import Tensor
 from .assignment import Assignment
 from .audio_tokens import AudioTokens
 from .selection import descending_rank
-from .similarity import quantise, unit
+from .similarity import finite, quantise, unit
 
 BLOCK = 1 << 22
 """Similarities held at once: the dense search goes through A in blocks of this many entries."""
@@ -32,8 +32,7 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
         window: farthest two tokens may be apart, in original tokens; None for no limit.
     """
     device = tokens.features.device
-    # Held well below float32's largest value: a sum that overflows is NaN to every cosine, and no edge is ever found.
-    features = torch.nan_to_num(vectors.float()).clamp(-1e30, 1e30)
+    features = finite(vectors)  # with a NaN cosine, no edge would ever be found
     position = torch.arange(features.shape[1], device=device).expand(features.shape[:2])
     size = tokens.mask.float()
     slot = torch.where(tokens.mask, position, -1)

@@ -102,14 +102,18 @@ class CompressionConfig(PushToHubConfigMixin):
             raise CompressionConfigError(f"The method {self.method!r} takes no budget; leave out {', '.join(given)}.")
         if len(given) > 1:
             raise CompressionConfigError(f"Give one budget, not several: {' and '.join(given)}.")
-        if not given and self.default_retention_ratio is not None:
-            object.__setattr__(self, "retention_ratio", self.default_retention_ratio)
+        if not given:
+            object.__setattr__(self, "retention_ratio", self._default_ratio())
         if self.retention_ratio is not None:
             self.check_number("retention_ratio", 0, 1)
         if self.tokens_per_second is not None:
             self.check_number("tokens_per_second", 0, math.inf)
         if self.max_tokens is not None:
             self.check_integer("max_tokens", 1)
+
+    def _default_ratio(self) -> float | None:
+        """The budget where none is given; a method with an option that takes its place overrides this."""
+        return self.default_retention_ratio
 
     @property
     def deterministic_length(self) -> bool:
@@ -141,12 +145,13 @@ class CompressionConfig(PushToHubConfigMixin):
         if getattr(self, name) not in get_args(choices):
             raise CompressionConfigError(f"{name}={getattr(self, name)!r} must be one of {get_args(choices)}.")
 
-    def check_number(self, name: str, low: float, high: float) -> None:
-        """Raise unless the field is a finite number with ``low < value <= high``."""
+    def check_number(self, name: str, low: float, high: float, or_low: bool = False) -> None:
+        """Raise unless the field is a finite number with ``low < value <= high``; with ``or_low``, low will do."""
         value = getattr(self, name)
         ok = isinstance(value, int | float) and not isinstance(value, bool)
-        if not ok or not low < value <= min(high, sys.float_info.max):  # NaN fails both
-            bound = f"> {low:g}" if high == math.inf else f"> {low:g} and at most {high:g}"
+        ok = ok and (low < value or (or_low and value == low)) and value <= min(high, sys.float_info.max)
+        if not ok:  # NaN fails every comparison
+            bound = f"{'>=' if or_low else '>'} {low:g}" + ("" if high == math.inf else f" and at most {high:g}")
             raise CompressionConfigError(f"{name}={value!r} must be a finite number {bound}.")
 
     def check_integer(self, name: str, low: int) -> None:

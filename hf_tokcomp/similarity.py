@@ -27,6 +27,11 @@ def unit(features: Tensor) -> Tensor:
     return features / torch.where(norm > 0, norm, 1)
 
 
+def finite(features: Tensor) -> Tensor:
+    """Float32 without NaN and infinities, well below the largest float32, so that no sum of them overflows."""
+    return torch.nan_to_num(features.float()).clamp(-1e30, 1e30)
+
+
 def quantise(similarity: Tensor) -> Tensor:
     """Round to steps of 2^-20 (about 1e-6).
 

@@ -1,25 +1,33 @@
 """One method per file. Adding a method is one file and one import line here."""
 
+from .a_tome import ATome, ATomeConfig
 from .average_pooling import AveragePooling, AveragePoolingConfig
 from .bottom_k import BottomK, BottomKConfig
 from .compose import Compose, ComposeConfig
+from .fastadasp import FastAdaSP, FastAdaSPConfig
 from .global_merge import GlobalMerge, GlobalMergeConfig
 from .ltbm import LTBM, LTBMConfig
 from .none import NoCompression, NoneConfig
 from .random import Random, RandomConfig
+from .segmentation import Segmentation, SegmentationConfig
 from .segmentwise_top_k import SegmentwiseTopK, SegmentwiseTopKConfig
 from .speechprune import SpeechPrune, SpeechPruneConfig
 from .stride import Stride, StrideConfig
 from .top_k import TopK, TopKConfig
+from .visionzip import VisionZip, VisionZipConfig
 
 __all__ = [
     "LTBM",
+    "ATome",
+    "ATomeConfig",
     "AveragePooling",
     "AveragePoolingConfig",
     "BottomK",
     "BottomKConfig",
     "Compose",
     "ComposeConfig",
+    "FastAdaSP",
+    "FastAdaSPConfig",
     "GlobalMerge",
     "GlobalMergeConfig",
     "LTBMConfig",
@@ -27,6 +35,8 @@ __all__ = [
     "NoneConfig",
     "Random",
     "RandomConfig",
+    "Segmentation",
+    "SegmentationConfig",
     "SegmentwiseTopK",
     "SegmentwiseTopKConfig",
     "SpeechPrune",
@@ -35,4 +45,6 @@ __all__ = [
     "StrideConfig",
     "TopK",
     "TopKConfig",
+    "VisionZip",
+    "VisionZipConfig",
 ]

@@ -166,8 +166,8 @@ def test_silence_and_constant_audio(kind):
         hf_tokcomp.patch(model, drawn.config(method, retention_ratio=0.5))
         inputs = tiny.process(processor, kind, [tiny.prompt(kind)] * 2, audio)
         assert model(**inputs).logits.isfinite().all()
-        config = model.audio_compressor.config
-        assert model.audio_compressor.last.tokens_after == [config.output_length(22)] * 2
+        config, after = model.audio_compressor.config, model.audio_compressor.last.tokens_after
+        assert after == ([config.output_length(22)] * 2 if config.deterministic_length else [after[0]] * 2)
 
 
 def test_nan_audio_is_not_hidden_and_does_not_crash(kind):
@@ -177,7 +177,8 @@ def test_nan_audio_is_not_hidden_and_does_not_crash(kind):
     for method in hf_tokcomp.methods():
         hf_tokcomp.patch(model, drawn.config(method, retention_ratio=0.5))
         assert model(**inputs).logits.isnan().any()
-        assert model.audio_compressor.last.tokens_after == [model.audio_compressor.config.output_length(22)]
+        config, after = model.audio_compressor.config, model.audio_compressor.last.tokens_after
+        assert after == [config.output_length(22)] if config.deterministic_length else 1 <= after[0] <= 22
 
 
 @pytest.mark.parametrize("hole", ["all of one audio", "its beginning", "its end", "a whole row"])
