@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from ..config import BUDGETS, CompressionConfig
 from ..errors import CompressionConfigError
 from ..registry import register_compressor
 from ..selection import descending_rank
-from ..similarity import finite, quantise, unit
+from ..similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +24,17 @@ class ATomeConfig(CompressionConfig):
     Args:
         threshold: instead of a budget, all pairs merge whose cosine is above it, -1 < threshold <= 1; how many tokens
             are left then depends on the content. None to merge down to the budget.
-        similarity: what is compared, the last encoder layer's ``"keys"`` or the ``"features"`` themselves.
+        similarity: what is compared: the last encoder layer's ``"keys"``, the ``"features"`` themselves, or the
+            ``"projected"`` features.
     """
 
     method: str = "a_tome"
     threshold: float | None = None
-    similarity: Literal["keys", "features"] = "keys"
+    similarity: SimilaritySpace = "keys"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_choice("similarity", Literal["keys", "features"])
+        self.check_choice("similarity", SimilaritySpace)
         if self.threshold is None:
             return
         self.check_number("threshold", -1, 1)
@@ -70,7 +70,7 @@ class ATome(AudioTokenCompressor[ATomeConfig]):
 
     def __init__(self, config: ATomeConfig) -> None:
         super().__init__(config)
-        self.requires = frozenset({"keys"} if config.similarity == "keys" else ())
+        self.requires = SPACE_NEEDS[config.similarity]
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         space = finite(tokens.similarity_space(self.config.similarity))

@@ -15,7 +15,7 @@ from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
 from ..registry import register_compressor
 from ..selection import descending_rank
-from ..similarity import finite, quantise, unit
+from ..similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
 
 BLOCK = 1 << 22
 """Similarities held at once: the tokens that look for a target go by in blocks of this many entries."""
@@ -29,19 +29,20 @@ class VisionZipConfig(CompressionConfig):
         contextual_ratio: contextual tokens per dominant token, at least 0; 0 is top_k.
         contextual: a contextual token is its target plus the mean of the tokens assigned to it (``"sum"``), or the mean
             of them all (``"mean"``).
-        similarity: what is compared, the last encoder layer's ``"keys"`` or the ``"features"`` themselves.
+        similarity: what is compared: the last encoder layer's ``"keys"``, the ``"features"`` themselves, or the
+            ``"projected"`` features.
     """
 
     method: str = "visionzip"
     contextual_ratio: float = 0.18
     contextual: Literal["sum", "mean"] = "sum"
-    similarity: Literal["keys", "features"] = "keys"
+    similarity: SimilaritySpace = "keys"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_number("contextual_ratio", 0, math.inf, or_low=True)
         self.check_choice("contextual", Literal["sum", "mean"])
-        self.check_choice("similarity", Literal["keys", "features"])
+        self.check_choice("similarity", SimilaritySpace)
 
     def contextual_count(self, count: int) -> int:
         """How many of ``count`` tokens are contextual."""
@@ -66,8 +67,8 @@ class VisionZip(AudioTokenCompressor[VisionZipConfig]):
 
     def __init__(self, config: VisionZipConfig) -> None:
         super().__init__(config)
-        compares_keys = config.similarity == "keys" and config.contextual_ratio > 0
-        self.requires = frozenset({"attention", "keys"} if compares_keys else {"attention"})
+        compared = SPACE_NEEDS[config.similarity] if config.contextual_ratio > 0 else frozenset()
+        self.requires = compared | {"attention"}
         self.preserves_mass = config.contextual == "mean" or config.contextual_ratio == 0
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
