@@ -46,3 +46,21 @@ def cosine_to_next(features: Tensor) -> Tensor:
     """``(audios, tokens, dim)`` to ``(audios, tokens - 1)``: each token's cosine with the one after it, quantised."""
     vectors = unit(features)
     return quantise((vectors[:, 1:] * vectors[:, :-1]).sum(-1))
+
+
+def unit_double(features: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Unit vectors in float64; zero vectors stay zero, NaN counts as 0 and an infinity as float32's largest number.
+
+    For methods that decide again and again, each time on top of what they decided before. In float64 a sum comes out
+    the same to some 15 digits in whatever order it is taken, so once it is rounded to float32 or by `quantise`, the
+    shape of the batch no longer shows. In float32 it would, after some hundred steps.
+
+    Args:
+        features: ``(..., dim)``.
+        mask: ``(...)`` bool; where it is False, the vector becomes zero.
+    """
+    largest = torch.finfo(torch.float32).max
+    features = torch.nan_to_num(features.double(), nan=0.0, posinf=largest, neginf=-largest)
+    norm = features.norm(dim=-1, keepdim=True)
+    real = norm > 0 if mask is None else (norm > 0) & mask[..., None]
+    return features / torch.where(real, norm, torch.inf)

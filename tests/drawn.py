@@ -24,6 +24,9 @@ SHARED = {field.name for field in dataclasses.fields(CompressionConfig)}
 DETERMINISTIC = [name for name, method in methods().items() if method.deterministic_length]
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "cdpruner": [{"relevance": "query"}, {"relevance": "attention"}, {"relevance": "query", "similarity": "keys"}],
+    "divprune": [{"similarity": "projected"}, {"similarity": "keys"}],
+    "sa_map": [{"threshold": 0.4}, {"threshold": -0.9}, {"threshold": 1.0}],
     "compose": [
         {"stages": [{"method": "global_merge"}, {"method": "average_pooling", "max_tokens": 4}]},
         {"stages": [{"method": "average_pooling"}, {"method": "segmentwise_top_k", "tokens_per_second": 5}]},

@@ -3,12 +3,15 @@
 from .a_tome import ATome, ATomeConfig
 from .average_pooling import AveragePooling, AveragePoolingConfig
 from .bottom_k import BottomK, BottomKConfig
+from .cdpruner import CDPruner, CDPrunerConfig
 from .compose import Compose, ComposeConfig
+from .divprune import DivPrune, DivPruneConfig
 from .fastadasp import FastAdaSP, FastAdaSPConfig
 from .global_merge import GlobalMerge, GlobalMergeConfig
 from .ltbm import LTBM, LTBMConfig
 from .none import NoCompression, NoneConfig
 from .random import Random, RandomConfig
+from .sa_map import SAMap, SAMapConfig
 from .segmentation import Segmentation, SegmentationConfig
 from .segmentwise_top_k import SegmentwiseTopK, SegmentwiseTopKConfig
 from .speechprune import SpeechPrune, SpeechPruneConfig
@@ -24,8 +27,12 @@ __all__ = [
     "AveragePoolingConfig",
     "BottomK",
     "BottomKConfig",
+    "CDPruner",
+    "CDPrunerConfig",
     "Compose",
     "ComposeConfig",
+    "DivPrune",
+    "DivPruneConfig",
     "FastAdaSP",
     "FastAdaSPConfig",
     "GlobalMerge",
@@ -35,6 +42,8 @@ __all__ = [
     "NoneConfig",
     "Random",
     "RandomConfig",
+    "SAMap",
+    "SAMapConfig",
     "Segmentation",
     "SegmentationConfig",
     "SegmentwiseTopK",
