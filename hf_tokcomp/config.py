@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, get_args
 from ._version import __version__
 from .config_files import PushToHubConfigMixin
 from .errors import CompressionConfigError
+from .presets import options_for
 from .registry import did_you_mean, get_method, methods
 
 logger = logging.getLogger(__name__)
@@ -198,6 +199,34 @@ class CompressionConfig(PushToHubConfigMixin):
     def _reachable_count(self, n: int, count: int, frame_rate: float) -> int:
         """The count the method really keeps for a budget of ``count < n``; methods that miss it override this."""
         return count
+
+    @classmethod
+    def for_task(cls, task: str, *, retention_ratio: float | None = None, **changes: Any) -> CompressionConfig:
+        """What to begin with for a task. Compression without training costs accuracy: measure on your own data.
+
+        - ``"captioning"``: `segmentwise_top_k` at 1/4. arXiv 2511.14293, Clotho v2, Audio Flamingo 3: CIDEr 0.50 with
+          all tokens, 0.49 with a quarter.
+        - ``"multiple_choice"``: `segmentwise_top_k` at 1/2. arXiv 2511.14293, MMAU test-mini, Audio Flamingo 3: 0.73
+          with all tokens, 0.73 with half.
+        - ``"asr"``: `average_pooling` at 1/2 with original positions. arXiv 2511.20973 (with LoRA training); ours,
+          digits with the shipped model: WER 1.7 % with all tokens, 5.9 % with half, without training.
+
+        All of the evidence is in `hf_tokcomp.presets`.
+
+        Args:
+            task: one of these.
+            retention_ratio: fraction of tokens kept, instead of the preset's.
+            changes: other fields; another budget takes the place of the preset's.
+
+        Raises:
+            CompressionConfigError: no such task, or a bad value.
+        """
+        options = options_for(task)
+        if retention_ratio is not None:
+            changes["retention_ratio"] = retention_ratio
+        if any(changes.get(name) is not None for name in BUDGETS):
+            options = {name: value for name, value in options.items() if name not in BUDGETS}
+        return CompressionConfig.from_dict(options | changes)
 
     def replace(self, **changes: Any) -> CompressionConfig:
         """A copy with these fields changed. A new budget takes the place of the old one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -367,9 +368,18 @@ def test_methods_lists_the_registry() -> None:
     assert listed["none"]["budget"] is False
     table = CliRunner().invoke(app, ["methods"]).stdout.splitlines()
     assert table[0].split() == ["method", "family", "count", "needs", "options", "idea"]
-    for line, (name, method) in zip(table[1:], hf_tokcomp.methods().items(), strict=False):
+    for line, (name, row) in zip(table[1:], listed.items(), strict=False):
         assert line.startswith(name)
-        assert line.endswith(method.idea), "nothing is cut or folded where there is no terminal"
+        assert line.endswith(row["idea"]), "nothing is cut or folded where there is no terminal"
+    counts = {name: row["count"] for name, row in listed.items()}
+    assert (counts["ltbm"], counts["a_tome"], counts["segmentation"]) == (
+        "length",
+        "length or content",
+        "content or length",
+    )
+    families = [row["family"] for row in listed.values()]
+    assert families[0] == "-"
+    assert len(set(families)) == 1 + sum(a != b for a, b in itertools.pairwise(families)), "families stand together"
 
 
 def test_models_lists_the_patches() -> None:
