@@ -17,14 +17,22 @@ from .question import ChatTokens, question_columns
 class EncodedWindows:
     """The encoder's output for a batch of windows; what was not asked for is None.
 
+    The fields beside the features are named as in `AudioTokens`, which explains them.
+
     Args:
         features: ``(windows, tokens, dim)``.
-        attention: ``(windows, tokens)`` float32, attention received in the last layer.
+        attention: ``(windows, tokens)`` float32, attention received in the last layer, averaged over heads.
+        attention_max: the same, the largest of the heads' sums.
+        attention_peak: ``(windows, tokens)`` float32, the largest head of each query and key, summed over queries.
+        attention_self: ``(windows, tokens)`` float32, the attention a token pays to itself, averaged over heads.
         keys: ``(windows, tokens, head_dim)`` float32, the last layer's keys averaged over heads.
     """
 
     features: Tensor
     attention: Tensor | None = None
+    attention_max: Tensor | None = None
+    attention_peak: Tensor | None = None
+    attention_self: Tensor | None = None
     keys: Tensor | None = None
 
 

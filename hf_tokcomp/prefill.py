@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -186,11 +187,12 @@ def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: floa
     features = gather(encoded.features)
     if features is None:
         raise CompressorOutputError("The patch returned no features.")
+    names = [field.name for field in dataclasses.fields(encoded) if field.name != "features"]
+    optional: dict[str, Any] = {name: gather(getattr(encoded, name)) for name in names}
     return AudioTokens(
         features,
         torch.tensor(layout.tokens, dtype=torch.long, device=features.device),
-        attention=gather(encoded.attention),
-        keys=gather(encoded.keys),
+        **optional,
         frame_rate=frame_rate,
         counts=list(layout.tokens),
     )
