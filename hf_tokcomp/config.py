@@ -43,7 +43,7 @@ class CompressionConfig(PushToHubConfigMixin):
         chunk_seconds: the method works within equal chunks of at most this length, each with its share of the budget;
             None for the whole audio at once.
         allocation: how the budget is shared among the chunks. ``"even"``: by their length. ``"content"``: by how much
-            their tokens differ from their neighbours, at least one each; chunks are 1 s then, unless given. The
+            their tokens differ from their neighbours, at least one each; chunks are 0.4 s then, unless given. The
             audio's total is the same either way.
         schema_version: version of the written form.
         hf_tokcomp_version: version of hf_tokcomp that wrote the config.
@@ -132,7 +132,7 @@ class CompressionConfig(PushToHubConfigMixin):
     def _check_chunks(self) -> None:
         self.check_choice("allocation", Allocation)
         if self.allocation == "content" and self.chunk_seconds is None:
-            object.__setattr__(self, "chunk_seconds", 1.0)
+            object.__setattr__(self, "chunk_seconds", 0.4)
         if self.chunk_seconds is None:
             return
         if not (self.accepts_chunks and self.deterministic_length):

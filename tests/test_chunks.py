@@ -108,7 +108,7 @@ def test_config_of_chunks() -> None:
     assert "chunk_seconds" not in plain.to_dict()
     assert "allocation" not in plain.to_dict()
     by_content = CompressionConfig(method="ltbm", allocation="content")
-    assert by_content.chunk_seconds == 1.0
+    assert by_content.chunk_seconds == 0.4
     assert CompressionConfig.from_dict(by_content.to_dict()) == by_content != plain
     for values, message in (
         ({"method": "ltbm", "chunk_seconds": 0}, "chunk_seconds=0 must be a finite number > 0"),
