@@ -52,8 +52,8 @@ class Cosines:
         nearest = []
         for start in range(0, self.vectors.shape[1], self.block):
             part = self.vectors[:, start : start + self.block]
-            cosines = self._with_all(part) if self.all is None else self.all.clone()
-            cosines.masked_fill_(~mask[:, None], -torch.inf)
+            cosines = self._with_all(part) if self.all is None else self.all
+            cosines = cosines.masked_fill(~mask[:, None], -torch.inf)
             cosines.diagonal(offset=start, dim1=1, dim2=2).fill_(-torch.inf)
             nearest.append(cosines.amax(2))
         return torch.cat(nearest, 1)
@@ -119,7 +119,7 @@ def largest_determinant(vectors: Tensor, relevance: Tensor, mask: Tensor, counts
         factor[:, step] = row
         left = (left - row.square()).scatter_(1, chosen, -1)  # a chosen token never gains again
     gains = torch.cat(best, 1)
-    enough = ((gains > 0) & (gains >= RANK * gains[:, :1])).int().cummin(1).values.bool()
+    enough = (gains > 0) & (gains >= RANK * gains[:, :1])  # gains never rise again
     kept = _members(torch.cat(order, 1), enough & _first(counts, mask)[:, :steps], mask)
     missing = torch.tensor(counts, device=mask.device) - kept.sum(1)
     rest = mask & ~kept

@@ -126,3 +126,27 @@ def test_features_may_lie_in_any_order_in_memory(method: str, options: dict[str,
     turned = dataclasses.replace(tokens, features=tokens.features.mT.contiguous().mT)
     module = compressor(method, **options, retention_ratio=0.3)
     assert torch.equal(module.assign(tokens).slot, module.assign(turned).slot)
+
+
+def test_padding_is_nobodys_neighbour() -> None:
+    # 100, 100 and 120 degrees to the nearest neighbour: the third token is first. Padding would be nearer, at cosine 0.
+    angles = np.radians([0, 100, 220])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    audios = [draw(np.random.default_rng(0), n, dim=2) for n in (3, 30)]
+    audios[0] = audios[0]._replace(features=features)
+    slot = compressor("divprune", max_tokens=1).assign(batch(audios)).slot
+    assert slot[0, :3].tolist() == [-1, -1, 0]
+
+
+@pytest.mark.parametrize("dim", [8, 300])
+@pytest.mark.parametrize(("method", "options"), RUNS)
+def test_repeated_vectors_tie_although_sums_round(method: str, options: dict[str, Any], dim: int) -> None:
+    # A few vectors over and over: equal cosines come out of a product unequal in their last digits.
+    rng = np.random.default_rng(9)
+    compared = 0
+    for n in rng.integers(20, 60, size=20):
+        repeated = rng.normal(size=(12, dim)).astype(np.float32)[rng.integers(12, size=n)]
+        audio = draw(rng, int(n))._replace(features=repeated, attention=np.ones(n, dtype=np.float32))
+        for budget in ({"retention_ratio": 0.5}, {"max_tokens": 6}):
+            compared += compare(compressor(method, **options, **budget), [audio])
+    assert compared >= 30

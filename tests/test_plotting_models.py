@@ -14,6 +14,8 @@ import soundfile
 import test_cli
 import tiny
 import torch
+from drawn import METHODS as drawn_methods
+from drawn import REQUIRED
 from test_plotting import by_id, heights, ids, panel_of, spans, words_of
 
 import hf_tokcomp
@@ -64,7 +66,7 @@ def test_the_curve_is_what_the_method_went_by(kind: str) -> None:
             assert scores[kept].min() >= scores[others].max()
         else:
             assert scores[kept].max() <= scores[others].min()
-        np.testing.assert_allclose(heights(by_id(figure, f"attention-{number}").collections[0]), scores[kept])
+        np.testing.assert_allclose(heights(by_id(figure, f"attention-{number}-kept")), scores[kept])
 
 
 def test_curves_for_all_or_none_and_no_text() -> None:
@@ -82,10 +84,11 @@ def test_model_and_processor_stay_as_they_were() -> None:
     hf_tokcomp.patch(model, "stride")
     hf_tokcomp.patch(processor, "stride")
     module = model.audio_compressor
-    figure = plotting.plot(model, processor, tiny.sound(1.5), ["stride", "ltbm"], max_new_tokens=2)
+    quarter = {"method": "ltbm", "retention_ratio": 0.25}
+    figure = plotting.plot(model, processor, tiny.sound(1.5), ["stride", quarter], max_new_tokens=2)
     assert model.audio_compressor is module
     assert hf_tokcomp.active_config(processor) == CompressionConfig(method="stride")
-    assert {"37 → 19 tokens (51 %)"} <= words_of(figure)
+    assert {"37 → 19 tokens (51 %)", "37 → 9 tokens (24 %)"} <= words_of(figure)
 
 
 def test_a_learned_compressor_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +112,33 @@ def test_headings_name_options_that_were_chosen() -> None:
         tiny.model("qwen2_audio"), tiny.processor("qwen2_audio"), tiny.sound(0.96), [config, "ltbm"], text=False
     )
     assert {"ltbm, positions original, window 4", "ltbm"} <= words_of(figure)
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_every_method_has_its_picture(kind: str, tmp_path: Path) -> None:
+    model, processor, sound = tiny.model(kind), tiny.processor(kind), tiny.sound(0.96)
+    configs = [CompressionConfig.from_dict({"method": name, **REQUIRED.get(name, {})}) for name in drawn_methods]
+    figure = plotting.plot(model, processor, sound, configs, prompt=tiny.prompt(kind), text=False, attention=True)
+    inputs = tiny.process(processor, kind, [tiny.prompt(kind)], [sound])
+    words = [text.get_text() for text in figure.texts]
+    for number, config in enumerate(configs):
+        with hf_tokcomp.compressed(model, config), torch.no_grad():
+            model(**inputs)
+            last = model.audio_compressor.last
+        counts = words[words.index(next(w for w in words if f"{w},".startswith(f"{config.method},"))) + 1]
+        assert counts.startswith(f"{last.tokens_before[0]} → {last.tokens_after[0]} tokens"), config.method
+        assert {f"attention-{number}", f"tokens-{number}"} <= set(ids(figure))
+    assert plotting.save(figure, tmp_path / "all.png").stat().st_size > 10_000
+
+
+def test_a_chain_is_headed_by_its_stages() -> None:
+    config = CompressionConfig(
+        method="compose", stages=[{"method": "ltbm", "retention_ratio": 0.6, "window": 3}, {"method": "stride"}]
+    )
+    figure = plotting.plot(
+        tiny.model("qwen2_audio"), tiny.processor("qwen2_audio"), tiny.sound(0.96), [config], text=False
+    )
+    assert "compose, stages ltbm (retention_ratio 0.6, window 3) → stride (retention_ratio 0.5)" in words_of(figure)
 
 
 def test_too_short_an_audio_is_an_error() -> None:

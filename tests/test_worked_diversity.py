@@ -150,6 +150,9 @@ def test_sa_map_keeps_groups_unlike_each_other() -> None:
     assert sa_map(directions(0, 90, 5), [1.0, 0.5, 0.9], max_tokens=2) == kept(0, 1)
     # Silence joins nothing and spans nothing: the largest r.
     assert sa_map([[0.0, 0.0]] * 4, [0.1, 0.5, 0.2, 0.4], max_tokens=2) == kept(1, 3)
+    # Gains are small against the first gain, not against the r of a silent token, which has none.
+    features = [[0.0, 0.0], *directions(0, 45, 90)]
+    assert sa_map(features, [1.0, 1e-4, 6e-5, 5e-5], max_tokens=2) == kept(1, 3)
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,14 @@ def paint_attention(axes: Axes, panel: Panel, frame_rate: float, dense: bool) ->
     if panel.slot is not None and not dense:
         kept = np.flatnonzero(panel.slot >= 0)
         bars = rectangles(kept / frame_rate, (kept + 1) / frame_rate, scores[kept])
-        axes.add_collection(PolyCollection(list(bars), facecolors=PALETTE["kept"][1], alpha=0.45, linewidths=0))
-    line = Line2D(time, scores, color=INK, linewidth=0.4 if dense else 0.9, drawstyle="steps-mid", rasterized=dense)
-    axes.add_line(line)
+        filled = PolyCollection(list(bars), facecolors=PALETTE["kept"][1], alpha=0.45, linewidths=0)
+        filled.set_gid(f"{axes.get_gid()}-kept")
+        axes.add_collection(filled)
+    thin = 0.4 if dense else 0.9
+    axes.add_line(Line2D(time, scores, color=INK, linewidth=thin, drawstyle="steps-mid", rasterized=dense))
+    if len(scores):  # steps begin and end in the middle of a token: half of the first and of the last are missing
+        halves = [[(end, scores[i]), (time[i], scores[i])] for i, end in ((0, 0.0), (-1, len(scores) / frame_rate))]
+        axes.add_collection(LineCollection(halves, colors=INK, linewidths=thin))
     top = float(scores.max(initial=0.0))
     axes.set_ylim(0, 1.05 * top if top > 0 else 1)
     label_y(axes, "attention")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..audio import load_audio
-from ..config import CompressionConfig
+from ..config import BUDGETS, CompressionConfig
 from ..instance import patch_of
 from ..instruction import model_inputs, whole_prompt
 from ..model_patch import ModelPatch
@@ -182,8 +183,18 @@ def _answer(model: Any, processor: Any, inputs: Any, max_new_tokens: int | None)
 
 def _heading(config: CompressionConfig) -> str:
     """The method's key, and the options that are not the default; the budget shows in the counts."""
-    plain = CompressionConfig.from_dict({"method": config.method}).to_dict()
-    hidden = {"method", "retention_ratio", "tokens_per_second", "max_tokens"}
-    chosen = {name: value for name, value in config.to_dict().items() if "version" not in name and name not in hidden}
-    other = [f"{name} {value}" for name, value in chosen.items() if name not in plain or plain[name] != value]
-    return ", ".join([config.method, *other])
+    return ", ".join([config.method, *_options(config, hidden=BUDGETS)])
+
+
+def _options(config: CompressionConfig, hidden: Sequence[str] = ()) -> list[str]:
+    words = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name == "method" or "version" in field.name or field.name in hidden or value == field.default:
+            continue
+        if isinstance(value, tuple):  # the stages of `compose`, whose own budgets show nowhere else
+            value = " \N{RIGHTWARDS ARROW} ".join(
+                f"{stage.method} ({', '.join(_options(stage))})".replace(" ()", "") for stage in value
+            )
+        words.append(f"{field.name} {value}")
+    return words
