@@ -16,23 +16,23 @@ from torch import Tensor
 from .assignment import Assignment, sum_per_slot
 from .audio_tokens import AudioTokens
 from .selection import descending_rank
-from .similarity import STEPS, unit
+from .similarity import STEPS, finite, unit
 
 BLOCK = 1 << 22
 """Similarities held at once: the search goes through A in blocks of this many entries."""
 
 
-def merge_in_rounds(tokens: AudioTokens, counts: list[int], window: int | None) -> Assignment:
+def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], window: int | None) -> Assignment:
     """Merge each audio down to ``counts[i]`` tokens.
 
     Args:
-        tokens: the batch; ``features`` are compared and averaged, in float32.
+        tokens: the batch.
+        vectors: ``(audios, tokens, dim)``, what is compared; averaged from round to round, in float32.
         counts: tokens wanted of each audio, below its present number.
         window: farthest two tokens may be apart, in original tokens; None for no limit.
     """
     device = tokens.features.device
-    # Held well below float32's largest value: a sum that overflows is NaN to every cosine, and no edge is ever found.
-    features = torch.nan_to_num(tokens.features.float(), nan=0.0).clamp_(-1e30, 1e30)
+    features = finite(vectors)  # with a NaN cosine, no edge would ever be found
     position = torch.arange(features.shape[1], device=device).expand(features.shape[:2])
     size = tokens.mask.float()
     slot = torch.where(tokens.mask, position, -1)

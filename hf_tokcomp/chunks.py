@@ -79,9 +79,10 @@ def share_out(total: int, weights: Sequence[float], most: Sequence[int]) -> list
     for _ in range(200):
         middle = (low + high) / 2
         low, high = (middle, high) if sum(shares(middle)) < total else (low, middle)
-    exact = shares(high)
-    given = [math.floor(share + 1e-9) for share in exact]
-    order = sorted(range(len(exact)), key=lambda i: (given[i] - exact[i], i))
+    exact = [round(share, 6) for share in shares(high)]
+    given = [math.floor(share) for share in exact]
+    # Rounded, so that remainders tie that ought to.
+    order = sorted(range(len(exact)), key=lambda i: (round(given[i] - exact[i], 6), i))
     while (left := total - sum(given)) > 0:
         room = [i for i in order if given[i] < most[i]]
         for i in room[:left]:

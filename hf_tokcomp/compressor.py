@@ -92,8 +92,9 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     requires: frozenset[str] = frozenset()
     """What the method needs beside the features: any of `hf_tokcomp.audio_tokens.NEEDS`. Where that depends on the
     options, set it in ``__init__``."""
-    preserves_mass: ClassVar[bool] = True
-    """Whether the weights of every merged slot sum to one."""
+    preserves_mass: bool = True
+    """Whether the weights of every merged slot sum to one. Where that depends on the options, set it in
+    ``__init__``."""
 
     def __init__(self, config: ConfigType) -> None:
         super().__init__()

@@ -9,19 +9,30 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from .audio_tokens import FirstLayer
+from .question import ChatTokens, question_columns
+
 
 @dataclass(eq=False)
 class EncodedWindows:
     """The encoder's output for a batch of windows; what was not asked for is None.
 
+    The fields beside the features are named as in `AudioTokens`, which explains them.
+
     Args:
         features: ``(windows, tokens, dim)``.
-        attention: ``(windows, tokens)`` float32, attention received in the last layer.
+        attention: ``(windows, tokens)`` float32, attention received in the last layer, averaged over heads.
+        attention_max: the same, the largest of the heads' sums.
+        attention_peak: ``(windows, tokens)`` float32, the largest head of each query and key, summed over queries.
+        attention_self: ``(windows, tokens)`` float32, the attention a token pays to itself, averaged over heads.
         keys: ``(windows, tokens, head_dim)`` float32, the last layer's keys averaged over heads.
     """
 
     features: Tensor
     attention: Tensor | None = None
+    attention_max: Tensor | None = None
+    attention_peak: Tensor | None = None
+    attention_self: Tensor | None = None
     keys: Tensor | None = None
 
 
@@ -68,6 +79,28 @@ class ModelPatch(ABC):
     @abstractmethod
     def project(self, model: Any, features: Tensor) -> Tensor:
         """``(audios, slots, dim)`` in encoder space to ``(audios, slots, hidden)`` in the language model's."""
+
+    @abstractmethod
+    def first_layer(self, model: Any) -> FirstLayer:
+        """The language model's first layer.
+
+        Raises:
+            CompressorOutputError: its weights cannot be read where they are.
+        """
+
+    def chat_tokens(self, model: Any) -> ChatTokens | None:
+        """How the model's vocabulary marks turns; None where that is not known."""
+        return None
+
+    def question(self, model: Any, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """``(batch, prompt)`` bool: the columns that hold the user's question, see `question_columns`."""
+        dropped: set[Any] = {self.audio_token_id(model)}
+        for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
+            for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+                value = getattr(config, name, None)
+                dropped |= set(value) if isinstance(value, list | tuple) else {value}
+        ids = sorted(token for token in dropped if isinstance(token, int))
+        return question_columns(input_ids, attention_mask, self.chat_tokens(model), ids)
 
     def audio_token_id(self, model: Any) -> int:
         """The id of the audio placeholder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from .processing import patch_processor
 from .registry import get_method, methods
 from .versions import check_transformers
 
-Compression = str | Mapping[str, Any] | CompressionConfig | os.PathLike[str]
+Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
 Target = TypeVar("Target")
 CONFIG_KEY = "compression_config"
 
@@ -30,7 +30,8 @@ def resolve_compression(compression: Any) -> CompressionConfig:
     """A config from whatever a user may name it by.
 
     Args:
-        compression: a method's key, a dict, a `CompressionConfig`, a folder or JSON file, or a Hub id ``user/repo``.
+        compression: a method's key, a dict, a list of dicts or configs (`compose`), a `CompressionConfig`, a folder or
+            JSON file, or a Hub id ``user/repo``.
 
     Raises:
         CompressionConfigError: it is none of these; for an unknown method the closest key is named.
@@ -39,6 +40,8 @@ def resolve_compression(compression: Any) -> CompressionConfig:
         return compression
     if isinstance(compression, Mapping):
         return CompressionConfig.from_dict(compression)
+    if isinstance(compression, list | tuple):
+        return CompressionConfig.from_dict({"method": "compose", "stages": list(compression)})
     if isinstance(compression, str) and compression in methods():
         return CompressionConfig.from_dict({"method": compression})
     if isinstance(compression, str | os.PathLike):
@@ -49,8 +52,8 @@ def resolve_compression(compression: Any) -> CompressionConfig:
             raise FileNotFoundError(f"There is no folder or file {name!r} to read a compression config from.")
         get_method(name)  # raises, naming the closest key
     raise CompressionConfigError(
-        f"compression={compression!r} must be a method's key ({', '.join(methods())}), a dict, a CompressionConfig, "
-        "a folder or a Hub id."
+        f"compression={compression!r} must be a method's key ({', '.join(methods())}), a dict, a list of them, a "
+        "CompressionConfig, a folder or a Hub id."
     )
 
 
@@ -60,7 +63,8 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
     Args:
         model_or_processor: a supported model (also inside PEFT, DDP or a compiled module) or its processor. It is
             changed in place, on the instance alone. An earlier patch is replaced.
-        compression: a method's key, a dict, a `CompressionConfig`, a local folder or a Hub id.
+        compression: a method's key, a dict, a list of them (`compose`), a `CompressionConfig`, a local folder or a Hub
+            id.
 
     Returns:
         The same object.

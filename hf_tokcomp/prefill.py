@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from .errors import CacheContinuationError, CompressorOutputError
 from .model_patch import EncodedWindows, ModelPatch
 from .placeholders import AudioLayout, OutputLength, match_long_audios, match_single_windows
 from .prompt import PromptFacts, ShortPrompt, read_facts, shorten
+from .supply import add_language_model_side
 
 WINDOWS = "audio_windows"
 """Keyword, and key of a patched processor's output: windows of each audio ``(audios,)``."""
@@ -84,6 +86,9 @@ def compress_prompt(
 
     encoded = patch.encode(model, inputs["input_features"], mask, compressor.requires)
     tokens = _whole_audios(encoded, layout, patch.frame_rate)
+    tokens = add_language_model_side(
+        tokens, compressor.requires, model, patch, inputs["input_ids"], _flat_mask(inputs), layout.rows
+    )
     audio = compressor(tokens)
     if len(audio.counts) != len(layout.tokens) or any(k > n for k, n in zip(audio.counts, layout.tokens, strict=True)):
         raise CompressorOutputError(
@@ -182,11 +187,12 @@ def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: floa
     features = gather(encoded.features)
     if features is None:
         raise CompressorOutputError("The patch returned no features.")
+    names = [field.name for field in dataclasses.fields(encoded) if field.name != "features"]
+    optional: dict[str, Any] = {name: gather(getattr(encoded, name)) for name in names}
     return AudioTokens(
         features,
         torch.tensor(layout.tokens, dtype=torch.long, device=features.device),
-        attention=gather(encoded.attention),
-        keys=gather(encoded.keys),
+        **optional,
         frame_rate=frame_rate,
         counts=list(layout.tokens),
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from .assignment import Assignment
 from .audio_tokens import AudioTokens
+
+HeadReduction = Literal["mean", "max"]
+ATTENTION = {"mean": "attention", "max": "attention_max"}
+"""Field of `AudioTokens` with the attention received, by how the heads are put together."""
 
 
 def clean_scores(scores: Tensor, mask: Tensor) -> Tensor:
@@ -27,8 +33,21 @@ def invert(order: Tensor) -> Tensor:
     return torch.empty_like(order).scatter_(1, order, index)
 
 
-def keep_best(scores: Tensor, tokens: AudioTokens, counts: list[int]) -> Assignment:
-    """Keep the ``counts[i]`` tokens of audio i with the largest scores ``(audios, tokens)``, in temporal order."""
+def keep_best(scores: Tensor, tokens: AudioTokens, counts: list[int], in_time: bool = True) -> Assignment:
+    """Keep the ``counts[i]`` tokens of audio i with the largest scores ``(audios, tokens)``.
+
+    Args:
+        scores: the larger the better; ties go to the earlier token.
+        tokens: the audios.
+        counts: tokens to keep of each.
+        in_time: whether slots stand in temporal order, or the best one first.
+    """
     lengths = torch.tensor(counts, device=scores.device)
-    kept = (descending_rank(scores, tokens.mask) < lengths[:, None]) & tokens.mask
-    return Assignment.keep(kept, lengths, max(counts))
+    rank = descending_rank(scores, tokens.mask)
+    kept = (rank < lengths[:, None]) & tokens.mask
+    if in_time:
+        return Assignment.keep(kept, lengths, max(counts))
+    position = invert(rank)[:, : max(counts)]
+    real = torch.arange(position.shape[1], device=scores.device) < lengths[:, None]
+    slot, position = torch.where(kept, rank, -1), torch.where(real, position, 0)
+    return Assignment(slot, kept.float(), lengths, max(counts), position, one_each=True)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+SimilaritySpace = Literal["features", "keys", "projected"]
+"""Where tokens are compared: encoder space, the encoder's last-layer keys, or the language model's space."""
+SPACE_NEEDS: dict[str, frozenset[str]] = {
+    "features": frozenset(),
+    "keys": frozenset({"keys"}),
+    "projected": frozenset({"projected"}),
+}
 STEPS = 1 << 20
 
 
@@ -16,6 +25,11 @@ def unit(features: Tensor) -> Tensor:
     features = features / torch.where(scale > 0, scale, 1)
     norm = features.norm(dim=-1, keepdim=True)
     return features / torch.where(norm > 0, norm, 1)
+
+
+def finite(features: Tensor) -> Tensor:
+    """Float32 without NaN and infinities, well below the largest float32, so that no sum of them overflows."""
+    return torch.nan_to_num(features.float()).clamp_(-1e30, 1e30)
 
 
 def quantise(similarity: Tensor) -> Tensor:
@@ -32,3 +46,21 @@ def cosine_to_next(features: Tensor) -> Tensor:
     """``(audios, tokens, dim)`` to ``(audios, tokens - 1)``: each token's cosine with the one after it, quantised."""
     vectors = unit(features)
     return quantise((vectors[:, 1:] * vectors[:, :-1]).sum(-1))
+
+
+def unit_double(features: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Unit vectors in float64; zero vectors stay zero, NaN counts as 0 and an infinity as float32's largest number.
+
+    For methods that decide again and again, each time on top of what they decided before. In float64 a sum comes out
+    the same to some 15 digits in whatever order it is taken, so once it is rounded to float32 or by `quantise`, the
+    shape of the batch no longer shows. In float32 it would, after some hundred steps.
+
+    Args:
+        features: ``(..., dim)``.
+        mask: ``(...)`` bool; where it is False, the vector becomes zero.
+    """
+    largest = torch.finfo(torch.float32).max
+    features = torch.nan_to_num(features.double(), nan=0.0, posinf=largest, neginf=-largest)
+    norm = features.norm(dim=-1, keepdim=True)
+    real = norm > 0 if mask is None else (norm > 0) & mask[..., None]
+    return features / torch.where(real, norm, torch.inf)

@@ -10,8 +10,28 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hf_tokcomp.attention import attention_received, keys_of_tokens, pool_pairs, recorded_outputs
+from hf_tokcomp.attention import (
+    Reduction,
+    attention_received,
+    attention_to_self,
+    keys_of_tokens,
+    pool_pairs,
+    recorded_outputs,
+)
+from hf_tokcomp.audio_tokens import FirstLayer
+from hf_tokcomp.dense import dense_weight
 from hf_tokcomp.model_patch import EncodedWindows, ModelPatch
+from hf_tokcomp.question import ChatTokens
+
+QWEN_CHAT = ChatTokens(start=151644, user=872, end=151645, special=range(151643, 1 << 31))
+"""Both models' language models have Qwen2's vocabulary: <|im_start|>, user, <|im_end|>; all later ids are special."""
+
+RECEIVED: dict[str, Reduction] = {"attention": "mean", "attention_max": "max", "attention_peak": "peak"}
+"""Fields with attention received, by what is made of the heads.
+
+A token's value is the average of its two 50 Hz positions. Under "peak" that is the sum over its two keys of the average
+over each two queries, too: half of a double sum either way.
+"""
 
 
 class WhisperEncoderPatch(ModelPatch):
@@ -40,7 +60,7 @@ class WhisperEncoderPatch(ModelPatch):
     def encode(self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str]) -> EncodedWindows:
         tower = model.model.audio_tower
         layer = tower.layers[-1].self_attn
-        wanted = needs & {"attention", "keys"}
+        wanted = needs & {*RECEIVED, "attention_self", "keys"}
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
         with watch as recorded:
             states = self.run_encoder(model, features, mask)
@@ -52,15 +72,35 @@ class WhisperEncoderPatch(ModelPatch):
                 "`model.config.audio_config.encoder_layerdrop = 0` (and on `model.model.audio_tower.layerdrop`)."
             )
         encoded = EncodedWindows(states)
-        if "attention" in needs:
-            positions = (mask.sum(-1).to(states.device) - 1) // 2 + 1
-            received = attention_received(
-                recorded["query"], recorded["key"], positions, heads=layer.num_heads, scale=layer.scaling
-            )
-            encoded.attention = pool_pairs(received)
+        query, key = recorded["query"], recorded["key"]
+        positions = (mask.sum(-1).to(states.device) - 1) // 2 + 1
+        sizes = {"heads": layer.num_heads, "scale": layer.scaling}
+        for name in sorted(needs & RECEIVED.keys()):
+            received = attention_received(query, key, positions, reduction=RECEIVED[name], **sizes)
+            setattr(encoded, name, pool_pairs(received))
+        if "attention_self" in needs:
+            encoded.attention_self = attention_to_self(query, key, positions, **sizes)
         if "keys" in needs:
-            encoded.keys = keys_of_tokens(recorded["key"], layer.num_heads)
+            encoded.keys = keys_of_tokens(key, layer.num_heads)
         return encoded
+
+    def first_layer(self, model: Any) -> FirstLayer:
+        language_model = model.model.language_model
+        attention = getattr(language_model, "model", language_model).layers[0].self_attn
+        config = language_model.config
+        return FirstLayer(
+            query=dense_weight(attention.q_proj),
+            key=dense_weight(attention.k_proj),
+            heads=config.num_attention_heads,
+            key_heads=config.num_key_value_heads,
+        )
+
+    def chat_tokens(self, model: Any) -> ChatTokens | None:
+        # A checkpoint with a vocabulary of its own may say in its config.json how that marks turns.
+        own = getattr(model.config, "chat_tokens", None)
+        if own is not None:
+            return ChatTokens(own["start"], own["user"], own["end"], range(*own["special"]))
+        return QWEN_CHAT if model.get_input_embeddings().num_embeddings > QWEN_CHAT.end else None
 
     def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
         """The encoder's last hidden state, ``(windows, tokens, dim)``."""

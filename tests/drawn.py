@@ -24,11 +24,47 @@ SHARED = {field.name for field in dataclasses.fields(CompressionConfig)}
 DETERMINISTIC = [name for name, method in methods().items() if method.deterministic_length]
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "ltbm": [{"window": 1}, {"window": 2}, {"window": 3}, {"window": 1000}],
+    "cdpruner": [{"relevance": "query"}, {"relevance": "attention"}, {"relevance": "query", "similarity": "keys"}],
+    "divprune": [{"similarity": "projected"}, {"similarity": "keys"}],
+    "sa_map": [{"threshold": 0.4}, {"threshold": -0.9}, {"threshold": 1.0}],
+    "compose": [
+        {"stages": [{"method": "global_merge"}, {"method": "average_pooling", "max_tokens": 4}]},
+        {"stages": [{"method": "average_pooling"}, {"method": "segmentwise_top_k", "tokens_per_second": 5}]},
+        {"stages": [{"method": "segmentwise_top_k"}, {"method": "top_k", "max_tokens": 5, "order": "attention"}]},
+        {"stages": [{"method": "ltbm", "chunk_seconds": 0.4}, {"method": "stride"}, {"method": "global_merge"}]},
+        {"stages": ["segmentation", {"method": "a_tome", "threshold": 0.5}]},
+        {"stages": ["visionzip", "visionzip"]},
+    ],
+    "a_tome": [{"similarity": "features"}, {"threshold": 0.4}, {"threshold": -0.3, "similarity": "features"}],
+    "bottom_k": [{"head_reduction": "max"}],
+    "global_merge": [{"similarity": "keys"}, {"chunk_seconds": 0.3}],
+    "ltbm": [{"window": 1}, {"window": 2}, {"window": 3}, {"window": 1000}, {"similarity": "projected"}],
+    "fastadasp": [{"weighting": "mean"}, {"chunk_seconds": 0.6}],
     "random": [{"seed": 1}, {"seed": 123456789}],
-    "segmentwise_top_k": [{"segments": 1}, {"segments": 2}, {"segments": 3}, {"segments": 1000}],
+    "segmentwise_top_k": [
+        *({"segments": segments} for segments in (1, 2, 3, 1000, "budget")),
+        {"segment_seconds": 0.2, "remainder": "spread", "head_reduction": "max"},
+        {"remainder": "spread"},
+    ],
+    "segmentation": [{"min_duration": 0.16}, {"max_duration": 0.2}, {"min_duration": 0.3, "max_duration": 0.37}],
+    "speechprune": [{"phase1_tokens": 20, "frame_seconds": 0.2}, {"chunk_seconds": 0.8}],
+    "top_k": [{"head_reduction": "max"}, {"order": "attention"}, {"allocation": "content", "chunk_seconds": 0.28}],
+    "visionzip": [
+        {"contextual_ratio": 0},
+        {"contextual_ratio": 1.0, "contextual": "mean"},
+        {"contextual_ratio": 30.0, "similarity": "features"},
+    ],
 }
 """Options worth a test beside the defaults."""
+REQUIRED: dict[str, dict[str, Any]] = {
+    "compose": {
+        "stages": [{"method": "ltbm", "retention_ratio": 0.6}, {"method": "average_pooling", "retention_ratio": 0.5}]
+    }
+}
+"""Options without which there is no such config."""
+BUDGETS = {"retention_ratio", "tokens_per_second", "max_tokens"}
+INSTEAD = {"a_tome": {"threshold"}, "segmentation": {"min_duration", "max_duration"}}
+"""Options that take the place of a budget."""
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +88,10 @@ def variants() -> list[Any]:
 
 
 def config(method: str, **values: Any) -> CompressionConfig:
-    """The method's config; a budget is left out where the method refuses one."""
-    if method not in BUDGETED:
-        values = {k: v for k, v in values.items() if k not in ("retention_ratio", "tokens_per_second", "max_tokens")}
-    return CompressionConfig(method=method, **values)
+    """The method's config; a budget is left out where the method or an option refuses one."""
+    if method not in BUDGETED or INSTEAD.get(method, set()) & set(values):
+        values = {k: v for k, v in values.items() if k not in BUDGETS}
+    return CompressionConfig(method=method, **REQUIRED.get(method, {}) | values)
 
 
 def compressor(method: str, **values: Any) -> AudioTokenCompressor[Any]:
@@ -124,6 +160,8 @@ def first_layer() -> FirstLayer:
 def changed(cls: type[CompressionConfig]) -> CompressionConfig:
     """A config with no field at its default, as far as its types tell."""
     values: dict[str, Any] = {"positions": "original"}
+    if cls.method == "compose":
+        return cls(stages=["stride", {"method": "ltbm", "window": 3}], **values)  # type: ignore[call-arg]
     if cls.accepts_budget:
         values["max_tokens"] = 7
     for field in dataclasses.fields(cls):

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from oracles import Audio, CloseCall, Slot, averaged, oracle
+from oracles import Audio, CloseCall, Slot, averaged, cosine, oracle
 
 EQUAL = 1e-11  # float64 noise: values this near are the same value
 CLOSE = 4e-6  # values this near but not equal may come in either order in float32
@@ -14,16 +14,16 @@ CLOSE = 4e-6  # values this near but not equal may come in either order in float
 
 @oracle("ltbm")
 def ltbm(audio: Audio, k: int, config: Any) -> list[Slot]:
-    return merge(audio, k, config.window)
+    return merge(audio, k, config, config.window)
 
 
 @oracle("global_merge")
 def global_merge(audio: Audio, k: int, config: Any) -> list[Slot]:
-    return merge(audio, k, math.inf)
+    return merge(audio, k, config, math.inf)
 
 
-def merge(audio: Audio, k: int, window: float) -> list[Slot]:
-    features = audio.features.astype(np.float64)
+def merge(audio: Audio, k: int, config: Any, window: float) -> list[Slot]:
+    features = getattr(audio, config.similarity).astype(np.float64)
     tokens = [([i], i) for i in range(len(features))]  # members and position, in the present list's order
     while len(tokens) > k:
         # The size-weighted mean of means is the mean over all members.
@@ -47,11 +47,6 @@ def merge(audio: Audio, k: int, window: float) -> list[Slot]:
             raise CloseCall
         tokens = [(members, position) for members, position in tokens if members]
     return [averaged(sorted(members), position) for members, position in tokens]
-
-
-def cosine(x: np.ndarray, y: np.ndarray) -> float:
-    norms = math.sqrt(x @ x) * math.sqrt(y @ y)
-    return float(x @ y) / norms if norms > 0 else 0.0
 
 
 def first_largest(values: list[float], check: bool = True) -> int:

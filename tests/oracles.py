@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,10 +62,18 @@ def oracle(name: str) -> Callable[[Oracle], Oracle]:
 def expected(config: Any, audio: Audio, frame_rate: float = 25.0) -> list[Slot]:
     """The slots of one audio under this config; the identity comes before the method."""
     n = len(audio.features)
+    if n <= 1:
+        return kept(range(n))
     if not config.deterministic_length:
-        return kept(range(n)) if n <= 1 else ORACLES[config.method](audio, 0, config)
+        return ORACLES[config.method](audio, 0, config)
+    if config.method == "compose":
+        return ORACLES["compose"](audio, 0, config)
     k = budget(config, n, frame_rate)
-    return kept(range(n)) if n <= 1 or k >= n else ORACLES[config.method](audio, k, config)
+    if k >= n:
+        return kept(range(n))
+    if config.chunk_seconds is None:
+        return ORACLES[config.method](audio, k, config)
+    return in_chunks(audio, k, config, frame_rate)
 
 
 def budget(config: Any, n: int, frame_rate: float = 25.0) -> int:
@@ -76,6 +86,60 @@ def budget(config: Any, n: int, frame_rate: float = 25.0) -> int:
     else:
         wanted = n * config.retention_ratio
     return max(1, min(n, math.floor(wanted + 0.5)))
+
+
+def in_chunks(audio: Audio, k: int, config: Any, frame_rate: float) -> list[Slot]:
+    """The method on each chunk as if it were an audio, with its share of k."""
+    n = len(audio.features)
+    number = min(k, math.ceil(n / (config.chunk_seconds * frame_rate)))
+    cuts = [math.ceil(Fraction(c * n, number)) for c in range(number + 1)]
+    sizes = [end - start for start, end in pairwise(cuts)]
+    weights = [Fraction(size) for size in sizes]
+    if config.allocation == "content":
+        x = audio.features.astype(np.float64)
+        steps = [0.0] + [0.0 if (x[t] == x[t - 1]).all() else 1 - cosine(x[t], x[t - 1]) for t in range(1, n)]
+        weights = [Fraction(round(sum(steps[a:b]) * 1e6), 10**6) for a, b in pairwise(cuts)]
+    slots: list[Slot] = []
+    for start, end, share in zip(cuts, cuts[1:], shares(k, weights, sizes), strict=False):
+        part = Audio(*(value if name == "query" else value[start:end] for name, value in audio._asdict().items()))
+        inside = kept(range(end - start)) if share >= end - start else ORACLES[config.method](part, share, config)
+        slots += [Slot([m + start for m in s.members], s.weights, s.position + start) for s in inside]
+    return slots
+
+
+def shares(total: int, weights: list[Fraction], most: list[int]) -> list[int]:
+    """clip(scale * weight, 1, most) with the scale at which they sum to the total, found among all turning points."""
+    if not any(weights):
+        weights = [Fraction(1)] * len(weights)
+
+    def clipped(scale: Fraction) -> list[Fraction]:
+        return [min(max(scale * w, Fraction(1)), Fraction(m)) for w, m in zip(weights, most, strict=True)]
+
+    turns = sorted({x / w for w, m in zip(weights, most, strict=True) if w for x in (1, m)})
+    below = max((t for t in turns if sum(clipped(t)) <= total), default=Fraction(0))
+    rising = [i for i, (w, m) in enumerate(zip(weights, most, strict=True)) if 1 <= below * w < m and w]
+    missing = total - sum(clipped(below))
+    exact = clipped(below + missing / sum(weights[i] for i in rising) if missing and rising else below)
+    given = [math.floor(share) for share in exact]
+    rest = [share - whole for share, whole in zip(exact, given, strict=True)]
+    integral = all(w.denominator == 1 for w in weights)
+    if not integral and any(0 < r < 1e-3 or r > 1 - 1e-3 for r in rest):
+        raise CloseCall
+    while sum(given) < total:
+        if not any(r >= 0 and g < m for r, g, m in zip(rest, given, most, strict=True)):
+            rest = [Fraction(0)] * len(rest)  # only chunks of no weight have room: the next round
+        room = [i for i in range(len(given)) if given[i] < most[i] and rest[i] >= 0]
+        best = max(room, key=lambda i: (rest[i], -i))
+        if not integral and any(i != best and 0 < abs(rest[i] - rest[best]) < 1e-3 for i in room):
+            raise CloseCall
+        given[best] += 1
+        rest[best] = Fraction(-1)
+    return given
+
+
+def cosine(x: np.ndarray, y: np.ndarray) -> float:
+    norms = math.sqrt(x @ x) * math.sqrt(y @ y)
+    return float(x @ y) / norms if norms > 0 else 0.0
 
 
 def kept(indices: Iterable[int]) -> list[Slot]:
@@ -125,19 +189,30 @@ def random(audio: Audio, k: int, config: Any) -> list[Slot]:
 
 @oracle("top_k")
 def top_k(audio: Audio, k: int, config: Any) -> list[Slot]:
-    return kept(largest(list(range(len(audio.features))), audio.attention, k))
+    best = largest(list(range(len(audio.features))), received(audio, config), k)
+    return kept(best) if config.order == "time" else [Slot([i], [1.0], i) for i in best]
 
 
 @oracle("bottom_k")
 def bottom_k(audio: Audio, k: int, config: Any) -> list[Slot]:
-    return kept(largest(list(range(len(audio.features))), [-a for a in audio.attention], k))
+    return kept(largest(list(range(len(audio.features))), [-a for a in received(audio, config)], k))
 
 
 @oracle("segmentwise_top_k")
 def segmentwise_top_k(audio: Audio, k: int, config: Any) -> list[Slot]:
-    n, segments = len(audio.features), min(config.segments, k)
+    n, segments = len(audio.features), config.segments
+    if config.segment_seconds is not None:
+        segments = math.ceil(Fraction(n, 25) / Fraction(config.segment_seconds).limit_denominator(1000))
+    segments = k if segments == "budget" else min(segments, k)
     chosen: list[int] = []
     for segment in range(segments):
         inside = [i for i in range(n) if i * segments // n == segment]
-        chosen += largest(inside, audio.attention, k // segments)
+        chosen += largest(inside, received(audio, config), k // segments)
+    if config.remainder == "spread":
+        others = [i for i in range(n) if i not in chosen]
+        chosen += largest(others, received(audio, config), k - len(chosen))
     return kept(chosen)
+
+
+def received(audio: Audio, config: Any) -> np.ndarray:
+    return audio.attention if config.head_reduction == "mean" else audio.attention_max

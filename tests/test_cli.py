@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -221,6 +222,28 @@ def test_compare_prints_texts_side_by_side(call: Callable[..., Any]) -> None:
     assert "error rate" not in out
 
 
+def test_compare_takes_options_and_compositions(call: Callable[..., Any]) -> None:
+    given = ("long.wav", "--model", "./qwen2_audio", "--max-new-tokens", "3", "--positions", "original", "--json")
+    methods = "ltbm:window=3:similarity=keys,average_pooling+ltbm:window=2,segmentwise_top_k:segments=budget"
+    report = json.loads(printed(call("compare", *given, "--methods", methods, "--ratios", "1/4")))
+    cells = {cell["method"]: cell for cell in report["cells"]}
+    one = cells["ltbm:window=3:similarity=keys"]["compression"][0]
+    assert (one["window"], one["similarity"], one["retention_ratio"]) == (3, "keys", 0.25)
+    stages = cells["average_pooling+ltbm:window=2"]["compression"][0]["stages"]
+    assert [(s["method"], s["retention_ratio"], s.get("window")) for s in stages] == [
+        ("average_pooling", 0.5, None),
+        ("ltbm", 0.5, 2),
+    ]
+    assert cells["segmentwise_top_k:segments=budget"]["tokens_after"] == [[6]]
+    assert cells["average_pooling+ltbm:window=2"]["tokens_after"] == [[6]]
+    for wrong, message in (
+        ("ltbm:window", "write an option as window=value"),
+        ("ltbm:windo=3", "did you mean 'window'"),
+        ("ltbm+", "Unknown compression method ''"),
+    ):
+        assert message in call("compare", *given, "--methods", wrong)[2]
+
+
 def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -> None:
     given = (
         "--manifest",
@@ -244,8 +267,8 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
 
     report = json.loads(file.read_text())
     cells = {(c["method"], c["retention_ratio"], c["positions"]): c for c in report["cells"]}
-    methods = set(hf_tokcomp.methods()) - set(report["left_out"]) - {"none"}
-    assert {"ltbm", "random", "top_k", "average_pooling"} <= methods
+    assert report["left_out"] == {}
+    methods = set(hf_tokcomp.methods()) - {"none", "compose"} | {"ltbm+top_k"}
     assert set(cells) == {("none", 1.0, None)} | {
         (method, ratio, kind) for method in methods for ratio in (0.5, 0.1) for kind in ("contiguous", "original")
     }
@@ -338,14 +361,25 @@ def test_methods_lists_the_registry() -> None:
     result = CliRunner().invoke(app, ["methods", "--json"])
     listed = {row["method"]: row for row in json.loads(result.stdout)}
     assert set(listed) == set(hf_tokcomp.methods())
-    assert listed["ltbm"]["options"] == {"window": 8}
+    assert listed["ltbm"]["options"] == {"window": 8, "similarity": "features"}
+    assert listed["ltbm"]["family"] == "merging"
+    assert listed["top_k"]["source"] == "arXiv 2511.14293, section 3.2"
     assert listed["top_k"]["needs"] == ["attention"]
     assert listed["none"]["budget"] is False
     table = CliRunner().invoke(app, ["methods"]).stdout.splitlines()
-    assert table[0].split() == ["method", "count", "needs", "options", "idea"]
-    for line, (name, method) in zip(table[1:], hf_tokcomp.methods().items(), strict=False):
+    assert table[0].split() == ["method", "family", "count", "needs", "options", "idea"]
+    for line, (name, row) in zip(table[1:], listed.items(), strict=False):
         assert line.startswith(name)
-        assert line.endswith(method.idea), "nothing is cut or folded where there is no terminal"
+        assert line.endswith(row["idea"]), "nothing is cut or folded where there is no terminal"
+    counts = {name: row["count"] for name, row in listed.items()}
+    assert (counts["ltbm"], counts["a_tome"], counts["segmentation"]) == (
+        "length",
+        "length or content",
+        "content or length",
+    )
+    families = [row["family"] for row in listed.values()]
+    assert families[0] == "-"
+    assert len(set(families)) == 1 + sum(a != b for a, b in itertools.pairwise(families)), "families stand together"
 
 
 def test_models_lists_the_patches() -> None:

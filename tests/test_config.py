@@ -7,7 +7,7 @@ import dataclasses
 import pickle
 
 import pytest
-from drawn import BUDGETED, CLASSES, METHODS, changed
+from drawn import BUDGETED, CLASSES, METHODS, REQUIRED, changed, config
 
 from hf_tokcomp import CompressionConfig, CompressionConfigError, LTBMConfig
 from hf_tokcomp._version import __version__
@@ -15,9 +15,11 @@ from hf_tokcomp._version import __version__
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_the_method_picks_the_class(cls: type[CompressionConfig]) -> None:
-    config = CompressionConfig(method=cls.method)
+    given = REQUIRED.get(cls.method, {})
+    config = CompressionConfig(method=cls.method, **given)
     assert type(config) is cls
-    assert config == cls() == CompressionConfig.from_dict({"method": cls.method}) == cls.from_dict(config.to_dict())
+    assert config == cls(**given) == CompressionConfig.from_dict({"method": cls.method, **given})
+    assert config == cls.from_dict(config.to_dict()) == CompressionConfig.from_dict(config.to_dict())
     assert config.method == cls.method
     assert (config.schema_version, config.hf_tokcomp_version) == (1, __version__)
     assert config.positions == "contiguous"
@@ -32,7 +34,7 @@ def test_options_reach_the_class() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_default_budget(method: str) -> None:
-    config = CompressionConfig(method=method)
+    config = CompressionConfig(method=method, **REQUIRED.get(method, {}))
     assert config.retention_ratio == config.default_retention_ratio
     assert (config.tokens_per_second, config.max_tokens) == (None, None)
     if method in BUDGETED and config.deterministic_length:
@@ -43,7 +45,7 @@ def test_equality_and_hash() -> None:
     assert LTBMConfig(window=3) == LTBMConfig(window=3, hf_tokcomp_version="0.0.1")
     assert hash(LTBMConfig(window=3)) == hash(LTBMConfig(window=3, hf_tokcomp_version="0.0.1"))
     assert LTBMConfig(window=3) != LTBMConfig(window=4)
-    assert len({CompressionConfig(method=m) for m in METHODS} | {changed(cls) for cls in CLASSES}) == 2 * len(METHODS)
+    assert len({config(m) for m in METHODS} | {changed(cls) for cls in CLASSES}) == 2 * len(METHODS)
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn import CLASSES, changed
+from drawn import CLASSES, changed, config
 
 from hf_tokcomp import CompressionConfig, LTBMConfig, StrideConfig
 
@@ -19,27 +19,27 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / NAME
 
 
-@pytest.mark.parametrize("make", [changed, lambda cls: cls()], ids=["changed", "defaults"])
+@pytest.mark.parametrize("make", [changed, lambda cls: config(cls.method)], ids=["changed", "defaults"])
 @pytest.mark.parametrize("cls", CLASSES)
 def test_dict_and_file_give_the_config_back(cls: type[CompressionConfig], make: Any, tmp_path: Path) -> None:
-    config = make(cls)
-    values = config.to_dict()
+    made = make(cls)
+    values = made.to_dict()
     assert list(values) == sorted(values)
     assert values["method"] == cls.method
-    written = config.save_pretrained(tmp_path / "new" / "folder")
+    written = made.save_pretrained(tmp_path / "new" / "folder")
     assert written == tmp_path / "new" / "folder" / NAME
     assert json.loads(written.read_text()) == values
     for twin in (
         CompressionConfig.from_dict(values),
         cls.from_dict(values),
-        CompressionConfig.from_dict(json.loads(config.to_json_string())),
+        CompressionConfig.from_dict(json.loads(made.to_json_string())),
         CompressionConfig.from_pretrained(written.parent),
         CompressionConfig.from_pretrained(str(written)),
         CompressionConfig.from_pretrained(tmp_path / "new", subfolder="folder"),
         cls.from_pretrained(written.parent),
     ):
         assert type(twin) is cls
-        assert twin == config
+        assert twin == made
         assert twin.to_dict() == values
 
 
@@ -47,15 +47,15 @@ def test_json_is_flat_sorted_and_readable() -> None:
     config = LTBMConfig(window=8, retention_ratio=0.25, hf_tokcomp_version="1.2.3")
     assert config.to_json_string() == (
         '{\n  "hf_tokcomp_version": "1.2.3",\n  "method": "ltbm",\n  "positions": "contiguous",\n'
-        '  "retention_ratio": 0.25,\n  "schema_version": 1,\n  "window": 8\n}\n'
+        '  "retention_ratio": 0.25,\n  "schema_version": 1,\n  "similarity": "features",\n  "window": 8\n}\n'
     )
 
 
 def test_saving_leaves_one_file_and_replaces_it(tmp_path: Path) -> None:
-    for config in (LTBMConfig(window=3), LTBMConfig(window=4)):
-        config.save_pretrained(tmp_path)
+    for made in (LTBMConfig(window=3), LTBMConfig(window=4)):
+        made.save_pretrained(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
-        assert CompressionConfig.from_pretrained(tmp_path) == config
+        assert CompressionConfig.from_pretrained(tmp_path) == made
 
 
 def test_saving_into_a_file_raises_and_leaves_it(tmp_path: Path) -> None:

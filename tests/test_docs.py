@@ -19,6 +19,7 @@ import transformers
 import hf_tokcomp
 from hf_tokcomp import cli, models, registry
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
+from hf_tokcomp.cli.tables import list_methods, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -227,6 +228,19 @@ def module_text(method: registry.Method) -> str:
 def test_every_method_is_defined_in_the_docs() -> None:
     headings = re.findall(r"^## (.*`.*)$", read(ROOT / "docs" / "methods.md"), re.MULTILINE)
     assert sorted(re.findall(r"`(\w+)`", " ".join(headings))) == sorted(hf_tokcomp.methods())
+
+
+def test_the_table_of_all_methods_is_the_printed_one() -> None:
+    page = read(ROOT / "docs" / "methods.md")
+    inside = page.split("<!-- methods -->\n")[1].split("<!-- /methods -->")[0].strip().splitlines()
+    assert inside == markdown_table(list_methods()), "paste what `hf-tokcomp methods --markdown` prints"
+
+
+def test_every_method_says_when_to_use_it() -> None:
+    sections = re.split(r"^## ", read(ROOT / "docs" / "methods.md"), flags=re.MULTILINE)
+    ours = [section for section in sections if section.startswith("`")]
+    assert len(ours) == len(hf_tokcomp.methods())
+    assert [section.split("\n")[0] for section in ours if "\nUse it " not in section] == []
 
 
 def test_models_table() -> None:

@@ -18,7 +18,8 @@ import torch
 from ..cli.options import parse_list
 from ..cli.output import complain
 from ..errors import CompressionConfigError
-from .runner import Benchmark, Plan
+from .plan import Plan
+from .runner import Benchmark
 from .tables import BEGIN, END, rewrite, show
 from .workload import Size
 
@@ -51,18 +52,20 @@ def main(arguments: Sequence[str] | None = None, size: Size | None = None) -> in
 def _plan(given: argparse.Namespace) -> Plan:
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = given.dtype or ("float32" if device == "cpu" else "bfloat16")
-    batch_sizes = parse_list(given.batch_sizes or ("1" if given.quick else "1,8"), "--batch-sizes", int)
+    quick = given.quick
+    batch_sizes = parse_list(given.batch_sizes or ("1" if quick else "1,8"), "--batch-sizes", int)
     durations = parse_list(given.durations, "--durations", float)
+    ratios = parse_list(given.ratios or ("1/4" if quick else "1/2,1/4,1/10"), "--ratios", lambda x: float(Fraction(x)))
     if min(batch_sizes) < 1 or min(durations) <= 0:
         raise ValueError("--batch-sizes and --durations must be positive.")
+    if not all(0 < ratio <= 1 for ratio in ratios):
+        raise ValueError("--ratios must be above 0 and at most 1.")
     return Plan(
         methods=None if given.methods is None else parse_list(given.methods, "--methods", str),
         durations=durations,
         batch_sizes=batch_sizes,
-        ratios=parse_list(
-            given.ratios or ("1/4" if given.quick else "1/2,1/4,1/10"), "--ratios", lambda x: float(Fraction(x))
-        ),
-        seconds=given.seconds if given.seconds is not None else 1.0 if given.quick else 10.0,
+        ratios=ratios,
+        seconds=given.seconds if given.seconds is not None else 1.0 if quick else 10.0,
         limit=given.limit,
         device=device,
         dtype=dtype,

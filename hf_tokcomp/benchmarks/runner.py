@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,37 +16,13 @@ from ..registry import Method, get_method, methods
 from .encoder import EncoderClock
 from .machine import machine
 from .measure import MethodClock, Spread, in_turns, peak_bytes, power
+from .plan import Plan
 from .workload import Size, Workload
 
 CHUNK_SECONDS = 30.0
 FASTER = 0.1
 """A method grows faster than the encoder where its exponent is larger by more than this."""
 PARTS = ("supply", "assign", "apply", "total")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured.
-
-    Args:
-        methods: their keys; None for all that are registered.
-        durations: seconds of audio, rounded up to whole windows.
-        batch_sizes: audios together.
-        ratios: fractions of tokens kept; the one in the middle is used for the growth with the length.
-        seconds: time for a method on a workload, all ratios and the encoder together; at least three rounds.
-        limit: a method is not measured where one call would take longer, judged by a smaller workload.
-        device: ``"cpu"``, ``"cuda"``, ...
-        dtype: of the encoder and so of the features.
-    """
-
-    methods: Sequence[str] | None = None
-    durations: Sequence[float] = (30.0, 600.0)
-    batch_sizes: Sequence[int] = (1, 8)
-    ratios: Sequence[float] = (1 / 2, 1 / 4, 1 / 10)
-    seconds: float = 10.0
-    limit: float = 60.0
-    device: str = "cpu"
-    dtype: str = "float32"
 
 
 class Benchmark:
@@ -75,8 +50,9 @@ class Benchmark:
         """Measure everything.
 
         Returns:
-            ``workloads``: seconds of audio and audios at once; ``rows``: a dict per method, ratio and workload; ``growth``: a dict per method; ``left_out``: methods and
-            reasons; beside them the plan, the sizes, the machine, and how the encoder's time came about.
+            ``workloads``: seconds of audio and audios at once; ``rows``: a dict per method, ratio and workload;
+            ``growth``: a dict per method; ``left_out``: methods and reasons; beside them the plan, the sizes, the
+            machine, and how the encoder's time came about.
         """
         report = {"machine": machine(self.device), "plan": dataclasses.asdict(self.plan)}
         configs = {method.name: self._configs(method) for method in self.chosen}
@@ -100,11 +76,9 @@ class Benchmark:
 
     def _configs(self, method: Method) -> dict[float | None, CompressionConfig]:
         """A config per ratio; none where the method cannot be made from defaults."""
-        if not method.config_class.accepts_budget:
-            config = method.default_config
-            return {} if config is None else {None: config}
+        ratios: Sequence[float | None] = self.plan.ratios if method.config_class.accepts_budget else [None]
         try:
-            return {ratio: method.config_class(retention_ratio=ratio) for ratio in self.plan.ratios}
+            return {r: method.config_class() if r is None else method.config_class(retention_ratio=r) for r in ratios}
         except CompressionConfigError as error:
             self._leave_out(method.name, str(error))
             return {}
@@ -119,7 +93,7 @@ class Benchmark:
         self, name: str, configs: dict[float | None, CompressionConfig], workload: Workload, chunked: bool = False
     ) -> None:
         """One row per config, measured in turns with the encoder."""
-        if name in self._failed:
+        if name in self._failed or not configs:
             return
         amount = workload.tokens * workload.audios
         key = f"{name} in chunks" if chunked else name
@@ -139,8 +113,6 @@ class Benchmark:
                 self._failed.add(name)
                 self._leave_out(name, f"{where}: {error}")
                 return
-        if not clocks:
-            return
         windows = workload.windows * workload.audios
         results = in_turns(
             {ratio: clock.seconds for ratio, clock in clocks.items()},

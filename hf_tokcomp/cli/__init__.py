@@ -1,4 +1,4 @@
-"""The command line `hf-tokcomp`: run, compare, demo, methods, models.
+"""The command line `hf-tokcomp`: run, compare, plot, demo, methods, models.
 
 Errors are one line on stderr and a non-zero exit: 2 for a command that cannot be understood, 1 for one that failed.
 Set ``HF_TOKCOMP_DEBUG=1`` to see tracebacks and the libraries' own messages.
@@ -16,6 +16,7 @@ import typer
 from .compare import compare
 from .demo import demo
 from .output import complain, debugging, quiet_libraries
+from .plot import plot
 from .run import run
 from .tables import methods, models
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 for command, summary in (
     (run, "Read recordings with a model, compressed or not."),
     (compare, "Compare methods and ratios on recordings."),
+    (plot, "Draw what methods do to a recording."),
     (demo, "Show what is read with fewer and fewer tokens."),
     (methods, "List the compression methods."),
     (models, "List the models that can be patched."),

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from .inference import Reading
     from .options import Positions
 
+COMPOSITION = "ltbm+top_k"
+"""What stands for `compose` where all methods are compared: merge, then prune."""
 NORMALISATION = "lower-cased, without punctuation"
 
 
@@ -19,7 +21,7 @@ class Cell:
     """One method at one ratio with one kind of positions; several configs where it is averaged over seeds.
 
     Args:
-        method: its key.
+        method: its key, or several joined by ``+``.
         ratio: retention ratio asked for; 1 for `none`.
         positions: None for `none`, where both kinds are the same.
         configs: what to run.
@@ -94,7 +96,8 @@ def plan(
     """The cells to run, `none` first, and the methods that were left out with the reason.
 
     Args:
-        methods: keys; None for all that work with a ratio alone and have nothing to learn.
+        methods: keys, or several joined by ``+`` for a composition; None for all that work with a ratio alone and have
+            nothing to learn, and one composition.
         ratios: retention ratios. At 1 every method is `none`, which is there in any case.
         positions: kinds of positions.
         seeds: seeds 0, 1, ... of methods that draw at random.
@@ -105,20 +108,19 @@ def plan(
     from ..compressor import AudioTokenCompressor
     from ..config import CompressionConfig
     from ..errors import CompressionConfigError
-    from ..registry import get_method
     from ..registry import methods as registered
+    from .options import config_at
 
     left_out: dict[str, str] = {}
     cells = [Cell("none", 1.0, None, [CompressionConfig(method="none")])]
     for ratio in ratios:
         CompressionConfig(method="stride", retention_ratio=ratio)  # whatever the methods: is it a ratio?
-    for name in registered() if methods is None else dict.fromkeys(methods):
+    names = [COMPOSITION if name == "compose" else name for name in registered()] if methods is None else methods
+    for name in dict.fromkeys(names):
         if name == "none":
             continue
-        config_class = get_method(name).config_class
-        draws = "seed" in config_class.__dataclass_fields__
         try:
-            first = CompressionConfig.from_dict({"method": name, "retention_ratio": 0.5})
+            first = config_at(name, 0.5)
             if methods is None and any(True for _ in AudioTokenCompressor.from_config(first).parameters()):
                 left_out[name] = "it has weights to learn; name it in --methods to run it untrained"
                 continue
@@ -127,9 +129,10 @@ def plan(
                 raise
             left_out[name] = str(error)
             continue
+        draws = "seed" in first.__dataclass_fields__
         for ratio in ratios:
             for kind in positions if ratio < 1 else ():
-                config = first.replace(retention_ratio=ratio, positions=kind)
+                config = config_at(name, ratio).replace(positions=kind)
                 configs = [config.replace(seed=seed) for seed in range(seeds)] if draws else [config]
                 cells.append(Cell(name, ratio, kind, configs))
     return cells, left_out

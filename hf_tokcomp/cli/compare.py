@@ -38,7 +38,12 @@ def compare(
     prompt: PromptOption = None,
     manifest: ManifestOption = None,
     methods: Annotated[
-        str | None, typer.Option("--methods", metavar="A,B,...", help="Methods. Default: all that need no training.")
+        str | None,
+        typer.Option(
+            "--methods",
+            metavar="A,B:OPTION=VALUE,C+D,...",
+            help="Methods; with options after colons; C+D is C, then D. Default: all that need no training.",
+        ),
     ] = None,
     ratios: Annotated[
         str, typer.Option("--ratios", metavar="R,R,...", help="Fractions of the audio tokens to keep.")

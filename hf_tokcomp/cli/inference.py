@@ -15,6 +15,7 @@ import transformers
 
 from ..config import CompressionConfig
 from ..errors import UnsupportedModelError
+from ..instruction import model_inputs, whole_prompt
 from ..loading import stored_config
 from ..model_patch import ModelPatch
 from ..models import how_to_add, supported_models
@@ -106,37 +107,15 @@ class Reader:
 
         An instruction that has the audio placeholder in it is a whole prompt already and comes back as it is.
         """
-        placeholder = self.processor.audio_token
-        if placeholder in instruction:
-            return instruction
-        if getattr(self.processor, "chat_template", None) is None:
-            return self.patch.prompt.replace("{text}", instruction)
-        content = [{"type": "audio"}, {"type": "text", "text": instruction}]
-        if self.patch.prompt.startswith("{text}"):
-            content.reverse()
-        conversation = [{"role": "user", "content": content}]
-        text: str = self.processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
-        if text.count(placeholder) != 1:
-            raise ValueError(
-                f"The chat template wrote {text.count(placeholder)} times {placeholder} for one recording; "
-                f"give the whole prompt with {placeholder} in it."
-            )
-        return text
+        return whole_prompt(self.processor, self.patch, instruction)
 
     def prepare(self, recordings: Sequence[Recording]) -> Batch:
         """Features and prompts of a batch of recordings, computed once for all compressions."""
         for recording in recordings:
             self._check_length(recording)
         begin = time.perf_counter()
-        inputs = self.processor(
-            text=[self.prompt(recording.prompt) for recording in recordings],
-            audio=[recording.samples for recording in recordings],
-            sampling_rate=self.rate,
-            return_tensors="pt",
-            # For the text alone: at the top level it would also cut Audio Flamingo 3's windows short of a whole one,
-            # which its encoder refuses.
-            text_kwargs={"padding": True, "padding_side": "left"},
-        )
+        prompts = [self.prompt(recording.prompt) for recording in recordings]
+        inputs = model_inputs(self.processor, prompts, [recording.samples for recording in recordings], self.rate)
         return Batch(inputs.to(self.model.device, dtype=self.model.dtype), time.perf_counter() - begin)
 
     def _check_length(self, recording: Recording) -> None:

@@ -57,7 +57,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def parse_compression(text: str | None) -> CompressionConfig | None:
-    """The config that ``--compression`` names: a method, a JSON object, a folder or file, or a Hub id.
+    """The config that ``--compression`` names: a method, a JSON object or list of them, a folder or file, or a Hub id.
 
     Raises:
         CompressionConfigError: it names none; the closest method is in the message.
@@ -67,13 +67,46 @@ def parse_compression(text: str | None) -> CompressionConfig | None:
 
     if text is None:
         return None
-    if not text.lstrip().startswith("{"):
+    if not text.lstrip().startswith(("{", "[")):
         return resolve_compression(text)
     try:
         values: Any = json.loads(text)
     except ValueError as error:
         raise ValueError(f"--compression is not valid JSON: {error}. Given: {text}") from error
     return resolve_compression(values)
+
+
+def config_at(name: str, ratio: float) -> CompressionConfig:
+    """What a user may write for a method in a list, at a retention ratio.
+
+    Args:
+        name: a method's key; with options as ``ltbm:window=4:similarity=keys``; several as ``ltbm+top_k``, which share
+            the ratio, each keeping the same fraction of what it gets.
+        ratio: fraction of tokens that is left at the end.
+
+    Raises:
+        CompressionConfigError: no such method or option, or it takes no ratio.
+    """
+    from ..config import CompressionConfig
+
+    parts = [_method_with_options(part) for part in name.split("+")]
+    each = ratio ** (1 / len(parts))
+    stages = [part | {"retention_ratio": each} for part in parts]
+    return CompressionConfig.from_dict(stages[0] if len(stages) == 1 else {"method": "compose", "stages": stages})
+
+
+def _method_with_options(text: str) -> dict[str, Any]:
+    method, *options = (part.strip() for part in text.split(":"))
+    values: dict[str, Any] = {"method": method}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r}: write an option as {key}=value.")
+        try:
+            values[key] = json.loads(value)
+        except ValueError:
+            values[key] = value
+    return values
 
 
 def change_compression(

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from .options import JsonOption
 from .output import print_json, print_table
 
+if TYPE_CHECKING:
+    from ..registry import Method
 
-def methods(as_json: JsonOption = False) -> None:
+FAMILIES = ("-", "pooling", "sampling", "pruning", "merging", "hybrid", "compose")
+"""In the order in which methods are listed; those of other families come last."""
+
+
+def methods(
+    as_json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/methods.md.")] = False,
+) -> None:
     """List the compression methods, with their options and defaults."""
     listed = list_methods()
     if as_json:
         print_json(listed)
         return
+    if markdown:
+        print("\n".join(markdown_table(listed)))
+        return
     rows = [
         (
             row["method"],
+            row["family"],
             row["count"],
             ", ".join(row["needs"]) or "-",
             ", ".join(f"{name}={value}" for name, value in row["options"].items()) or "-",
@@ -26,14 +43,25 @@ def methods(as_json: JsonOption = False) -> None:
         )
         for row in listed
     ]
-    print_table(("method", "count", "needs", "options", "idea"), rows)
+    print_table(("method", "family", "count", "needs", "options", "idea"), rows)
     print(
         "\ncount: what decides how many tokens stay, the audio's length or its content;\n"
         "       only a count by length can be announced by a processor.\n"
-        "needs: what the method looks at beside the features.\n"
-        "Every method but `none` takes a budget: retention_ratio (default 0.5),\n"
+        "needs: what the method looks at beside the features, with its default options.\n"
+        "Every method but `none` and `compose` takes a budget: retention_ratio (default 0.5),\n"
         "tokens_per_second or max_tokens; and positions: contiguous (default), original."
     )
+
+
+def markdown_table(listed: list[dict[str, Any]]) -> list[str]:
+    """The methods as the lines of a Markdown table."""
+    lines = ["| method | family | count by | needs | source | idea |", "|---|---|---|---|---|---|"]
+    for row in listed:
+        source = re.sub(r"arXiv (\d{4}\.\d{5})", r"[\1](https://arxiv.org/abs/\1)", row["source"]) or "-"
+        link = f"[`{row['method']}`](#{row['method']})"
+        needs = ", ".join(row["needs"]) or "-"
+        lines.append(f"| {link} | {row['family']} | {row['count']} | {needs} | {source} | {row['idea']} |")
+    return lines
 
 
 def list_methods() -> list[dict[str, Any]]:
@@ -46,7 +74,7 @@ def list_methods() -> list[dict[str, Any]]:
         {
             "method": name,
             "family": method.family,
-            "count": "length" if method.deterministic_length else "content",
+            "count": _count_by(method),
             "needs": sorted(method.needs),
             "source": method.source,
             "budget": method.config_class.accepts_budget,
@@ -57,13 +85,28 @@ def list_methods() -> list[dict[str, Any]]:
             },
             "idea": method.idea,
         }
-        for name, method in registered().items()
+        for name, method in sorted(registered().items(), key=_by_family)
     ]
+
+
+def _by_family(item: tuple[str, Method]) -> tuple[int, str]:
+    name, method = item
+    return FAMILIES.index(method.family) if method.family in FAMILIES else len(FAMILIES), name
+
+
+def _count_by(method: Method) -> str:
+    """What decides how many tokens stay: the audio's length, its content, or either, as the options have it."""
+    from ..config import CompressionConfig
+
+    own = inspect.getattr_static(method.config_class, "deterministic_length")
+    one, other = ("length", "content") if method.deterministic_length else ("content", "length")
+    either = isinstance(own, property) and own is not inspect.getattr_static(CompressionConfig, "deterministic_length")
+    return f"{one} or {other}" if either else one
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
-        return field.default
+        return list(field.default) if isinstance(field.default, tuple) else field.default
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return "required"

@@ -9,14 +9,23 @@ from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
 from ..registry import register_compressor
-from ..selection import keep_best
+from ..selection import ATTENTION, HeadReduction, keep_best
 
 
 @dataclass(frozen=True, kw_only=True)
 class BottomKConfig(CompressionConfig):
-    """Bottom-k has no options beside the budget."""
+    """Bottom-k.
+
+    Args:
+        head_reduction: how the heads' scores are put together; the paper takes the mean and names others as possible.
+    """
 
     method: str = "bottom_k"
+    head_reduction: HeadReduction = "mean"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("head_reduction", HeadReduction)
 
 
 @register_compressor(BottomKConfig)
@@ -28,7 +37,11 @@ class BottomK(AudioTokenCompressor[BottomKConfig]):
 
     family = "pruning"
     source = "arXiv 2511.14293, table 3"
-    requires = frozenset({"attention"})
+
+    def __init__(self, config: BottomKConfig) -> None:
+        super().__init__(config)
+        self.requires = frozenset({ATTENTION[config.head_reduction]})
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        return keep_best(-tokens.need("attention"), tokens, counts)
+        scores = tokens.need(ATTENTION[self.config.head_reduction])
+        return keep_best(-scores, tokens, counts)

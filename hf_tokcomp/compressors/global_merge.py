@@ -10,13 +10,24 @@ from ..bipartite import merge_in_rounds
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
 from ..registry import register_compressor
+from ..similarity import SPACE_NEEDS, SimilaritySpace
 
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalMergeConfig(CompressionConfig):
-    """Global bipartite merging has no options beside the budget."""
+    """Global bipartite merging.
+
+    Args:
+        similarity: what is compared: the ``"features"`` in encoder space, the encoder's last-layer ``"keys"`` as ToMe
+            does (averaged over heads), or the ``"projected"`` features. It is the features that are merged.
+    """
 
     method: str = "global_merge"
+    similarity: SimilaritySpace = "features"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("similarity", SimilaritySpace)
 
 
 @register_compressor(GlobalMergeConfig)
@@ -30,5 +41,10 @@ class GlobalMerge(AudioTokenCompressor[GlobalMergeConfig]):
     family = "merging"
     source = "arXiv 2605.25179"
 
+    def __init__(self, config: GlobalMergeConfig) -> None:
+        super().__init__(config)
+        self.requires = SPACE_NEEDS[config.similarity]
+
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        return merge_in_rounds(tokens, counts, window=None)
+        vectors = tokens.similarity_space(self.config.similarity)
+        return merge_in_rounds(tokens, vectors, counts, window=None)

@@ -10,6 +10,7 @@ from ..bipartite import merge_in_rounds
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
 from ..registry import register_compressor
+from ..similarity import SPACE_NEEDS, SimilaritySpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +19,18 @@ class LTBMConfig(CompressionConfig):
 
     Args:
         window: farthest two tokens may be apart to merge, in original tokens (8 are 0.32 s), at least 1.
+        similarity: what is compared: the ``"features"`` in encoder space, the encoder's last-layer ``"keys"`` as ToMe
+            does (averaged over heads), or the ``"projected"`` features. It is the features that are merged.
     """
 
     method: str = "ltbm"
     window: int = 8
+    similarity: SimilaritySpace = "features"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_integer("window", 1)
+        self.check_choice("similarity", SimilaritySpace)
 
 
 @register_compressor(LTBMConfig)
@@ -40,5 +45,10 @@ class LTBM(AudioTokenCompressor[LTBMConfig]):
     family = "merging"
     source = "arXiv 2605.25179"
 
+    def __init__(self, config: LTBMConfig) -> None:
+        super().__init__(config)
+        self.requires = SPACE_NEEDS[config.similarity]
+
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        return merge_in_rounds(tokens, counts, window=self.config.window)
+        vectors = tokens.similarity_space(self.config.similarity)
+        return merge_in_rounds(tokens, vectors, counts, window=self.config.window)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
@@ -11,8 +12,9 @@ from ..assignment import Assignment
 from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
+from ..errors import CompressionConfigError
 from ..registry import register_compressor
-from ..selection import descending_rank, invert
+from ..selection import ATTENTION, HeadReduction, descending_rank, invert
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +22,47 @@ class SegmentwiseTopKConfig(CompressionConfig):
     """Segmentwise Top-K.
 
     Args:
-        segments: S, the number of equal segments; 1 is top_k. The paper's sweep of 2 to 15 on MMAU was best at 10.
+        segments: S, the number of equal segments; 1 is top_k, ``"budget"`` is one per token kept (figure 1 of the
+            paper). The paper's sweep of 2 to 15 on MMAU was best at 10.
+        segment_seconds: sets S instead, so that segments last that long at most: ceil(duration / segment_seconds).
+        remainder: ``"drop"`` keeps floor(K / S) tokens per segment, as the paper has it; ``"spread"`` gives what is
+            left of K to the most attended tokens that were not kept.
+        head_reduction: how the heads' scores are put together; the paper takes the mean and names others as possible.
     """
 
     method: str = "segmentwise_top_k"
-    segments: int = 10
+    segments: int | Literal["budget"] = 10
+    segment_seconds: float | None = None
+    remainder: Literal["drop", "spread"] = "drop"
+    head_reduction: HeadReduction = "mean"
     accepts_chunks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_integer("segments", 1)
+        if self.segments != "budget":
+            if isinstance(self.segments, str):
+                raise CompressionConfigError(f"segments={self.segments!r} must be a number or 'budget'.")
+            self.check_integer("segments", 1)
+        if self.segment_seconds is not None:
+            self.check_number("segment_seconds", 0, math.inf)
+            if self.segments != 10:
+                raise CompressionConfigError("Give segments or segment_seconds, not both.")
+        self.check_choice("remainder", Literal["drop", "spread"])
+        self.check_choice("head_reduction", HeadReduction)
 
-    def _reachable_count(self, n: int, count: int) -> int:
-        segments = min(self.segments, count)
+    def segments_of(self, n: int, count: int, frame_rate: float) -> int:
+        """S for an audio of ``n`` tokens and a budget of ``count``."""
+        if self.segments == "budget":
+            return count
+        wanted = self.segments
+        if self.segment_seconds is not None:
+            wanted = max(1, math.ceil(round(min(n / frame_rate / self.segment_seconds, n), 9)))
+        return min(wanted, count)
+
+    def _reachable_count(self, n: int, count: int, frame_rate: float) -> int:
+        if self.remainder == "spread":
+            return count
+        segments = self.segments_of(n, count, frame_rate)
         return segments * (count // segments)
 
 
@@ -42,24 +72,36 @@ class SegmentwiseTopK(AudioTokenCompressor[SegmentwiseTopKConfig]):
 
     Source: arXiv 2511.14293, section 3.3: S contiguous segments, in each the floor(K / S) tokens with the largest
     attention received over the whole sequence. The floor can lose up to S - 1 tokens (6 s at 10 % keep 10 of 15), and
-    `output_length` says so. Readings: token i is in segment ``i * S // N``; where K < S, S is K.
+    `output_length` says so. Readings: token i is in segment ``i * S // N``; where K < S, S is K; ``remainder="spread"``
+    and ``segment_seconds`` are ours.
     """
 
     family = "pruning"
     source = "arXiv 2511.14293, section 3.3"
-    requires = frozenset({"attention"})
+
+    def __init__(self, config: SegmentwiseTopKConfig) -> None:
+        super().__init__(config)
+        self.requires = frozenset({ATTENTION[config.head_reduction]})
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         device = tokens.features.device
-        segments = torch.tensor([min(self.config.segments, k) for k in counts], device=device)
+        scores = tokens.need(ATTENTION[self.config.head_reduction])
+        sizes = zip(tokens.counts, counts, tokens.frame_rates, strict=True)
+        segments = torch.tensor([self.config.segments_of(n, k, rate) for n, k, rate in sizes], device=device)
         lengths = torch.tensor(counts, device=device)
         index = torch.arange(tokens.features.shape[1], device=device)
         segment = index * segments[:, None] // tokens.lengths[:, None]
         # Stable sorts, the more important one last: within each segment, tokens stand in falling attention.
-        order = invert(descending_rank(tokens.need("attention"), tokens.mask))
+        rank = descending_rank(scores, tokens.mask)
+        order = invert(rank)
         order = order.gather(1, segment.gather(1, order).argsort(dim=1, stable=True))
         # In that order segment s fills exactly its own indices, from ceil(s * N / S) on.
         start = -(-segment * tokens.lengths[:, None] // segments[:, None])
         rank_in_segment = invert(order) - start
-        kept = (rank_in_segment < (lengths // segments)[:, None]) & tokens.mask
+        each = lengths // segments
+        kept = (rank_in_segment < each[:, None]) & tokens.mask
+        if self.config.remainder == "spread":
+            # Those kept go to the end of the ranking; the best of the others fill the budget.
+            others = torch.where(kept | ~tokens.mask, rank.shape[1], rank)
+            kept |= invert(others.argsort(dim=1, stable=True)) < (lengths - each * segments)[:, None]
         return Assignment.keep(kept, lengths, max(counts))

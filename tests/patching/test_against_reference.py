@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import drawn
 import pytest
 import reference
 import tiny
@@ -16,11 +17,9 @@ METHODS = [m for m in hf_tokcomp.methods() if m != "none"]
 @pytest.mark.parametrize("method", METHODS)
 def test_alone_and_in_ragged_batches(kind, seconds, method, positions):
     model = tiny.model(kind)
-    config = hf_tokcomp.CompressionConfig(method=method, retention_ratio=0.4, positions=positions)
-    expected = []
-    for i, length in enumerate(seconds):
-        alone = one(kind, tiny.inputs(kind, seconds), i, length)
-        expected.append(reference.greedy(model, kind, alone, config, new=3))
+    config = drawn.config(method, retention_ratio=0.4, positions=positions)
+    rows = reference.alone(kind, tiny.inputs(kind, seconds), seconds)
+    expected = [reference.greedy(model, kind, alone, config, new=3) for alone in rows]
     hf_tokcomp.patch(model, config)
     for side in ("left", "right"):
         inputs = tiny.inputs(kind, seconds, side=side)
@@ -35,20 +34,3 @@ def test_alone_and_in_ragged_batches(kind, seconds, method, positions):
         assert real.shape == logits.shape[:2]
         for i, (first, _) in enumerate(expected):
             torch.testing.assert_close(logits[i][real[i]], first, atol=5e-5, rtol=1e-3)
-
-
-def one(kind, batch, i, length):
-    """Row i of a batch as a batch of its own, without padding."""
-    valid = batch["attention_mask"][i].bool()
-    mask_name = "feature_attention_mask" if kind == "qwen2_audio" else "input_features_mask"
-    if kind == "qwen2_audio":
-        windows = slice(i, i + 1)
-    else:
-        ends = [0, 3, 4, 5]
-        windows = slice(ends[i], ends[i + 1])
-    return {
-        "input_ids": batch["input_ids"][i][valid][None],
-        "attention_mask": torch.ones(1, int(valid.sum()), dtype=torch.long),
-        "input_features": batch["input_features"][windows],
-        mask_name: batch[mask_name][windows],
-    }

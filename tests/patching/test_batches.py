@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import drawn
 import numpy as np
 import pytest
 import reference
@@ -106,7 +107,7 @@ def test_very_short_audio(kind, method, seconds):
     """0.05 s is one token; below 0.02 s there is none, and the prompt has no placeholder."""
     model = tiny.model(kind)
     inputs = tiny.inputs(kind, [seconds, 0.9])
-    hf_tokcomp.patch(model, method)
+    hf_tokcomp.patch(model, drawn.config(method))
     ids = model.generate(**inputs, max_new_tokens=3, do_sample=False)
     last = model.audio_compressor.last
     tokens = 1 if seconds == 0.05 else 0
@@ -162,11 +163,11 @@ def test_silence_and_constant_audio(kind):
     processor = tiny.processor(kind)
     audio = [np.zeros(14000, np.float32), np.full(14000, 0.3, np.float32)]
     for method in hf_tokcomp.methods():
-        hf_tokcomp.patch(model, method)
+        hf_tokcomp.patch(model, drawn.config(method, retention_ratio=0.5))
         inputs = tiny.process(processor, kind, [tiny.prompt(kind)] * 2, audio)
         assert model(**inputs).logits.isfinite().all()
-        config = model.audio_compressor.config
-        assert model.audio_compressor.last.tokens_after == [config.output_length(22)] * 2
+        config, after = model.audio_compressor.config, model.audio_compressor.last.tokens_after
+        assert after == ([config.output_length(22)] * 2 if config.deterministic_length else [after[0]] * 2)
 
 
 def test_nan_audio_is_not_hidden_and_does_not_crash(kind):
@@ -174,9 +175,10 @@ def test_nan_audio_is_not_hidden_and_does_not_crash(kind):
     inputs = tiny.inputs(kind, [0.9])
     inputs["input_features"] = torch.full_like(inputs["input_features"], float("nan"))
     for method in hf_tokcomp.methods():
-        hf_tokcomp.patch(model, method)
+        hf_tokcomp.patch(model, drawn.config(method, retention_ratio=0.5))
         assert model(**inputs).logits.isnan().any()
-        assert model.audio_compressor.last.tokens_after == [model.audio_compressor.config.output_length(22)]
+        config, after = model.audio_compressor.config, model.audio_compressor.last.tokens_after
+        assert after == [config.output_length(22)] if config.deterministic_length else 1 <= after[0] <= 22
 
 
 @pytest.mark.parametrize("hole", ["all of one audio", "its beginning", "its end", "a whole row"])

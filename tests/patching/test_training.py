@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import drawn
 import pytest
 import tiny
 import torch
@@ -47,7 +48,7 @@ def test_loss_is_that_of_the_shortened_sequence(kind, model, seconds, side):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_reach_projector_and_audio_tower(kind, model, seconds, method):
-    hf_tokcomp.patch(model, {"method": method, "retention_ratio": 0.4})
+    hf_tokcomp.patch(model, drawn.config(method, retention_ratio=0.4))
     model.train()
     model(**labelled(kind, seconds)).loss.backward()
     for part in (model.model.multi_modal_projector, model.model.audio_tower.layers[0], model.model.language_model):

@@ -85,6 +85,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, dropout: float = 0.1) -> Qwe
         },
         audio_token_index=audio,
         pad_token_id=pad,
+        chat_tokens=chat_tokens(tokenizer),
     )
     model = Qwen2AudioForConditionalGeneration(config)
     positions = sinusoids(50 * WINDOW_SECONDS, WIDTH)
@@ -93,6 +94,12 @@ def build_model(tokenizer: PreTrainedTokenizerFast, dropout: float = 0.1) -> Qwe
         bos_token_id=pad, eos_token_id=[end, pad], pad_token_id=pad, do_sample=False, max_new_tokens=16
     )
     return model
+
+
+def chat_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """How this vocabulary marks turns, for methods that look for the user's question."""
+    start, user, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "user", END_OF_TURN))
+    return {"start": start, "user": user, "end": end, "special": [0, 1 + max(tokenizer.all_special_ids)]}
 
 
 def sinusoids(positions: int, width: int) -> Tensor:

@@ -1,0 +1,112 @@
+"""a_tome: pairs of adjacent tokens with similar keys merge, round by round (A-ToMe, arXiv 2306.16009)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..assignment import Assignment
+from ..audio_tokens import AudioTokens
+from ..compressor import AudioTokenCompressor
+from ..config import BUDGETS, CompressionConfig
+from ..errors import CompressionConfigError
+from ..registry import register_compressor
+from ..selection import descending_rank
+from ..similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class ATomeConfig(CompressionConfig):
+    """Adjacent token merging.
+
+    Args:
+        threshold: instead of a budget, all pairs merge whose cosine is above it, -1 < threshold <= 1; how many tokens
+            are left then depends on the content. None to merge down to the budget.
+        similarity: what is compared: the last encoder layer's ``"keys"``, the ``"features"`` themselves, or the
+            ``"projected"`` features.
+    """
+
+    method: str = "a_tome"
+    threshold: float | None = None
+    similarity: SimilaritySpace = "keys"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("similarity", SimilaritySpace)
+        if self.threshold is None:
+            return
+        self.check_number("threshold", -1, 1)
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if given:
+            raise CompressionConfigError(
+                f"A threshold takes the place of a budget; leave out threshold or {' and '.join(given)}."
+            )
+
+    @property
+    def deterministic_length(self) -> bool:
+        """Whether a budget, and not the threshold, says how many tokens are left."""
+        return self.threshold is None
+
+    def _default_ratio(self) -> float | None:
+        return super()._default_ratio() if self.threshold is None else None
+
+
+@register_compressor(ATomeConfig)
+class ATome(AudioTokenCompressor[ATomeConfig]):
+    """Merges the pairs of adjacent tokens that have the most similar keys, round by round.
+
+    Source: A-ToMe, arXiv 2306.16009, known to us from summaries: the pairs (0, 1), (2, 3), ... of adjacent tokens, the
+    most similar by the cosine of their keys merge, or all above a fixed threshold. There it happens between encoder
+    layers, here behind the encoder (our reading). More readings: in a round the min(N' - K, floor(N' / 2)) most similar
+    of the N' tokens left merge, ties to the earlier, and an odd last token stays; rounds go on until K are left, or
+    until no pair is above the threshold; a merged token is the mean of its members, its key, too, and stands where its
+    last member stood.
+    """
+
+    family = "merging"
+    source = "arXiv 2306.16009"
+
+    def __init__(self, config: ATomeConfig) -> None:
+        super().__init__(config)
+        self.requires = SPACE_NEEDS[config.similarity]
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        space = finite(tokens.similarity_space(self.config.similarity))
+        index = torch.arange(space.shape[1], device=space.device)
+        slot = torch.where(tokens.mask, index, -1)
+        left = list(tokens.counts)
+        while True:
+            now = torch.tensor(left, device=space.device)
+            similarity = _pairs(Assignment.mean(slot, now, max(left)).apply(space))
+            real = torch.arange(similarity.shape[1], device=space.device) < now[:, None] // 2
+            if self.config.threshold is None:
+                before, left = left, [max(k, n - n // 2) for n, k in zip(left, counts, strict=True)]
+                number = torch.tensor([n - k for n, k in zip(before, left, strict=True)], device=space.device)
+                joins = real & (descending_rank(similarity, real) < number[:, None])
+            else:
+                joins = real & (similarity > self.config.threshold)
+                before, left = left, (now - joins.sum(1)).tolist()  # a round's one synchronisation
+            slot = _join(slot, joins, max(before))
+            if left == (counts if self.config.threshold is None else before):
+                break
+        # Slots are stretches of time, so a slot's last member is where the next token has another slot.
+        last = tokens.mask & (slot != torch.nn.functional.pad(slot[:, 1:], (0, 1), value=-1))
+        lengths = torch.tensor(left, device=space.device)
+        return Assignment.mean(slot, lengths, max(left), Assignment.keep(last, lengths, max(left)).position)
+
+
+def _pairs(vectors: Tensor) -> Tensor:
+    """``(audios, places // 2)``: the cosine of every even place with the odd one behind it, quantised."""
+    vectors = unit(vectors)
+    pairs = vectors.shape[1] // 2
+    return quantise((vectors[:, 0 : 2 * pairs : 2] * vectors[:, 1 : 2 * pairs : 2]).sum(-1))
+
+
+def _join(slot: Tensor, joins: Tensor, width: int) -> Tensor:
+    """Every token's slot after the pairs ``joins`` ``(audios, pairs)`` of the present slots became one."""
+    opens = torch.ones(slot.shape[0], width, dtype=torch.bool, device=slot.device)
+    opens[:, 1 : 2 * joins.shape[1] : 2] = ~joins
+    place = opens.cumsum(1) - 1
+    return torch.where(slot >= 0, place.gather(1, slot.clamp(min=0)), -1)

@@ -1,0 +1,96 @@
+"""cdpruner: tokens that are relevant and unlike each other, by a determinant (CDPruner, arXiv 2506.10967)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..assignment import Assignment
+from ..audio_tokens import AudioTokens
+from ..compressor import AudioTokenCompressor
+from ..config import CompressionConfig
+from ..greedy import largest_determinant
+from ..registry import register_compressor
+from ..similarity import SPACE_NEEDS, SimilaritySpace, unit_double
+
+Relevance = Literal["none", "query", "attention"]
+NEEDS: dict[str, set[str]] = {"none": set(), "query": {"query", "projected"}, "attention": {"attention"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CDPrunerConfig(CompressionConfig):
+    """Pruning by conditional diversity.
+
+    Args:
+        relevance: what makes a token worth more: ``"none"``, its likeness to the words of the user's question
+            (``"query"``), or the attention it receives in the encoder's last layer (``"attention"``).
+        similarity: what is compared among tokens: ``"features"`` (the encoder's output, as in the original),
+            ``"projected"`` (as the language model sees them) or ``"keys"`` (the last encoder layer's).
+    """
+
+    method: str = "cdpruner"
+    relevance: Relevance = "none"
+    similarity: SimilaritySpace = "features"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("relevance", Relevance)
+        self.check_choice("similarity", SimilaritySpace)
+
+
+@register_compressor(CDPrunerConfig)
+class CDPruner(AudioTokenCompressor[CDPrunerConfig]):
+    """Keeps K tokens that span the largest volume, each as long as it is relevant.
+
+    Source: CDPruner (NeurIPS 2025), arXiv 2506.10967, made for images: the greedy MAP of a determinantal point process
+    with the kernel r_i cos_ij r_j. In its code r is the negated mean cosine of an image token with the text in CLIP's
+    space, brought to the range from 0 to 1 as ``(r - min + 1e-6) / (max - min)``.
+
+    Readings: without a question there is no r, so it is 1 by default, as in the baseline of SA-MAP's code.
+    ``relevance="query"`` takes the mean over the question's words of the cosine of projected token and word, not
+    negated: the sign belongs to CLIP, and the language model's own space, where both meet here, is another one.
+    ``relevance="attention"`` takes attention received. Both are brought to the same range over an audio's tokens; where
+    all are equal, or the question has no words, r is 1. Once the chosen tokens span all others (gains below 1e-6 of the
+    first), the largest r fill up. Ties go to the earlier token.
+    """
+
+    family = "pruning"
+    source = "NeurIPS 2025, arXiv 2506.10967"
+
+    def __init__(self, config: CDPrunerConfig) -> None:
+        super().__init__(config)
+        self.requires = SPACE_NEEDS[config.similarity] | NEEDS[config.relevance]
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        space = tokens.similarity_space(self.config.similarity)
+        vectors = unit_double(space, tokens.mask)
+        kept = largest_determinant(vectors, self._relevance(tokens), tokens.mask, counts)
+        return Assignment.keep(kept, torch.tensor(counts, device=kept.device), max(counts))
+
+    def _relevance(self, tokens: AudioTokens) -> Tensor:
+        if self.config.relevance == "query":
+            return min_max(likeness_to_query(tokens), tokens.mask)
+        if self.config.relevance == "attention":
+            return min_max(tokens.need("attention"), tokens.mask)
+        return torch.ones_like(tokens.mask, dtype=torch.float64)
+
+
+def likeness_to_query(tokens: AudioTokens) -> Tensor:
+    """``(audios, tokens)`` float32: each projected token's mean cosine with the words; 0 where there are none."""
+    query = tokens.need("query")
+    words = torch.full_like(tokens.lengths, query.shape[1]) if tokens.query_lengths is None else tokens.query_lengths
+    real = torch.arange(query.shape[1], device=query.device) < words[:, None]
+    total = unit_double(query, real).sum(1)
+    mean = total / words.clamp(min=1)[:, None]  # the mean of cosines is the cosine with the mean of unit vectors
+    return (unit_double(tokens.need("projected")) @ mean[..., None])[..., 0].float()
+
+
+def min_max(scores: Tensor, mask: Tensor) -> Tensor:
+    """``(audios, tokens)`` float64: scores from just above 0 to just above 1 within each audio; 1 if all are equal."""
+    scores = torch.nan_to_num(scores.float()).double()
+    low = torch.where(mask, scores, torch.inf).amin(1, keepdim=True)
+    span = torch.where(mask, scores, -torch.inf).amax(1, keepdim=True) - low
+    return torch.where(span > 0, (scores - low + 1e-6) / torch.where(span > 0, span, 1), 1)

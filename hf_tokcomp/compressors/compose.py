@@ -1,0 +1,150 @@
+"""compose: several methods in sequence, each applied to what the one before left."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..assignment import Assignment
+from ..audio_tokens import PER_TOKEN, AudioTokens
+from ..compressor import AudioTokenCompressor
+from ..config import CompressionConfig
+from ..errors import CompressionConfigError
+from ..registry import get_method, register_compressor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComposeConfig(CompressionConfig):
+    """Several methods in sequence.
+
+    Args:
+        stages: the configs, or dicts, in order. Every stage has its own budget, of what the stage before left;
+            ``tokens_per_second`` and other durations mean seconds of audio in every stage. `positions` is set here and
+            not in a stage.
+
+    Raises:
+        CompressionConfigError: no stage, or one that cannot stand where it stands.
+    """
+
+    method: str = "compose"
+    stages: tuple[CompressionConfig, ...] = ()
+    default_retention_ratio: ClassVar[float | None] = None
+    accepts_budget: ClassVar[bool] = False
+    accepts_chunks: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.stages, list | tuple) or not self.stages:
+            raise CompressionConfigError(
+                "compose needs `stages`, a list of configs: [{'method': 'ltbm', 'retention_ratio': 0.5}, ...]."
+            )
+        object.__setattr__(self, "stages", tuple(_stage(number, given) for number, given in enumerate(self.stages)))
+        for number, stage in enumerate(self.stages[:-1]):
+            if not stage.temporal_order:
+                raise CompressionConfigError(
+                    f"stages[{number}] does not keep the temporal order, so no other stage can follow it; put it last."
+                )
+        super().__post_init__()
+
+    @property
+    def deterministic_length(self) -> bool:
+        return all(stage.deterministic_length for stage in self.stages)
+
+    @property
+    def temporal_order(self) -> bool:
+        return all(stage.temporal_order for stage in self.stages)
+
+    def output_length(self, n: int, frame_rate: float = 25.0) -> int:
+        left = super().output_length(n, frame_rate)  # n itself, checked
+        for stage in self.stages:
+            before, left = left, stage.output_length(left, frame_rate)
+            frame_rate = _rate_after(frame_rate, before, left)
+        return left
+
+    def to_dict(self) -> dict[str, Any]:
+        stages = []
+        for stage in self.stages:
+            values = stage.to_dict()
+            del values["hf_tokcomp_version"], values["positions"]
+            stages.append(values)
+        return super().to_dict() | {"stages": stages}
+
+
+def _rate_after(frame_rate: float, before: int, after: int) -> float:
+    """Tokens per second of audio, when ``after`` of ``before`` tokens are left."""
+    return frame_rate * after / before if before else frame_rate
+
+
+def _stage(number: int, given: Any) -> CompressionConfig:
+    if isinstance(given, str):
+        given = {"method": given}
+    if isinstance(given, Mapping) and given.get("method") == "compose":
+        raise CompressionConfigError(f"stages[{number}] is a composition itself; write its stages here.")
+    try:
+        stage = given if isinstance(given, CompressionConfig) else CompressionConfig.from_dict(given)
+    except CompressionConfigError as error:
+        raise CompressionConfigError(f"stages[{number}]: {error}") from error
+    if isinstance(stage, ComposeConfig):
+        raise CompressionConfigError(f"stages[{number}] is a composition itself; write its stages here.")
+    if stage.positions != "contiguous":
+        raise CompressionConfigError(f"stages[{number}]: positions={stage.positions!r} belongs to compose as a whole.")
+    if get_method(stage.method).compressor_class.forward is not AudioTokenCompressor.forward:
+        raise CompressionConfigError(f"stages[{number}]: {stage.method!r} is no map from tokens to slots.")
+    return stage
+
+
+@register_compressor(ComposeConfig)
+class Compose(AudioTokenCompressor[ComposeConfig]):
+    """Applies several methods in sequence, each to what the one before left.
+
+    Source: ours. Counts and assignments compose: the features are gathered once, from the original tokens. A merged
+    slot carries to the next stage the weighted mean of its members' keys and attention. Slots that a later stage pools
+    from scattered members are brought into temporal order and to distinct positions (`Assignment.compose`).
+    """
+
+    family = "compose"
+
+    def __init__(self, config: ComposeConfig) -> None:
+        super().__init__(config)
+        stages = [AudioTokenCompressor.from_config(stage) for stage in config.stages]
+        self.stages = nn.ModuleList(stages)
+        self.requires = frozenset().union(*(stage.requires for stage in stages))
+        self.preserves_mass = all(stage.preserves_mass for stage in stages)
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        assignment: Assignment | None = None
+        stage: Any
+        for stage in self.stages:
+            step = stage.assign(tokens)
+            assignment = step if assignment is None else assignment.compose(step)
+            tokens = _after(tokens, step, stage)
+        return assignment  # type: ignore[return-value]
+
+
+def _after(tokens: AudioTokens, step: Assignment, stage: Any) -> AudioTokens:
+    """What a stage leaves, as the next one sees it."""
+    known = stage.config.deterministic_length
+    counts = stage.wanted_counts(tokens) if known else step.lengths.tolist()
+    # Scores and keys are averaged even where features are summed.
+    mean = dataclasses.replace(step, weight=step.weight / _sum_of_slot(step).clamp(min=1e-12))
+    fields: dict[str, Any] = {
+        name: mean.apply(value[..., None])[..., 0] if value.dim() == 2 else mean.apply(value)
+        for name in PER_TOKEN
+        if (value := getattr(tokens, name)) is not None
+    }
+    rates = list(map(_rate_after, tokens.frame_rates, tokens.counts, counts))
+    return dataclasses.replace(
+        tokens, features=step.apply(tokens.features), lengths=step.lengths, counts=counts, frame_rate=rates, **fields
+    )
+
+
+def _sum_of_slot(assignment: Assignment) -> Tensor:
+    """``(audios, tokens)``: the sum of the weights in each token's slot."""
+    total = assignment.apply(torch.ones_like(assignment.weight)[..., None])[..., 0]
+    if not assignment.width:
+        return torch.ones_like(assignment.weight)
+    return total.gather(1, assignment.slot.clamp(min=0))

@@ -1,0 +1,57 @@
+"""divprune: tokens as far from each other as can be, whatever they say (DivPrune, arXiv 2503.02175)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..assignment import Assignment
+from ..audio_tokens import AudioTokens
+from ..compressor import AudioTokenCompressor
+from ..config import CompressionConfig
+from ..greedy import farthest_points
+from ..registry import register_compressor
+from ..similarity import SPACE_NEEDS, SimilaritySpace, unit_double
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivPruneConfig(CompressionConfig):
+    """Diversity-based pruning.
+
+    Args:
+        similarity: what is compared: ``"features"``, ``"projected"`` (the features as the language model sees them,
+            the original's choice) or ``"keys"`` (the last encoder layer's).
+    """
+
+    method: str = "divprune"
+    similarity: SimilaritySpace = "features"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_choice("similarity", SimilaritySpace)
+
+
+@register_compressor(DivPruneConfig)
+class DivPrune(AudioTokenCompressor[DivPruneConfig]):
+    """Keeps K tokens whose smallest distance to each other is large.
+
+    Source: DivPrune (CVPR 2025), arXiv 2503.02175, made for images. It states the max-min diversity problem with the
+    distance 1 - cosine, and solves it greedily: first the token whose nearest neighbour is farthest, then again and
+    again the token farthest from those chosen. Readings: encoder space by default, where the original compares
+    projected features; ties go to the earlier token; a zero vector is at distance 1 from everything, other zero vectors
+    included.
+    """
+
+    family = "pruning"
+    source = "CVPR 2025, arXiv 2503.02175"
+
+    def __init__(self, config: DivPruneConfig) -> None:
+        super().__init__(config)
+        self.requires = SPACE_NEEDS[config.similarity]
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        space = tokens.similarity_space(self.config.similarity)
+        vectors = unit_double(space, tokens.mask)
+        kept = farthest_points(vectors, tokens.mask, counts)
+        return Assignment.keep(kept, torch.tensor(counts, device=kept.device), max(counts))

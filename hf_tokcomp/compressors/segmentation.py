@@ -1,0 +1,106 @@
+"""segmentation: one token per stretch of similar tokens, cut where neighbours differ most (arXiv 2511.20973)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..assignment import Assignment
+from ..audio_tokens import AudioTokens
+from ..compressor import AudioTokenCompressor
+from ..config import BUDGETS, CompressionConfig
+from ..errors import CompressionConfigError
+from ..peaks import is_peak, prominences, well_spaced
+from ..registry import register_compressor
+from ..segments import halve_longest, slots, split_longer_than
+from ..selection import descending_rank
+from ..similarity import cosine_to_next, finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationConfig(CompressionConfig):
+    """Segmentation. Without a budget, as many tokens are left as the audio has segments.
+
+    Args:
+        min_duration: shortest segment in seconds, > 0; only without a budget. None for no limit.
+        max_duration: longest segment in seconds, no shorter than ``min_duration``; only without a budget.
+    """
+
+    method: str = "segmentation"
+    min_duration: float | None = None
+    max_duration: float | None = None
+    default_retention_ratio: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = [name for name in ("min_duration", "max_duration") if getattr(self, name) is not None]
+        for name in given:
+            self.check_number(name, 0, math.inf)
+        if given and self.deterministic_length:
+            budget = next(name for name in BUDGETS if getattr(self, name) is not None)
+            raise CompressionConfigError(
+                f"With a budget, segments last as long as they must; leave out {budget} or {' and '.join(given)}."
+            )
+        if len(given) == 2 and self.min_duration > self.max_duration:  # type: ignore[operator]
+            raise CompressionConfigError(
+                f"min_duration={self.min_duration!r} must be at most max_duration={self.max_duration!r}."
+            )
+
+    @property
+    def deterministic_length(self) -> bool:
+        """Whether there is a budget: exactly as many segments are made then."""
+        return any(getattr(self, name) is not None for name in BUDGETS)
+
+
+@register_compressor(SegmentationConfig)
+class Segmentation(AudioTokenCompressor[SegmentationConfig]):
+    """Averages the stretches between the places where neighbours differ most.
+
+    Source: arXiv 2511.20973, known to us from summaries: d_t = 1 - cos(x_t, x_t+1), and a boundary after t where
+    d_t-1 < d_t > d_t+1. The rest is our reading. A segment becomes its mean; plateaus are no peaks; an audio of fewer
+    than four tokens is one segment. With a budget the K - 1 most prominent boundaries are taken, prominence as
+    `scipy.signal.peak_prominences` defines it, ties to the earlier; where there are fewer, the longest segment is
+    split in two, its first half not the shorter one, the earliest of equals first, until there are K. With
+    ``min_duration``, boundaries are taken in falling prominence, ties to the earlier, where both neighbours stay that
+    long; with ``max_duration``, what lasts longer is then split into as few equal parts as will do, longer ones first,
+    even where they fall below ``min_duration``.
+    """
+
+    family = "pooling"
+    source = "arXiv 2511.20973"
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        peaks, rank = self._boundaries(tokens)
+        opens = torch.zeros_like(tokens.mask)
+        opens[:, 0] = True  # the method sees audios of two tokens or more
+        if self.config.deterministic_length:
+            wanted = torch.tensor(counts, device=opens.device)
+            opens[:, 1:] = peaks & (rank < wanted[:, None] - 1)
+            return Assignment.mean(slots(halve_longest(opens, tokens.mask, wanted), tokens.mask), wanted, max(counts))
+        opens[:, 1:] = peaks if self.config.min_duration is None else self._far_apart(tokens, peaks, rank)
+        if self.config.max_duration is not None:
+            most = [max(1, math.floor(self.config.max_duration * rate + 1e-6)) for rate in tokens.frame_rates]
+            opens = split_longer_than(opens, tokens.mask, torch.tensor(most, device=opens.device))
+        lengths = opens.sum(1)
+        return Assignment.mean(slots(opens, tokens.mask), lengths, int(lengths.max()))
+
+    def _boundaries(self, tokens: AudioTokens) -> tuple[Tensor, Tensor]:
+        """``(audios, tokens - 1)`` each: whether a segment may end after a token, and the rank of that boundary."""
+        # Cosines are multiples of 2^-20, so distances and prominences are exact.
+        distance = 1 - cosine_to_next(finite(tokens.features))
+        distance = torch.where(tokens.mask[:, 1:], distance, torch.inf)
+        peaks = is_peak(distance)
+        return peaks, descending_rank(prominences(distance), peaks)
+
+    def _far_apart(self, tokens: AudioTokens, peaks: Tensor, rank: Tensor) -> Tensor:
+        shortest = self.config.min_duration or 0.0
+        limit = max(tokens.counts) + 1  # of no more consequence, however long it is
+        gaps = [max(1, math.ceil(min(shortest * rate, limit) - 1e-6)) for rate in tokens.frame_rates]
+        gap = torch.tensor(gaps, device=peaks.device)[:, None]
+        before = torch.arange(1, peaks.shape[1] + 1, device=peaks.device)
+        inside = (before >= gap) & (tokens.lengths[:, None] - before >= gap)
+        return well_spaced(rank, peaks & inside, gaps)

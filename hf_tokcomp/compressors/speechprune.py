@@ -1,0 +1,151 @@
+"""speechprune: first the tokens that fit the question, then those that speech itself attends to (arXiv 2412.12009)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..assignment import Assignment
+from ..attention import attention_received
+from ..audio_tokens import AudioTokens, FirstLayer
+from ..compressor import AudioTokenCompressor
+from ..config import CompressionConfig
+from ..registry import register_compressor
+from ..selection import descending_rank, invert
+from ..similarity import quantise, unit
+
+PHASE1_TOKENS = 750
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechPruneConfig(CompressionConfig):
+    """SpeechPrune.
+
+    Args:
+        phase1_tokens: tokens that the first phase keeps. None for 750 where there are more (as the paper has it), and
+            else for the geometric mean of N and K (our reading).
+        frame_seconds: length of the frames that share these tokens; 1 s in the paper.
+    """
+
+    method: str = "speechprune"
+    phase1_tokens: int | None = None
+    frame_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.phase1_tokens is not None:
+            self.check_integer("phase1_tokens", 1)
+        self.check_number("frame_seconds", 0, math.inf)
+
+    def left_by_phase1(self, n: int, k: int) -> int:
+        """How many of ``n`` tokens the first phase keeps for a budget of ``k``."""
+        wanted = self.phase1_tokens
+        if wanted is None:
+            wanted = PHASE1_TOKENS if n > PHASE1_TOKENS else math.floor(math.sqrt(n * k) + 0.5)
+        return max(k, min(n, wanted))
+
+
+@register_compressor(SpeechPruneConfig)
+class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
+    """Keeps what fits the question's words, then what other speech tokens attend to.
+
+    Source: arXiv 2412.12009; there is no public code. Phase 1: f_i is the mean cosine of a projected token with the
+    question's words; frames of 1 s share the n1 tokens by the softmax over the frames' sums of f, rounded down, and
+    keep those of largest f. Phase 2: queries and keys from the signs of the language model's first-layer weights and
+    the signs of the projected tokens; kept are the K tokens with the largest mean attention received. The paper's
+    formula averages over the axis where every row gives 1/N; we take the other one (reading).
+
+    Further readings: what rounding loses, and what a frame cannot take, goes one token at a time to the frames in
+    falling order of their share, past full ones. Keys are repeated for grouped-query models; no norm, bias, rotary
+    position or causal mask; the sign of 0 is positive. The question is the last user turn without special tokens and
+    placeholders; without one, phase 1 is skipped. Phase 2 reads the questions' lengths: one synchronisation.
+    """
+
+    family = "pruning"
+    source = "arXiv 2412.12009"
+    requires = frozenset({"projected", "query", "first_layer"})
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        projected, query = tokens.need("projected"), tokens.need("query")
+        layer: FirstLayer = tokens.need("first_layer")  # type: ignore[assignment]
+        words = [query.shape[1]] * len(counts) if tokens.query_lengths is None else tokens.query_lengths.tolist()
+        left = [
+            self.config.left_by_phase1(n, k) if asked else n
+            for n, k, asked in zip(tokens.counts, counts, words, strict=True)
+        ]
+        rank = torch.arange(projected.shape[1], device=projected.device).expand(projected.shape[:2])
+        if left != tokens.counts:
+            rank = self._phase1(tokens, projected, _mean_word(query, words), left)
+        # Those left come first, in temporal order, so that the second phase is no wider than it need be.
+        kept = rank < torch.tensor(left, device=rank.device)[:, None]
+        place = invert((~kept).to(torch.uint8).argsort(dim=1, stable=True))
+        order = invert(place)[:, : max(left)]
+        received = _received(projected.gather(1, order[..., None].expand(-1, -1, projected.shape[2])), layer, left)
+        length = torch.tensor(left, device=rank.device)
+        best = descending_rank(received, torch.arange(order.shape[1], device=rank.device) < length[:, None])
+        lengths = torch.tensor(counts, device=rank.device)
+        chosen = torch.zeros_like(kept).scatter(1, order, best < lengths[:, None])
+        return Assignment.keep(chosen & tokens.mask, lengths, max(counts))
+
+    def _phase1(self, tokens: AudioTokens, projected: Tensor, word: Tensor, left: list[int]) -> Tensor:
+        """``(audios, tokens)``: the rank of every token; the first ``left[i]`` stay."""
+        fit = quantise((unit(projected) * word[:, None]).sum(-1))
+        fit = torch.where(tokens.mask & ~fit.isnan(), fit, 0)
+        width, device = fit.shape[1], fit.device
+        sizes = [max(1, round(min(self.config.frame_seconds * rate, width))) for rate in tokens.frame_rates]
+        size = torch.tensor(sizes, device=device)[:, None]
+        index = torch.arange(width, device=device)
+        frame = index // size
+        frames = -(-width // min(sizes))
+        total = fit.new_zeros(len(sizes), frames, dtype=torch.float64).scatter_add(1, frame, fit.double())
+        room = torch.zeros(len(sizes), frames, dtype=torch.long, device=device).scatter_add(
+            1, frame, tokens.mask.long()
+        )
+        share = total.masked_fill(room == 0, -torch.inf).softmax(1)
+        given = _share_out(share, room, torch.tensor(left, device=device), max(sizes))
+        # Within its frame, a token's place in falling order of fit; frames lie one behind the other.
+        order = invert(descending_rank(fit, tokens.mask))
+        order = order.gather(1, frame.gather(1, order).argsort(dim=1, stable=True))
+        stays = (invert(order) - frame * size < given.gather(1, frame)) & tokens.mask
+        return invert((~stays).to(torch.uint8).argsort(dim=1, stable=True))
+
+
+def _mean_word(query: Tensor, words: list[int]) -> Tensor:
+    """``(audios, hidden)``: the mean of the words' unit vectors; a mean of cosines is the cosine's with it."""
+    count = torch.tensor(words, device=query.device)[:, None]
+    real = torch.arange(query.shape[1], device=query.device) < count
+    return torch.where(real[..., None], unit(query), 0).sum(1) / count.clamp(min=1)
+
+
+def _share_out(share: Tensor, room: Tensor, total: Tensor, largest: int) -> Tensor:
+    """``(audios, frames)``: tokens per frame, floor(total * share) and then one at a time in falling order of share."""
+    given = torch.minimum((total[:, None] * share + 1e-9).floor().long(), room)
+    free = room - given
+    missing = total - given.sum(1)
+    # As many whole rounds as there is need for, all at once: in t rounds a frame takes min(free, t).
+    rounds = torch.arange(largest + 1, device=share.device)
+    taken = torch.minimum(free[..., None], rounds).sum(1)
+    whole = (taken <= missing[:, None]).sum(1, keepdim=True) - 1
+    given = given + torch.minimum(free, whole)
+    missing = missing - taken.gather(1, whole)[:, 0]
+    open_ = free > whole
+    place = descending_rank(share, open_)
+    return given + ((place < missing[:, None]) & open_)
+
+
+def _received(projected: Tensor, layer: FirstLayer, lengths: list[int]) -> Tensor:
+    """``(audios, tokens)``: the attention that each token receives in the sign-binarised first layer."""
+    states = _sign(projected)
+    query, key = (states @ _sign(weight).to(states.device).T for weight in (layer.query, layer.key))
+    dim = query.shape[-1] // layer.heads
+    key = key.view(*key.shape[:2], layer.key_heads, dim)
+    key = key.repeat_interleave(layer.heads // layer.key_heads, 2).flatten(2)
+    length = torch.tensor(lengths, device=states.device)
+    return quantise(attention_received(query, key, length, heads=layer.heads, scale=dim**-0.5))
+
+
+def _sign(values: Tensor) -> Tensor:
+    return torch.where(values < 0, -1.0, 1.0)

@@ -1,0 +1,17 @@
+"""Pictures of what a compression does: spectrogram, attention, tokens and text, method below method on one time axis.
+
+Needs matplotlib, the optional extra ``plot``, and leaves its global state alone. `import hf_tokcomp` does not import
+it.
+"""
+
+try:
+    import matplotlib  # noqa: F401
+except ImportError as error:
+    raise ImportError("Pictures need matplotlib. Install it with: pip install 'hf-tokcomp[plot]'") from error
+
+from .data import Panel, Spectrogram
+from .figure import plot_compression
+from .reading import plot, read_panels
+from .saving import check_path, save
+
+__all__ = ["Panel", "Spectrogram", "check_path", "plot", "plot_compression", "read_panels", "save"]

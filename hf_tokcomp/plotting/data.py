@@ -1,0 +1,150 @@
+"""What a picture shows: a spectrogram, and a panel per method; plain arrays, whatever device the model was on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..audio import load_audio
+from ..compressor import CompressionRecord
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+RATE = 16_000
+
+
+@dataclass(eq=False)
+class Spectrogram:
+    """A log-mel spectrogram.
+
+    Args:
+        values: ``(mel bins, frames)``, on a logarithmic scale.
+        seconds: length of the audio, and of the picture's time axis.
+        frequencies: ``(mel bins,)`` Hz; None if unknown, and the axis then counts bins.
+        frame_rate: frames per second.
+    """
+
+    values: Floats
+    seconds: float
+    frequencies: Floats | None = None
+    frame_rate: float = 100.0
+
+    def __post_init__(self) -> None:
+        self.values = np.asarray(self.values, dtype=np.float64)
+        if self.values.ndim != 2 or not self.values.size or not self.seconds > 0:
+            raise ValueError(
+                f"A spectrogram is (mel bins, frames) of more than 0 s; got {self.values.shape} and {self.seconds} s."
+            )
+
+    @classmethod
+    def of_audio(cls, audio: Any) -> Spectrogram:
+        """Of audio in any form that `hf_tokcomp.audio.load_audio` takes; an array is taken to be at 16 kHz."""
+        from transformers import WhisperFeatureExtractor
+
+        samples = load_audio(audio, RATE)
+        extractor: Any = WhisperFeatureExtractor(feature_size=80, sampling_rate=RATE)
+        # One window as long as the audio. A blip has to fill at least one frame of the Fourier transform.
+        padded = np.pad(samples, (0, max(0, extractor.n_fft - len(samples))))
+        features = extractor(padded, sampling_rate=RATE, padding="do_not_pad", truncation=False, return_tensors="np")
+        return cls.of_features(extractor, features["input_features"], None, len(samples) / RATE)
+
+    @classmethod
+    def of_features(cls, extractor: Any, features: ArrayLike, mask: ArrayLike | None, seconds: float) -> Spectrogram:
+        """Of the very features a model gets.
+
+        Args:
+            extractor: the processor's feature extractor.
+            features: ``(windows, mel bins, frames)``, one audio's windows.
+            mask: ``(windows, frames)``, 0 for padding; None if there is no padding.
+            seconds: length of the audio. What the extractor cut off is not shown.
+        """
+        windows = np.asarray(features, dtype=np.float64)
+        values = windows.transpose(1, 0, 2).reshape(windows.shape[1], -1)
+        if mask is not None:
+            values = values[:, np.asarray(mask).reshape(-1) > 0]
+        rate = extractor.sampling_rate / extractor.hop_length
+        filters = np.asarray(extractor.mel_filters)  # (frequencies up to half the sampling rate, mel bins)
+        hertz = np.linspace(0, extractor.sampling_rate / 2, len(filters))
+        # The middle of each filter's triangle; low ones are so narrow that their peaks would coincide.
+        middle = (hertz[:, None] * filters).sum(0) / np.maximum(filters.sum(0), 1e-12)
+        shown = values.shape[1] / rate
+        cut = seconds - shown > 1.5 / rate  # less than that is a last frame that was not full
+        return cls(values, shown if cut else seconds, np.maximum.accumulate(middle), rate)
+
+
+@dataclass(eq=False)
+class Panel:
+    """One method's share of a picture.
+
+    Args:
+        name: heading, a method's key as a rule.
+        tokens_before: the audio's tokens.
+        tokens_after: tokens that are left.
+        slot: ``(tokens_before,)`` each token's slot, -1 for a dropped token; None for a method that is no map from
+            tokens to slots.
+        position: ``(slots,)`` each slot's position in original tokens; None for the mean of its members.
+        attention: ``(tokens_before,)`` attention received, drawn as a curve; None for no curve.
+        text: what the model said; None for no text.
+
+    Raises:
+        ValueError: the arrays do not fit the counts.
+    """
+
+    name: str
+    tokens_before: int
+    tokens_after: int
+    slot: Integers | None = None
+    position: Integers | None = None
+    attention: Floats | None = None
+    text: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.slot is not None:
+            self.slot = np.asarray(self.slot, dtype=np.int64)
+            self._check("slot", self.slot, self.tokens_before)
+            if self.slot.size and not -1 <= self.slot.min() <= self.slot.max() < self.tokens_after:
+                raise ValueError(f"{self.name}: slots go from -1 to {self.tokens_after - 1}.")
+            if self.position is None:
+                members = np.bincount(self.slot + 1, minlength=self.tokens_after + 1)[1:]
+                total = np.bincount(self.slot + 1, np.arange(self.tokens_before), self.tokens_after + 1)[1:]
+                self.position = (total // np.maximum(members, 1)).astype(np.int64)
+            self.position = np.asarray(self.position, dtype=np.int64)
+            self._check("position", self.position, self.tokens_after)
+        if self.attention is not None:
+            self.attention = np.asarray(self.attention, dtype=np.float64)
+            self._check("attention", self.attention, self.tokens_before)
+
+    def _check(self, what: str, values: NDArray[Any], count: int) -> None:
+        if values.shape != (count,):
+            raise ValueError(f"{self.name}: `{what}` has the shape {values.shape}, not ({count},).")
+
+    @classmethod
+    def of_record(
+        cls,
+        name: str,
+        record: CompressionRecord,
+        row: int = 0,
+        attention: ArrayLike | None = None,
+        text: str | None = None,
+    ) -> Panel:
+        """From ``model.audio_compressor.last``.
+
+        Args:
+            name: heading.
+            record: the record of a call.
+            row: which of its audios.
+            attention: ``(tokens,)`` attention received.
+            text: what the model said.
+        """
+        before, after = record.tokens_before[row], record.tokens_after[row]
+        slot = position = None
+        if record.assignment is not None:
+            slot = record.assignment.slot[row, :before].cpu().numpy()
+            position = record.assignment.position[row, :after].cpu().numpy()
+        elif before == after:  # `none`
+            slot = position = np.arange(before)
+        scores = None if attention is None else np.asarray(attention, dtype=np.float64)
+        return cls(name, before, after, slot, position, scores, text)

@@ -1,0 +1,189 @@
+"""From a model to a picture: the audio is read under each compression, and what happened goes to a panel each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..audio import load_audio
+from ..config import CompressionConfig
+from ..instance import patch_of
+from ..instruction import model_inputs, whole_prompt
+from ..model_patch import ModelPatch
+from ..models import patch_for_class
+from ..patching import Compression, _inner, active_config, compressed, resolve_compression
+from ..prefill import compress_prompt
+from .data import Panel, Spectrogram
+from .figure import plot_compression
+
+logger = logging.getLogger(__name__)
+
+
+def plot(
+    model: Any,
+    processor: Any,
+    audio: Any,
+    compressions: Sequence[Compression],
+    *,
+    prompt: str = "Please describe the audio in detail.",
+    text: bool = True,
+    attention: bool | None = None,
+    max_new_tokens: int | None = None,
+    title: str | None = None,
+    subtitle: str | None = None,
+    width: float = 10.0,
+    dpi: float = 150.0,
+) -> Figure:
+    """Read an audio under each compression and draw what each of them did.
+
+    Args:
+        model: a supported model, patched or not; it is left as it was.
+        processor: its processor.
+        audio: anything that `hf_tokcomp.audio.load_audio` takes.
+        compressions: methods' keys, dicts, configs, folders or Hub ids; ``"none"`` for all tokens.
+        prompt: what to ask; with the audio placeholder in it, the whole prompt.
+        text: whether the model answers. Without, only the audio encoder runs.
+        attention: draw the curve of the attention that the tokens receive: for every method, for none, or (None) for
+            those that go by it.
+        max_new_tokens: longest answer; None for what the model's generation config says, or 128.
+        title: above the picture.
+        subtitle: below the title; None for the prompt.
+        width: inches.
+        dpi: pixels per inch.
+
+    Returns:
+        A matplotlib figure; `hf_tokcomp.plotting.save` or its own ``savefig`` writes it.
+
+    Raises:
+        CompressionConfigError: a compression is unknown or contradictory.
+        ValueError: the audio has fewer than two tokens, or no compression is given.
+    """
+    configs = [resolve_compression(compression) for compression in compressions]
+    inner = _inner(model)
+    _, patch = patch_for_class(type(inner))
+    extractor = processor.feature_extractor
+    samples = load_audio(audio, extractor.sampling_rate)
+    if patch.window_tokens(len(samples) // extractor.hop_length) < 2:
+        raise ValueError(f"{len(samples) / extractor.sampling_rate:.3f} s are too short: not two audio tokens.")
+    whole = whole_prompt(processor, patch, prompt)
+    # A patched processor would shorten the prompt for its own compression.
+    with nullcontext() if active_config(processor) is None else compressed(processor, "none"):
+        inputs = model_inputs(processor, [whole], [samples], extractor.sampling_rate)
+    inputs = inputs.to(inner.device, dtype=inner.dtype)
+    panels = read_panels(
+        model, processor, inputs, configs, text=text, attention=attention, max_new_tokens=max_new_tokens
+    )
+    return plot_compression(
+        spectrogram_of(processor, patch, inputs, len(samples) / extractor.sampling_rate),
+        panels,
+        title=title,
+        subtitle=prompt if subtitle is None and text else subtitle,
+        frame_rate=patch.frame_rate,
+        width=width,
+        dpi=dpi,
+    )
+
+
+def spectrogram_of(processor: Any, patch: ModelPatch, inputs: Any, seconds: float) -> Spectrogram:
+    """What the model hears: the processor's own features of a single audio of this length."""
+    features, mask = inputs["input_features"].float().cpu().numpy(), inputs[patch.feature_mask].cpu().numpy()
+    return Spectrogram.of_features(processor.feature_extractor, features, mask, seconds)
+
+
+def read_panels(
+    model: Any,
+    processor: Any,
+    inputs: Any,
+    configs: Sequence[CompressionConfig],
+    *,
+    text: bool = True,
+    attention: bool | None = None,
+    max_new_tokens: int | None = None,
+) -> list[Panel]:
+    """A panel per compression for a prompt with one audio.
+
+    Args:
+        model: a supported model.
+        processor: its processor.
+        inputs: what an unpatched processor made of one prompt with one audio, on the model's device.
+        configs: the compressions.
+        text: whether the model answers.
+        attention: as for `plot`.
+        max_new_tokens: as for `plot`.
+    """
+    received: dict[str, Tensor | None] = {}
+    panels = []
+    for config in configs:
+        # What the model is patched with already stays: it may have learned weights.
+        ready = config == active_config(model)
+        with nullcontext() if ready else compressed(model, config), torch.inference_mode():
+            inner = _inner(model)
+            patch = patch_of(inner)
+            if not ready and any(True for _ in inner.audio_compressor.parameters()):
+                logger.warning("%s has weights to learn, and none were loaded: it means nothing.", config.method)
+            said = None
+            if text:
+                said = _answer(model, processor, inputs, max_new_tokens)
+            else:
+                compress_prompt(inner, patch, dict(inputs))
+            record = inner.audio_compressor.last
+            scores = None
+            name = _score_of(inner.audio_compressor.requires, attention)
+            if name is not None:
+                if name not in received:
+                    received[name] = encoder_attention(inner, patch, inputs, name)
+                scores = received[name]
+            panels.append(Panel.of_record(_heading(config), record, 0, scores, said))
+    return panels
+
+
+def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str = "attention") -> Tensor | None:
+    """The attention that each token of a single audio receives in the encoder, whatever the compression.
+
+    Args:
+        model: a supported model.
+        patch: what is known of it.
+        inputs: the processor's output for one audio.
+        name: which score: ``"attention"`` or one of its variants in `hf_tokcomp.audio_tokens.NEEDS`.
+
+    Returns:
+        ``(tokens,)`` float32 on the CPU; None if the patch has no such score.
+    """
+    mask = inputs[patch.feature_mask]
+    with torch.inference_mode():
+        encoded = patch.encode(model, inputs["input_features"], mask, frozenset({name}))
+    scores: Tensor | None = getattr(encoded, name, None)
+    if scores is None:
+        return None
+    tokens = [patch.window_tokens(int(frames)) for frames in mask.sum(-1).tolist()]
+    return torch.cat([row[:n] for row, n in zip(scores.float().cpu(), tokens, strict=True)])
+
+
+def _score_of(requires: frozenset[str], wanted: bool | None) -> str | None:
+    """Which score to draw: the one that the method goes by, or the plain one where the user wants one."""
+    own = sorted(name for name in requires if name.startswith("attention"))
+    if wanted is False or (wanted is None and not own):
+        return None
+    return own[0] if own else "attention"
+
+
+def _answer(model: Any, processor: Any, inputs: Any, max_new_tokens: int | None) -> str:
+    most = max_new_tokens or model.generation_config.max_new_tokens or 128
+    ids = model.generate(**inputs, max_new_tokens=most, do_sample=False, num_beams=1)
+    start = inputs["input_ids"].shape[1]
+    return str(processor.tokenizer.batch_decode(ids[:, start:], skip_special_tokens=True)[0]).strip()
+
+
+def _heading(config: CompressionConfig) -> str:
+    """The method's key, and the options that are not the default; the budget shows in the counts."""
+    plain = CompressionConfig.from_dict({"method": config.method}).to_dict()
+    hidden = {"method", "retention_ratio", "tokens_per_second", "max_tokens"}
+    chosen = {name: value for name, value in config.to_dict().items() if "version" not in name and name not in hidden}
+    other = [f"{name} {value}" for name, value in chosen.items() if name not in plain or plain[name] != value]
+    return ", ".join([config.method, *other])
