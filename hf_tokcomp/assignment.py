@@ -1,4 +1,4 @@
-"""Assignment: every method is a map from N tokens to K slots, applied by one scatter-add."""
+"""Assignment: every method is a map from N tokens to K slots, applied by one scatter-add, or by copying."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Assignment:
         width: the largest of ``lengths``, for a caller who has it as an integer; read from the device otherwise.
         position: ``(audios, width)`` long, each slot's position in original tokens, all distinct within an audio, 0
             beyond its slots. None for the floor of the members' mean index (pooling, segmentation, runs).
+        one_each: whether no slot has more than one member, as in pruning; `apply` then copies instead of adding.
     """
 
     slot: Tensor
@@ -27,6 +28,7 @@ class Assignment:
     lengths: Tensor
     width: int = None  # type: ignore[assignment]
     position: Tensor = None  # type: ignore[assignment]
+    one_each: bool = False
 
     def __post_init__(self) -> None:
         if self.width is None:
@@ -39,7 +41,7 @@ class Assignment:
     def keep(cls, kept: Tensor, lengths: Tensor, width: int) -> Assignment:
         """Pruning: every True token of ``kept`` ``(audios, tokens)`` becomes a slot of its own, in temporal order."""
         slot = torch.where(kept, kept.cumsum(1) - 1, -1)
-        return cls(slot, kept.float(), lengths, width, _first_member(slot, width))
+        return cls(slot, kept.float(), lengths, width, _only_member(slot, width).clamp(min=0), one_each=True)
 
     @classmethod
     def identity(cls, lengths: Tensor, tokens: int, width: int) -> Assignment:
@@ -65,13 +67,22 @@ class Assignment:
 
         Sums are taken in float32 and returned in the dtype of ``features``; gradients flow to the features.
         """
-        audios, _, dim = features.shape
-        # Dropped tokens go to one slot too many, which is cut off: no boolean indexing, so no synchronisation.
-        target = torch.where(self.slot >= 0, self.slot, self.width)[..., None].expand_as(features)
+        if self.one_each:
+            return self._copy(features)
         wide = torch.promote_types(features.dtype, torch.float32)
         value = features.to(wide) * self.weight[..., None].to(wide)
-        out = value.new_zeros(audios, self.width + 1, dim).scatter_add(1, target, value)
-        return out[:, : self.width].to(features.dtype)
+        return sum_per_slot(value, self.slot, self.width).to(features.dtype)
+
+    def _copy(self, features: Tensor) -> Tensor:
+        audios, tokens, dim = features.shape
+        member = _only_member(self.slot, self.width)
+        known = member.clamp(min=0)
+        row = known + torch.arange(audios, device=features.device)[:, None] * tokens
+        out = features.flatten(0, 1).index_select(0, row.flatten()).view(audios, self.width, dim)
+        weight = self.weight.gather(1, known)[..., None]
+        # In place where that keeps the dtype: fresh memory costs more than the product.
+        out = out.mul_(weight) if out.dtype == weight.dtype else out * weight
+        return out.masked_fill_((member < 0)[..., None], 0).to(features.dtype)
 
     def compose(self, other: Assignment) -> Assignment:
         """First this assignment, then ``other`` on its slots."""
@@ -88,7 +99,7 @@ class Assignment:
             last = torch.maximum(self.position.amax(1), joined.amax(1))
             position, rank = _settle(torch.where(alone, position, joined), real, last)
             slot = torch.where(slot >= 0, rank.gather(1, slot.clamp(min=0)), -1)
-        return Assignment(slot, weight, other.lengths, other.width, position)
+        return Assignment(slot, weight, other.lengths, other.width, position, self.one_each and other.one_each)
 
     def token_times(self, frame_rate: float = 25.0) -> Tensor:
         """``(audios, width, 2)`` seconds: where each slot's first member begins and its last one ends."""
@@ -113,7 +124,26 @@ class Assignment:
             position[index] = torch.nn.functional.pad(self.position, (0, width - self.width))
         lengths = into.lengths.clone()
         lengths[index] = self.lengths
-        return Assignment(slot, weight, lengths, width, position)  # type: ignore[arg-type]
+        one_each = self.one_each and into.one_each
+        return Assignment(slot, weight, lengths, width, position, one_each)  # type: ignore[arg-type]
+
+
+def sum_per_slot(value: Tensor, slot: Tensor, width: int) -> Tensor:
+    """``(audios, tokens, dim)`` to ``(audios, width, dim)``: the sum over the members of every slot, in their order.
+
+    Args:
+        value: what is summed.
+        slot: ``(audios, tokens)`` each token's slot; -1 for one that counts nowhere.
+        width: number of slots.
+    """
+    audios, _, dim = value.shape
+    # Such tokens go to one slot too many, which is cut off: no boolean indexing, so no synchronisation. All audios
+    # stand in one list, for which scatter-add has a faster way than for a batch.
+    start = torch.arange(audios, device=value.device)[:, None] * (width + 1)
+    target = (torch.where(slot >= 0, slot, width) + start).flatten()
+    out = value.new_zeros(audios * (width + 1), dim)
+    out.scatter_add_(0, target[:, None].expand(-1, dim), value.flatten(0, 1))
+    return out.view(audios, width + 1, dim)[:, :width]
 
 
 def _per_slot(value: Tensor, slot: Tensor, width: int) -> Tensor:
@@ -144,9 +174,9 @@ def _settle(position: Tensor, real: Tensor, last: Tensor) -> tuple[Tensor, Tenso
     return torch.where(real, position, 0), rank
 
 
-def _first_member(slot: Tensor, width: int) -> Tensor:
+def _only_member(slot: Tensor, width: int) -> Tensor:
+    """``(audios, width)``: the token in every slot, where no slot has two; -1 for a slot without one."""
     index = torch.arange(slot.shape[1], device=slot.device).expand_as(slot)
     target = torch.where(slot >= 0, slot, width)
-    return torch.zeros(slot.shape[0], width + 1, device=slot.device, dtype=torch.long).scatter(1, target, index)[
-        :, :width
-    ]
+    member = torch.full((slot.shape[0], width + 1), -1, device=slot.device)
+    return member.scatter_(1, target, index)[:, :width]

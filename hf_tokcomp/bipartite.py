@@ -13,13 +13,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .assignment import Assignment
+from .assignment import Assignment, sum_per_slot
 from .audio_tokens import AudioTokens
 from .selection import descending_rank
-from .similarity import finite, quantise, unit
+from .similarity import STEPS, finite, unit
 
 BLOCK = 1 << 22
-"""Similarities held at once: the dense search goes through A in blocks of this many entries."""
+"""Similarities held at once: the search goes through A in blocks of this many entries."""
 
 
 def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], window: int | None) -> Assignment:
@@ -48,6 +48,8 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
         width = max(left)
         slot = torch.where(slot >= 0, destination.gather(1, slot.clamp(min=0)), -1)
         position = _stay_in_place(position, joins, now, width)
+        if left == counts:
+            break
         features, size = _weighted_mean(features, size, destination, now, width)
         if reach is not None:
             stuck = [a == b and b > k for a, b, k in zip(before, left, counts, strict=True)]
@@ -81,38 +83,63 @@ def best_partners(
 
 
 def _search_all(vectors: Tensor, position: Tensor, length: Tensor, limit: Tensor | None) -> tuple[Tensor, Tensor]:
-    a, b = vectors[:, 0::2], vectors[:, 1::2]
-    odd = torch.arange(b.shape[1], device=a.device) * 2 + 1
-    real = (odd < length[:, None])[:, None]
+    a, b = vectors[:, 0::2], vectors[:, 1::2].transpose(1, 2)
+    odd = torch.arange(b.shape[2], device=a.device) * 2 + 1
+    closed = (odd >= length[:, None])[:, None]
     partner, similarity = [], []
-    block = max(1, BLOCK // max(1, a.shape[0] * b.shape[1]))
+    block = max(1, BLOCK // max(1, a.shape[0] * b.shape[2]))
     for start in range(0, a.shape[1], block):
-        scores = quantise(a[:, start : start + block] @ b.transpose(1, 2))
-        allowed = real
+        far = closed
         if limit is not None:
             place = position[:, 0::2][:, start : start + block]
-            allowed = real & ((place[..., None] - position[:, None, 1::2]).abs() <= limit[:, None, None])
-        scores = scores.masked_fill(~allowed, -torch.inf)
-        partner.append(scores.argmax(2))  # the first of equals, which `max` does not promise
-        similarity.append(scores.amax(2))
+            far = closed | ((place[..., None] - position[:, None, 1::2]).abs() > limit[:, None, None])
+        best, score = _best(a[:, start : start + block], b, far)
+        partner.append(best)
+        similarity.append(score)
     return torch.cat(partner, 1) * 2 + 1, _only_real(torch.cat(similarity, 1), length)
 
 
 def _search_band(vectors: Tensor, position: Tensor, length: Tensor, limit: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    a, place = vectors[:, 0::2], position[:, 0::2]
-    even = torch.arange(a.shape[1], device=a.device) * 2
-    best = a.new_full(a.shape[:2], -torch.inf)
-    partner = torch.ones_like(place)
-    reach -= 1 - reach % 2  # the largest odd offset
-    for offset in range(-reach, reach + 1, 2):  # from the earliest b on, so that `>` leaves ties to it
-        target = even + offset
-        inside = (target >= 0) & (target < length[:, None])
-        index = target.clamp(0, vectors.shape[1] - 1)
-        near = inside & ((position[:, index] - place).abs() <= limit[:, None])
-        scores = quantise((a * vectors[:, index]).sum(-1)).masked_fill(~near, -torch.inf)
-        better = scores > best
-        best, partner = torch.where(better, scores, best), torch.where(better, index, partner)
-    return partner, _only_real(best, length)
+    """As `_search_all`, but every stretch of A is compared only with the stretch of B around it."""
+    audios, tokens = vectors.shape[:2]
+    side = (reach + 1) // 2  # as many b on either side are within reach
+    stretch = max(32, 2 * side)
+    number = -(-((tokens + 1) // 2) // stretch)
+    fill = 2 * number * stretch - tokens
+    vectors = torch.nn.functional.pad(vectors, (0, 0, 0, fill))
+    place = torch.nn.functional.pad(position, (0, fill)).view(audios, -1, 2)
+    a = vectors[:, 0::2].reshape(audios, number, stretch, -1)
+    b = torch.nn.functional.pad(vectors[:, 1::2], (0, 0, side, side)).unfold(1, stretch + 2 * side, stretch)
+    at_a = place[..., 0].reshape(audios, number, stretch)
+    at_b = torch.nn.functional.pad(place[..., 1], (side, side)).unfold(1, stretch + 2 * side, stretch)
+    index = torch.arange(-side, number * stretch + side, device=vectors.device).unfold(0, stretch + 2 * side, stretch)
+    real = (index >= 0) & (2 * index + 1 < length[:, None, None])
+    partner, similarity = [], []
+    block = max(1, BLOCK // (audios * stretch * (stretch + 2 * side)))
+    for start in range(0, number, block):
+        part = slice(start, start + block)
+        far = ~real[:, part, None] | ((at_a[:, part, :, None] - at_b[:, part, None]).abs() > limit[:, None, None, None])
+        best, score = _best(a[:, part].flatten(0, 1), b[:, part].flatten(0, 1), far.flatten(0, 1))
+        partner.append(best.view(audios, -1, stretch) + index[part, :1])
+        similarity.append(score.view(audios, -1, stretch))
+    length_of_a = (tokens + 1) // 2
+    best, score = (torch.cat(parts, 1).flatten(1)[:, :length_of_a] for parts in (partner, similarity))
+    return (best * 2 + 1).clamp(min=1), _only_real(score, length)  # one without any partner points anywhere
+
+
+def _best(a: Tensor, b: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+    """The most similar b of every a, the first of equals, and their quantised similarity; -inf where all are far.
+
+    Args:
+        a: ``(batch, A, dim)`` unit vectors.
+        b: ``(batch, dim, B)`` unit vectors.
+        far: ``(batch, 1 or A, B)`` what may not be chosen.
+    """
+    with torch.autocast(a.device.type, enabled=False):  # bfloat16 could not tell the candidates apart
+        # `quantise`, in place: multiplying by a power of two is exact, so it may come first and be undone for the best.
+        scores = torch.matmul(a * STEPS, b).round_().masked_fill_(far, -torch.inf)
+    best = scores.argmax(2, keepdim=True)  # the first of equals, which `max` does not promise
+    return best[..., 0], scores.gather(2, best)[..., 0] / STEPS
 
 
 def _only_real(similarity: Tensor, length: Tensor) -> Tensor:
@@ -151,8 +178,6 @@ def _weighted_mean(
 ) -> tuple[Tensor, Tensor]:
     """The next round's features ``(audios, width, dim)`` and sizes ``(audios, width)``."""
     real = torch.arange(features.shape[1], device=features.device) < now[:, None]
-    target = torch.where(real, destination, width)
-    total = size.new_zeros(size.shape[0], width + 1).scatter_add(1, target, size)
-    summed = features.new_zeros(features.shape[0], width + 1, features.shape[2])
-    summed.scatter_add_(1, target[..., None].expand_as(features), features * size[..., None])
-    return (summed / total.clamp(min=1)[..., None])[:, :width], total[:, :width]
+    target = torch.where(real, destination, -1)
+    total = sum_per_slot(size[..., None], target, width)
+    return sum_per_slot(features * size[..., None], target, width).div_(total.clamp(min=1)), total[..., 0]

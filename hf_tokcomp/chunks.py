@@ -156,4 +156,5 @@ def join(
         torch.tensor(totals, device=device),
         max(totals, default=0),
         position,  # type: ignore[arg-type]
+        part.one_each,
     )

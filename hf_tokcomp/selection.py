@@ -49,4 +49,5 @@ def keep_best(scores: Tensor, tokens: AudioTokens, counts: list[int], in_time: b
         return Assignment.keep(kept, lengths, max(counts))
     position = invert(rank)[:, : max(counts)]
     real = torch.arange(position.shape[1], device=scores.device) < lengths[:, None]
-    return Assignment(torch.where(kept, rank, -1), kept.float(), lengths, max(counts), torch.where(real, position, 0))
+    slot, position = torch.where(kept, rank, -1), torch.where(real, position, 0)
+    return Assignment(slot, kept.float(), lengths, max(counts), position, one_each=True)

@@ -29,7 +29,7 @@ def unit(features: Tensor) -> Tensor:
 
 def finite(features: Tensor) -> Tensor:
     """Float32 without NaN and infinities, well below the largest float32, so that no sum of them overflows."""
-    return torch.nan_to_num(features.float()).clamp(-1e30, 1e30)
+    return torch.nan_to_num(features.float()).clamp_(-1e30, 1e30)
 
 
 def quantise(similarity: Tensor) -> Tensor:

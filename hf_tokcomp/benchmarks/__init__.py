@@ -1,0 +1,1 @@
+"""Measuring what the methods cost: `python -m hf_tokcomp.benchmarks.methods`."""

@@ -1,0 +1,145 @@
+"""Clocks and meters: a call's time in parts, measurements in turns, peak memory, and growth with the length."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..cli.timing import wait_for
+from ..compressor import AudioTokenCompressor
+from .workload import Workload
+
+FEWEST = 3
+"""Repeats of a measurement, whatever the time limit."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, smallest and largest of repeated measurements."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+
+class MethodClock:
+    """Times one method on one workload, in parts: supply, assign, apply.
+
+    ``assign`` is None for a method that overrides `forward` and assigns nothing; all of it counts as ``apply`` then.
+
+    Args:
+        compressor: the method.
+        workload: what it is measured on.
+    """
+
+    def __init__(self, compressor: AudioTokenCompressor[Any], workload: Workload) -> None:
+        self.compressor, self.workload = compressor.to(workload.device).eval(), workload
+        self.counts: list[int] = []
+        self._assign_seconds: float | None = None
+        assign = compressor.assign
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = self._now()
+            result = assign(*args, **kwargs)
+            self._assign_seconds = self._now() - start
+            return result
+
+        compressor.assign = timed  # type: ignore[method-assign]
+        workload.prepare(compressor.requires)
+
+    @torch.inference_mode()
+    def seconds(self) -> dict[str, float | None]:
+        """Seconds of one call: supply, assign, apply, total."""
+        self._assign_seconds = None
+        start = self._now()
+        tokens = self.workload.supply(self.compressor.requires)
+        supplied = self._now()
+        self.counts = self.compressor(tokens).counts
+        end = self._now()
+        assign = self._assign_seconds
+        apply = end - supplied - (assign or 0)
+        return {"supply": supplied - start, "assign": assign, "apply": apply, "total": end - start}
+
+    def _now(self) -> float:
+        wait_for(self.workload.device)
+        return time.perf_counter()
+
+
+def in_turns(calls: Mapping[Any, Callable[[], Any]], encoder: Callable[[], float], seconds: float) -> dict[Any, Any]:
+    """Call everything in turns, the encoder among it, so that what else the machine does hits all alike.
+
+    Args:
+        calls: what is measured; each returns its result. Every round begins with another one.
+        encoder: called once a round; its results are under the key ``"encoder"``.
+        seconds: no round begins after this time, but for the first three.
+
+    Returns:
+        A list of results per key, one for each round.
+    """
+    results: dict[Any, Any] = {"encoder": [], **{key: [] for key in calls}}
+    order, start = list(calls), time.perf_counter()
+    while len(results["encoder"]) < FEWEST or time.perf_counter() - start < seconds:
+        for key in order:
+            results[key].append(calls[key]())
+        results["encoder"].append(encoder())
+        order = order[1:] + order[:1]
+    return results
+
+
+def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
+    """Most bytes that tensors made during the call held at once, beside those there were before it.
+
+    On a GPU the allocator says so. On a CPU the profiler records every allocation, the temporary ones inside of an
+    operation included; what libraries hold for themselves (BLAS) is not seen.
+    """
+    if device.type == "cuda":
+        wait_for(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        wait_for(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports every start and stop on stderr
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        kept = call()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    del kept
+    changes = [(e["ts"], e["args"]["Addr"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]"]
+    return most_held(changes)
+
+
+def most_held(changes: Sequence[tuple[float, int, int]]) -> int:
+    """The peak of allocations and releases ``(time, address, bytes)``; releases of older memory do not count."""
+    held: dict[int, int] = {}
+    total = most = 0
+    for _, address, size in sorted(changes, key=lambda change: change[0]):
+        if size > 0:
+            held[address] = size
+            total += size
+        else:
+            total -= held.pop(address, 0)
+        most = max(most, total)
+    return most
+
+
+def power(lengths: Sequence[float], seconds: Sequence[float]) -> float:
+    """The exponent p of the power ``c * length ** p`` that fits best, by least squares of the logarithms."""
+    x, y = [math.log(value) for value in lengths], [math.log(value) for value in seconds]
+    return statistics.linear_regression(x, y).slope
