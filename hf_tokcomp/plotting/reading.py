@@ -192,7 +192,7 @@ def _options(config: CompressionConfig, hidden: Sequence[str] = ()) -> list[str]
         value = getattr(config, field.name)
         if field.name == "method" or "version" in field.name or field.name in hidden or value == field.default:
             continue
-        if isinstance(value, tuple):  # the stages of `compose`, whose own budgets show nowhere else
+        if field.name == "stages":  # of `compose`; their own budgets show nowhere else
             value = " \N{RIGHTWARDS ARROW} ".join(
                 f"{stage.method} ({', '.join(_options(stage))})".replace(" ()", "") for stage in value
             )
