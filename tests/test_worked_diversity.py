@@ -87,6 +87,14 @@ def test_cdpruner_weighs_by_attention() -> None:
     assert compress("cdpruner", features, [7.0] * 4, max_tokens=2, relevance="attention") == kept(0, 1)
 
 
+def test_cdpruner_makes_little_of_little_differences() -> None:
+    # One step of float32 apart, 1.2e-7: with the 1e-6 added r is 9.4, 8.4, 8.4, so the right angle decides.
+    features = directions(0, 1, 90)
+    assert compress("cdpruner", features, [1 + 2.0**-23, 1, 1], max_tokens=2, relevance="attention") == kept(0, 2)
+    # 1 apart: r is 1 and twice nearly 0, and the earlier one fills up.
+    assert compress("cdpruner", features, [2.0, 1.0, 1.0], max_tokens=2, relevance="attention") == kept(0, 1)
+
+
 def test_cdpruner_prefers_what_is_like_the_question() -> None:
     def chosen(k: int, *words: list[float], **fields: Any) -> list[tuple[list[int], int]]:
         fields |= {"query": list(words), "projected": directions(0, 60, 90)}
@@ -143,6 +151,8 @@ def test_sa_map_cuts_the_weakest_joins_where_groups_are_missing() -> None:
     # Ties: the earlier joins are cut first.
     assert sa_map([[1.0, 2.0]] * 4, max_tokens=2) == [([0], 0), ([1, 2, 3], 2)]
     assert sa_map([[1.0, 2.0]] * 4, max_tokens=3) == [([0], 0), ([1], 1), ([2, 3], 2)]
+    alike = sa_map([[0.3, 0.3, 0.1, 0.77, 2.1, 3.3]] * 30, max_tokens=20)  # where sums of cosines round
+    assert alike == [*kept(*range(19)), (list(range(19, 30)), 24)]
 
 
 def test_sa_map_keeps_groups_unlike_each_other() -> None:
@@ -163,6 +173,8 @@ def test_sa_map_keeps_groups_unlike_each_other() -> None:
         ([0.0, 0.0], [2.0, 2.0]),
         ([math.nan, 3.0], [2.0, 2.0]),
         ([math.inf, 3.0], [2.0, 2.0]),
+        ([1e38, 3e38], [2.5, 3.0]),  # the sum is no float32
+        ([-2.0, 3.0], [3.0, 4.0]),  # no attention is negative
     ],
 )
 def test_sa_map_averages_by_attention(peak: list[float], wanted: list[float]) -> None:

@@ -79,13 +79,13 @@ class CDPruner(AudioTokenCompressor[CDPrunerConfig]):
 
 
 def likeness_to_query(tokens: AudioTokens) -> Tensor:
-    """``(audios, tokens)`` float32: each projected token's mean cosine with the words; 0 where there are none."""
+    """``(audios, tokens)`` float64: each projected token's mean cosine with the words; 0 where there are none."""
     query = tokens.need("query")
     words = torch.full_like(tokens.lengths, query.shape[1]) if tokens.query_lengths is None else tokens.query_lengths
     real = torch.arange(query.shape[1], device=query.device) < words[:, None]
     total = unit_double(query, real).sum(1)
     mean = total / words.clamp(min=1)[:, None]  # the mean of cosines is the cosine with the mean of unit vectors
-    return (unit_double(tokens.need("projected")) @ mean[..., None])[..., 0].float()
+    return (unit_double(tokens.need("projected")) @ mean[..., None])[..., 0]
 
 
 def min_max(scores: Tensor, mask: Tensor) -> Tensor:
