@@ -63,6 +63,18 @@ def test_apply_equals_the_loop(kind: str) -> None:
         assert out[row, count:].eq(0).all(), "padding slots are zero"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_kept_tokens_are_copies(dtype: torch.dtype) -> None:
+    features = torch.randn(2, 5, 3).to(dtype)
+    features[:, 2] = torch.tensor([-0.0, torch.inf, torch.finfo(dtype).tiny]).to(dtype)
+    out = keep(".xx.x", "..x..").apply(features)
+    assert out.dtype == dtype
+    assert torch.equal(out[0], features[0, [1, 2, 4]])
+    assert torch.equal(out[1], torch.stack([features[1, 2], *torch.zeros(2, 3).to(dtype)]))
+    assert out[0, 1, 0].signbit()
+    assert not keep("xx").compose(mean([[0, 0]])).one_each
+
+
 def test_apply_sums_half_precision_in_float32() -> None:
     # 256 + 1 is 256 in bfloat16: a sum taken there would lose the ones.
     features = torch.tensor([[[256.0], [1.0], [1.0], [1.0], [1.0]]], dtype=torch.bfloat16)
@@ -105,6 +117,8 @@ def test_scatter_rows_puts_audios_back(rows: list[int]) -> None:
         assert read_slots(into, row) == before[row], "the assignment written into is left alone"
         assert out.position[row, len(wanted) :].eq(0).all()
     assert out.width == max(part.width, into.width)
+    features = torch.randn(4, 14, 5)
+    torch.testing.assert_close(out.apply(features), apply_by_loop(out, features).float())
 
 
 def test_scatter_rows_may_widen() -> None:

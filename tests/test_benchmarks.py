@@ -91,7 +91,7 @@ def test_memory_from_before_the_call_does_not_count() -> None:
 
 
 def test_most_held_goes_by_time_and_address() -> None:
-    assert most_held([(3, 1, -10), (1, 1, 10), (2, 2, 5), (4, 3, 7), (5, 9, -100), (6, 4, 1)]) == 15
+    assert most_held([(3, 1, -10), (1, 1, 10), (2, 2, 5), (4, 3, 7), (0, 9, -100)]) == 15
     assert most_held([]) == 0
 
 
