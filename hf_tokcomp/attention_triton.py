@@ -127,7 +127,7 @@ def log_sums_kernel(
         scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * scale
         # After the product: a masked load would have to wait for `counts`. NaN stays in its own row and column.
         scores = tl.where((counts != 0)[None, :], scores, float("-inf"))
-        higher = tl.max(scores, 1)
+        higher = tl.maximum(top, tl.max(scores, 1))
         level = tl.where(higher == float("-inf"), 0.0, higher)  # no key yet: -inf - -inf is NaN
         total = total * tl.exp2(top - level) + tl.sum(tl.exp2(scores - level[:, None]), 1)
         top = higher
