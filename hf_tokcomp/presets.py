@@ -59,7 +59,7 @@ def asr() -> dict[str, Any]:
     Our own numbers, without training, on 300 strings of digits with the small model that ships with the package: WER
     1.7 % with all tokens, 4.5 % with half of them by this preset. Original positions: average_pooling with an even
     budget 5.9 %, sa_map 5.8 %, ltbm 6.7 %, top_k 53.6 %; average_pooling with contiguous positions 21.1 %. At a quarter
-    25.5 %, against 34.0 % with an even budget and 21.6 % with sa_map. All methods are in docs/results.md.
+    25.6 %, against 34.0 % with an even budget and 21.6 % with sa_map. All methods are in docs/results.md.
     """
     return {"method": "average_pooling", "retention_ratio": 0.5, "positions": "original", "allocation": "content"}
 
