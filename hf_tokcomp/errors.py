@@ -23,3 +23,7 @@ class CacheContinuationError(ValueError):
 
 class CompressorOutputError(RuntimeError):
     """A compressor returned something other than what its config announced."""
+
+
+class HubError(OSError):
+    """The Hub refused something or could not be reached."""

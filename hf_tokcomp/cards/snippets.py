@@ -1,0 +1,59 @@
+"""The program on a card: how to load what is in the repository, and how to ask it something."""
+
+from __future__ import annotations
+
+import json
+
+LOAD = {
+    "config": """
+model = {model_class}.from_pretrained(
+    {base}, compression={repo}, device_map="auto"
+)
+processor = AutoProcessor.from_pretrained({base})
+""",
+    "model": """
+model = {model_class}.from_pretrained({repo}, device_map="auto")
+processor = AutoProcessor.from_pretrained({processor})
+""",
+    "adapter": """
+model = {model_class}.from_pretrained(
+    {base}, compression={repo}, device_map="auto"
+)
+model.load_adapter({repo})
+processor = AutoProcessor.from_pretrained({processor})
+""",
+}
+
+ASK = """
+content = [{"type": "audio", "path": "question.wav"}, {"type": "text", "text": "What is being said?"}]
+inputs = processor.apply_chat_template(
+    [{"role": "user", "content": content}],
+    tokenize=True,
+    add_generation_prompt=True,
+    return_dict=True,
+    return_tensors="pt",
+).to(model.device)
+output = model.generate(**inputs, max_new_tokens=64)
+print(processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
+"""
+
+
+def snippet(
+    kind: str, repo_id: str, model_class: str, base_model: str, base_revision: str | None, has_processor: bool
+) -> str:
+    """A program that loads a repository.
+
+    Args:
+        kind: what the repository holds, a key of `LOAD`.
+        repo_id: the repository.
+        model_class: name of a class of transformers.
+        base_model: the model that the compression or adapter is for.
+        base_revision: its revision; None for its newest.
+        has_processor: whether the repository has the processor's files; if not, they are the base model's.
+    """
+    repo, base = json.dumps(repo_id), json.dumps(base_model)
+    if base_revision is not None:
+        base += f", revision={json.dumps(base_revision)}"
+    load = LOAD[kind].format(model_class=model_class, repo=repo, base=base, processor=repo if has_processor else base)
+    imports = "import hf_tokcomp  # teaches from_pretrained to compress\nfrom transformers import "
+    return imports + ", ".join(sorted((model_class, "AutoProcessor"))) + "\n" + load + ASK.rstrip()

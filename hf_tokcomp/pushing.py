@@ -1,0 +1,195 @@
+"""Sharing a compression on the Hub: what goes into the repository, its card, and one commit with all of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
+
+from ._version import __version__
+from .cards import CARD_NAME, is_written
+from .hub_errors import check_token, plain_errors
+from .packing import Package, pack
+from .patching import Compression, _inner, active_config
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did.
+
+    Args:
+        repo_id: the repository, with its owner.
+        url: the commit's address.
+        created: whether the repository is new.
+        kept_card: whether a card that somebody wrote was there and stays.
+    """
+
+    repo_id: str
+    url: str
+    created: bool
+    kept_card: bool
+
+
+def push_package(
+    package: Package,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    message: str | None = None,
+    description: str | None = None,
+    create_pr: bool = False,
+    overwrite_card: bool = False,
+) -> Pushed:
+    """Create the repository if need be, and upload everything in one commit.
+
+    Args:
+        package: what to upload.
+        token: None for ``HF_TOKEN`` or the stored login.
+        private: whether a new repository is private.
+        revision: the branch; it is made if there is none.
+        message: the commit's.
+        description: the commit's.
+        create_pr: open a pull request instead.
+        overwrite_card: replace a card that somebody wrote, too.
+
+    Raises:
+        HubError: the Hub refused or could not be reached; the message says what is there now.
+        ValueError: ``private`` for a repository that is public.
+    """
+    check_token(token)
+    api = HfApi(token=token, library_name="hf_tokcomp", library_version=__version__)
+    with plain_errors(package.repo_id, token, "Nothing was created and nothing uploaded."):
+        created = not api.repo_exists(package.repo_id)
+        if private and not created and not api.model_info(package.repo_id).private:
+            raise ValueError(
+                f"{package.repo_id} is there already and is public; make it private in its settings on the Hub, or "
+                "take another name."
+            )
+        repo_id = api.create_repo(package.repo_id, private=private, exist_ok=True).repo_id
+    after = f"Nothing was uploaded; {repo_id} {'was created and is empty' if created else 'is as it was'}."
+    with plain_errors(repo_id, token, after):
+        card = package.card(repo_id, overwrite=overwrite_card)
+        there = None if package.written and not overwrite_card else _card_there(api, repo_id, revision)
+        kept = there is not None and is_written(there) and not overwrite_card
+        if there is not None and not kept and not package.written:
+            card = package.card(repo_id, old=there, overwrite=overwrite_card)
+        files: dict[str, Path | bytes] = dict(package.files)
+        if not kept:
+            files[CARD_NAME] = card.encode()
+        if revision not in (None, "main") and not str(revision).startswith("refs/") and not create_pr:
+            api.create_branch(repo_id, branch=str(revision), exist_ok=True)
+        commit = api.create_commit(
+            repo_id,
+            [CommitOperationAdd(name, content) for name, content in files.items()],
+            commit_message=message or f"Upload {package.noun}",
+            commit_description=description,
+            revision=revision,
+            create_pr=create_pr,
+        )
+    return Pushed(repo_id, str(commit), created, kept or (package.written and not overwrite_card))
+
+
+def _card_there(api: HfApi, repo_id: str, revision: str | None) -> str | None:
+    """The repository's card; for a branch that will be made, the one it will begin with. None if there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        for at in dict.fromkeys((revision, None)):
+            try:
+                file = api.hf_hub_download(repo_id, CARD_NAME, revision=at, cache_dir=folder)
+            except RevisionNotFoundError:
+                continue
+            except RemoteEntryNotFoundError:
+                return None
+            return Path(file).read_text(encoding="utf-8-sig")
+    return None
+
+
+def push_to_hub(
+    compressed: Any,
+    repo_id: str,
+    *,
+    processor: Any = None,
+    compression: Compression | None = None,
+    base_model: str | None = None,
+    base_revision: str | None = None,
+    metrics: str | os.PathLike[str] | None = None,
+    dataset: str | None = None,
+    license: str | None = None,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    create_pr: bool = False,
+    overwrite_card: bool = False,
+    **save_options: Any,
+) -> str:
+    """Share a compressed model, an adapter, a folder with one of these, or a config, with a card, in one commit.
+
+    Args:
+        compressed: a patched model (in PEFT: its adapter is shared), a folder, or a `CompressionConfig`.
+        repo_id: ``USER/NAME``; created if need be.
+        processor: shared along with a model.
+        compression: of a folder that has none in it; for models and configs leave it out.
+        base_model: Hub id of the model it comes from; None for what the model or folder says.
+        base_revision: its revision.
+        metrics: a file of numbers for the card; see `hf_tokcomp.cards.read_measurements`.
+        dataset: what the numbers were measured on, where the file does not say.
+        license: the Hub's name of a licence.
+        token: None for ``HF_TOKEN`` or the stored login.
+        private: whether a new repository is private.
+        revision: the branch; it is made if there is none.
+        commit_message: for the commit.
+        commit_description: for the commit.
+        create_pr: open a pull request instead.
+        overwrite_card: replace a card that somebody wrote, too; without it that one stays as it is.
+        save_options: for the model's ``save_pretrained``.
+
+    Returns:
+        The commit's address.
+
+    Raises:
+        HubError: the Hub refused or could not be reached. A push is one commit, so nothing is half there.
+        ValueError, TypeError, FileNotFoundError: there is nothing to share, or it contradicts itself.
+    """
+    card: dict[str, Any] = {"metrics": metrics, "dataset": dataset, "license": license}
+    how: dict[str, Any] = {
+        "token": token,
+        "private": private,
+        "revision": revision,
+        "message": commit_message,
+        "description": commit_description,
+        "create_pr": create_pr,
+        "overwrite_card": overwrite_card,
+    }
+    if not hasattr(compressed, "save_pretrained") or hasattr(compressed, "output_length"):
+        folder, given = (None, compressed) if hasattr(compressed, "output_length") else (compressed, compression)
+        package = pack(
+            repo_id, compression=given, folder=folder, base_model=base_model, base_revision=base_revision, **card
+        )
+        return push_package(package, **how).url
+    config = active_config(compressed)
+    if config is None:
+        raise ValueError("This model is not compressed: patch it first, or share it with its own push_to_hub.")
+    came_from = getattr(_inner(compressed), "config", None)
+    name = getattr(came_from, "_name_or_path", None)
+    with tempfile.TemporaryDirectory() as temporary:
+        compressed.save_pretrained(temporary, **save_options)
+        if processor is not None:
+            processor.save_pretrained(temporary)
+        package = pack(
+            repo_id,
+            compression=config,
+            folder=temporary,
+            base_model=base_model,
+            base_revision=base_revision,
+            came_from=None if name == repo_id else name,
+            came_from_revision=getattr(came_from, "_commit_hash", None),
+            **card,
+        )
+        return push_package(package, **how).url
