@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 from unittest.mock import patch
 
 from hub_server import TOKEN, HubServer
-from huggingface_hub import constants, hf_api
+from huggingface_hub import constants, file_download, hf_api
+from huggingface_hub.utils import _http
 
 TESTS = Path(__file__).resolve().parent
 # The checkout before an install of it, and `patches/` from it, too (the root conftest.py).
@@ -20,6 +22,16 @@ PRELUDE = """import sys
 sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
 import conftest
 """
+
+
+class _Impatient:
+    """The module `time`, whose `sleep` returns at once."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        """No time at all."""
 
 
 class Hub(HubServer):
@@ -90,7 +102,10 @@ class Hub(HubServer):
 
     @contextmanager
     def here(self, home: str = "home", token: str | None = TOKEN, offline: bool = False) -> Iterator[Hub]:
-        """Point this process's huggingface_hub at the server. It read its settings at import, so each is set again."""
+        """Point this process's huggingface_hub at the server. It read its settings at import, so each is set again.
+
+        Before it tries once more it waits for no time here, where it would for half a minute in all.
+        """
         variables = self.environment(home, token, offline)
         values: dict[str, Any] = {
             "ENDPOINT": self.endpoint,
@@ -107,6 +122,8 @@ class Hub(HubServer):
         with (
             patch.multiple(constants, **values),
             patch.object(hf_api.api, "endpoint", self.endpoint),
+            patch.object(_http, "time", _Impatient()),
+            patch.object(file_download, "time", _Impatient()),
             patch.dict(os.environ, variables, clear=True),
         ):
             yield self

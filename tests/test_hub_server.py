@@ -79,6 +79,7 @@ def test_faults(hub_here, monkeypatch):
         hf_hub_download(REPO, "b")
     hub_here.faults.clear()
     assert hf_hub_download(REPO, "b")
+    assert len([r for r in hub_here.requests if r.status == 503]) > 1
 
 
 def test_a_process_of_its_own(hub):
