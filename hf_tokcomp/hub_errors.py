@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from huggingface_hub import constants, get_token
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from .errors import HubError
 
@@ -36,6 +36,8 @@ def plain_errors(repo_id: str, token: str | bool | None, after: str = "") -> Ite
         yield
     except OfflineModeIsEnabled:
         raise HubError(_join(f"{repo_id}: HF_HUB_OFFLINE is set, so the Hub is not asked; unset it.", after)) from None
+    except LocalTokenNotFoundError:
+        raise HubError(_join(f"{repo_id}: there is no token: {LOG_IN}.", after)) from None
     except HfHubHTTPError as error:
         raise HubError(_hide(_join(_meaning(error, repo_id), after), token)) from None
     except Exception as error:

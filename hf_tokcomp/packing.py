@@ -110,7 +110,9 @@ def pack(
     """
     check_repo_id(repo_id)
     if base_model is not None and hub_id(base_model) is None:
-        raise ValueError(f"The base model {base_model!r} is no name on the Hub: others have only those. Write USER/NAME.")
+        raise ValueError(
+            f"The base model {base_model!r} is no name on the Hub: others have only those. Write USER/NAME."
+        )
     if base_revision is not None and base_model is None and folder is None:
         raise ValueError(f"The revision {base_revision!r} is of which base model? Name that, too.")
     if dataset is not None and metrics is None:
@@ -139,7 +141,7 @@ def pack(
         model_type = values.get("model_type")
         if model_type not in supported_models():
             raise UnsupportedModelError(f"{folder} has a model of type {model_type!r}. {how_to_add()}")
-        stored = values.get(CONFIG_KEY)
+        stored: Any = values.get(CONFIG_KEY)
         config = _one_config(config, CompressionConfig.from_dict(stored) if is_ours(stored) else None, MODEL_CONFIG)
         if not is_ours(stored):
             files[MODEL_CONFIG] = _json_bytes(values | {CONFIG_KEY: config.to_dict()})

@@ -64,14 +64,17 @@ def push_package(
     """
     check_token(token)
     api = HfApi(token=token, library_name="hf_tokcomp", library_version=__version__)
-    with plain_errors(package.repo_id, token, "Nothing was created and nothing uploaded."):
-        created = not api.repo_exists(package.repo_id)
-        if private and not created and not api.model_info(package.repo_id).private:
+    repo_id = package.repo_id
+    with plain_errors(repo_id, token, "Nothing was created and nothing uploaded."):
+        if "/" not in repo_id:
+            repo_id = f"{api.whoami()['name']}/{repo_id}"
+        created = not api.repo_exists(repo_id)
+        if private and not created and not api.model_info(repo_id).private:
             raise ValueError(
-                f"{package.repo_id} is there already and is public; make it private in its settings on the Hub, or "
-                "take another name."
+                f"{repo_id} is there already and is public; make it private in its settings on the Hub, or take "
+                "another name."
             )
-        repo_id = api.create_repo(package.repo_id, private=private, exist_ok=True).repo_id
+        api.create_repo(repo_id, private=private, exist_ok=True)
     after = f"Nothing was uploaded; {repo_id} {'was created and is empty' if created else 'is as it was'}."
     with plain_errors(repo_id, token, after):
         card = package.card(repo_id, overwrite=overwrite_card)

@@ -11,7 +11,16 @@ from .card import CompressionCard
 from .existing import is_written, renew
 from .results import Measurement, Score, read_measurements
 
-__all__ = ["CARD_NAME", "CompressionCard", "Measurement", "Score", "make_card", "read_measurements", "write_card"]
+__all__ = [
+    "CARD_NAME",
+    "CompressionCard",
+    "Measurement",
+    "Score",
+    "is_written",
+    "make_card",
+    "read_measurements",
+    "write_card",
+]
 
 CARD_NAME = "README.md"
 

@@ -22,7 +22,7 @@ from .snippets import snippet
 Kind = Literal["config", "model", "adapter"]
 LIBRARIES: dict[Kind, str] = {"config": "hf_tokcomp", "model": "transformers", "adapter": "peft"}
 RELATIONS: dict[Kind, str] = {"config": "adapter", "model": "finetune", "adapter": "adapter"}
-"""The Hub knows four relations. A config is put on top of a model, as an adapter is; a saved model has its own weights."""
+"""Of the Hub's four: a config is put on top of a model, as an adapter is; a saved model has its own weights."""
 ANY_MODEL = "Qwen/Qwen2-Audio-7B-Instruct"
 """In the program on a card that names no base model."""
 ANY_CLASS = "AutoModelForSeq2SeqLM"
@@ -105,7 +105,11 @@ class CompressionCard:
             intro=self._intro(),
             snippet=self.snippet(),
             without=self._without(),
-            facts=[*facts, ("base model", self._base()), ("written by", f"hf_tokcomp {self.config.hf_tokcomp_version}")],
+            facts=[
+                *facts,
+                ("base model", self._base()),
+                ("written by", f"hf_tokcomp {self.config.hf_tokcomp_version}"),
+            ],
             config_json=self.config.to_json_string().strip(),
             methods=[(name, get_method(name).idea) for name in methods_of(self.config)],
             measured=[_table(measurement) for measurement in self.measurements],
@@ -134,7 +138,9 @@ class CompressionCard:
 
     def _without(self) -> str:
         if self.kind == "adapter":
-            return "The adapter was trained under the compression: without it, it sees another prompt than it learned on."
+            return (
+                "The adapter was trained under the compression: without it, it sees another prompt than it learned on."
+            )
         off = "without the keyword" if self.kind == "config" else "with `compression=None`"
         return f"The same model without compression: load it {off}."
 

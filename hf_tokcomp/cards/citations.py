@@ -39,7 +39,8 @@ PAPERS: dict[str, Paper] = {
     "2412.04467": Paper(
         "visionzip",
         "{VisionZip}: Longer is Better but Not Necessary in Vision Language Models",
-        "Yang, Senqiao and Chen, Yukang and Tian, Zhuotao and Wang, Chengyao and Li, Jingyao and Yu, Bei and Jia, Jiaya",
+        "Yang, Senqiao and Chen, Yukang and Tian, Zhuotao and Wang, Chengyao and Li, Jingyao and Yu, Bei and Jia, "
+        "Jiaya",
     ),
     "2412.12009": Paper(
         "speechprune",

@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
-from huggingface_hub.utils import yaml_dump
 
 from ..registry import methods
 
@@ -50,7 +49,8 @@ class Card:
         return Card(data, content[found.end() :])
 
     def __str__(self) -> str:
-        return f"---\n{yaml_dump(self.data, sort_keys=False).strip()}\n---\n{self.text}"
+        front = yaml.safe_dump(self.data, sort_keys=False, allow_unicode=True, width=10_000)
+        return f"---\n{front}---\n{self.text}"
 
 
 def sign(card: Card) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 
 def check_repo_id(repo_id: str) -> str:
@@ -22,8 +22,8 @@ def check_repo_id(repo_id: str) -> str:
 
 
 def hub_id(name: str | None) -> str | None:
-    """The name if it can be a repository on the Hub; None for a folder of this machine, and for nothing."""
-    if not name or Path(name).expanduser().exists():
+    """The name if it can be ``USER/NAME`` on the Hub; None for a folder of this machine, and for nothing."""
+    if not name or "/" not in name or Path(name).expanduser().exists():
         return None
     try:
         validate_repo_id(name)

@@ -175,16 +175,14 @@ def _from_report(
     for phase in ("prefill", "decode"):
         if plain["seconds"][phase] > 0:
             spent = cell["seconds"][phase] / seeds / len(read)
-            scores.append(
-                Score(f"{phase}_seconds", round(spent, 4), round(plain["seconds"][phase] / len(read), 4))
-            )
+            scores.append(Score(f"{phase}_seconds", round(spent, 4), round(plain["seconds"][phase] / len(read), 4)))
     _numbers({"metrics": {score.name: score.value for score in scores}}, "metrics")
     versions = report["versions"]
     note = (
-        f"{_model_name(model)}, {len(read)} recordings, {seconds:.0f} s; {report['device']}, {report['dtype']}, greedy; hf_tokcomp "
-        f"{versions['hf_tokcomp']}, transformers {versions['transformers']}, torch {versions['torch']}. Texts and "
-        f"truths are compared {report['normalisation']}; seconds are those of one recording, in batches of "
-        f"{report['batch_size']}."
+        f"{_model_name(model)}, {len(read)} recordings, {seconds:.0f} s; {report['device']}, {report['dtype']}, "
+        f"greedy, batches of {report['batch_size']}; hf_tokcomp {versions['hf_tokcomp']}, transformers "
+        f"{versions['transformers']}, torch {versions['torch']}. Texts and truths are compared "
+        f"{report['normalisation']}; seconds are the mean of a recording."
     )
     return Measurement(dataset or _dataset(report), tuple(scores), note=note)
 
