@@ -77,7 +77,7 @@ class CompressionCard:
             tags=tags,
             license=self.license,
             model_name=self.name if self.measurements else None,
-            eval_results=[result for measurement in self.measurements for result in measurement.results()],
+            eval_results=[result for measurement in self.measurements for result in measurement.results()] or None,
         )
 
     def snippet(self) -> str:

@@ -16,6 +16,10 @@ model = {model_class}.from_pretrained({repo}, device_map="auto")
 processor = AutoProcessor.from_pretrained({processor})
 """,
     "adapter": """
+model = hf_tokcomp.load_adapter({repo}, device_map="auto")
+processor = AutoProcessor.from_pretrained({processor})
+""",
+    "adapter of a revision": """
 model = {model_class}.from_pretrained(
     {base}, compression={repo}, device_map="auto"
 )
@@ -44,7 +48,7 @@ def snippet(
     """A program that loads a repository.
 
     Args:
-        kind: what the repository holds, a key of `LOAD`.
+        kind: what the repository holds: ``"config"``, ``"model"`` or ``"adapter"``.
         repo_id: the repository.
         model_class: name of a class of transformers.
         base_model: the model that the compression or adapter is for.
@@ -54,6 +58,10 @@ def snippet(
     repo, base = json.dumps(repo_id), json.dumps(base_model)
     if base_revision is not None:
         base += f", revision={json.dumps(base_revision)}"
+    if kind == "adapter" and base_revision is not None:  # which an adapter's own loader has no keyword for
+        kind = "adapter of a revision"
     load = LOAD[kind].format(model_class=model_class, repo=repo, base=base, processor=repo if has_processor else base)
-    imports = "import hf_tokcomp  # teaches from_pretrained to compress\nfrom transformers import "
-    return imports + ", ".join(sorted((model_class, "AutoProcessor"))) + "\n" + load + ASK.rstrip()
+    used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
+    return f"import hf_tokcomp  # teaches from_pretrained to compress\nfrom transformers import {', '.join(used)}\n" + (
+        load + ASK.rstrip()
+    )

@@ -19,7 +19,9 @@ def budget(config: CompressionConfig) -> str:
     """How many tokens are kept, in words."""
     stages = getattr(config, "stages", ())
     if stages:
-        return ", then ".join(f"`{stage.method}`: {budget(stage)}" for stage in stages)
+        whole = "an audio's tokens"
+        said = [f"{budget(stage)} by `{stage.method}`" for stage in stages]
+        return ", then ".join([said[0], *(each.replace(whole, "what is left") for each in said[1:])])
     if not config.deterministic_length:
         return "as many tokens as the content asks for"
     if config.retention_ratio is not None:
