@@ -1,4 +1,4 @@
-"""`hf-tokcomp push` and `hf-tokcomp card` against a Hub on loopback: what is sent, what is refused, whose card stays."""
+"""`hf-tokcomp push` and `hf-tokcomp card` against a Hub on loopback: what is sent, what is refused, what stays."""
 
 from __future__ import annotations
 
