@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
 from transformers import PreTrainedModel, ProcessorMixin
 
 from .config import CompressionConfig
+from .config_files import CONFIG_KEY, is_ours
 from .models import patch_for_class
-from .patching import CONFIG_KEY, is_ours, patch, resolve_compression
+from .patching import patch, resolve_compression
 from .versions import check_transformers
 
 logger = logging.getLogger(__name__)
+
+HUB_KEYWORDS = ("token", "cache_dir", "local_files_only", "force_download")
 
 
 class _NotGiven:
@@ -60,7 +64,7 @@ def _load_model(own: Callable[..., Any], cls: Any, compression: Any, args: Any, 
     config = None
     if compression is not NOT_GIVEN and compression is not None:
         # Before a single weight is read: a typo should not cost a download.
-        config = resolve_compression(compression)
+        config = resolve_compression(compression, **hub_options(compression, args, kwargs))
         check_transformers(cls, patch_for_class(cls)[1])
     loaded = own(*args, **kwargs)
     model = loaded[0] if isinstance(loaded, tuple) else loaded  # output_loading_info=True
@@ -82,12 +86,25 @@ def _load_model(own: Callable[..., Any], cls: Any, compression: Any, args: Any, 
 def _load_processor(own: Callable[..., Any], cls: Any, compression: Any, args: Any, kwargs: Any) -> Any:
     config = None
     if compression is not NOT_GIVEN and compression is not None:
-        config = resolve_compression(compression)
+        config = resolve_compression(compression, **hub_options(compression, args, kwargs))
     loaded = own(*args, **kwargs)
     processor = loaded[0] if isinstance(loaded, tuple) else loaded
     if config is not None:
         patch(processor, config)
     return loaded
+
+
+def hub_options(compression: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    """The keywords of `from_pretrained` that hold for the compression config's repository, too.
+
+    ``revision`` is the base's alone, unless the config comes from that very repository; else ``"user/repo@revision"``
+    names the config's.
+    """
+    options = {name: kwargs[name] for name in HUB_KEYWORDS if kwargs.get(name) is not None}
+    base = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+    if isinstance(compression, str | os.PathLike) and os.fspath(compression) == str(base):
+        options |= {name: kwargs[name] for name in ("revision", "subfolder") if kwargs.get(name)}
+    return options
 
 
 def stored_config(model: Any) -> CompressionConfig | None:
