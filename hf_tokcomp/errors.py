@@ -23,7 +23,3 @@ class CacheContinuationError(ValueError):
 
 class CompressorOutputError(RuntimeError):
     """A compressor returned something other than what its config announced."""
-
-
-class HubError(OSError):
-    """The Hub refused something or could not be reached."""

@@ -13,12 +13,14 @@ from .cards import CARD_NAME, is_written, make_card, read_measurements
 from .cards.card import Kind
 from .cards.names import check_repo_id, hub_id
 from .config import CompressionConfig
-from .config_files import CONFIG_NAME
+from .config_files import CONFIG_KEY, CONFIG_NAME, is_ours
+from .config_files import MODEL_CONFIG_NAME as MODEL_CONFIG
 from .errors import CompressionConfigError, UnsupportedModelError
+from .hub import split_revision
 from .models import how_to_add, supported_models
-from .patching import CONFIG_KEY, Compression, is_ours, resolve_compression
+from .patching import Compression, resolve_compression
+from .plain import parse_json
 
-MODEL_CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 PROCESSOR_FILES = {"processor_config.json", "preprocessor_config.json"}
 NOUNS: dict[Kind, str] = {"config": "compression config", "model": "compressed model", "adapter": "compressed adapter"}
@@ -55,18 +57,25 @@ class Package:
         """Whether the folder has a card that somebody wrote."""
         return self.folder_card is not None and is_written(self.folder_card)
 
-    def card(self, repo_id: str | None = None, old: str | None = None, overwrite: bool = False) -> str:
+    def card(
+        self,
+        repo_id: str | None = None,
+        old: str | None = None,
+        overwrite: bool = False,
+        revision: str | None = None,
+    ) -> str:
         """The card to send: the folder's if somebody wrote it, else ours.
 
         Args:
             repo_id: the repository with its owner, where the Hub has said who that is.
             old: the repository's card, which ours takes the place of.
             overwrite: ours in any case.
+            revision: the branch that it is sent to; None for the main one.
         """
         if self.folder_card is not None and self.written and not overwrite:
             return self.folder_card
         old = self.folder_card if old is None else old
-        return make_card(self.config, repo_id or self.repo_id, old, kind=self.kind, **self.fields)
+        return make_card(self.config, repo_id or self.repo_id, old, kind=self.kind, revision=revision, **self.fields)
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every file, without the card, by its path."""
@@ -95,7 +104,8 @@ def pack(
         repo_id: the repository.
         compression: the compression; None for the one in the folder.
         folder: a saved model, an adapter or a config; None for a repository with the config alone.
-        base_model: Hub id of the model it is for or comes from; None for what an adapter says itself.
+        base_model: Hub id of the model it is for or comes from, perhaps ``USER/NAME@REVISION``; None for what an
+            adapter says itself.
         base_revision: its revision.
         came_from: the base model where neither the user nor the folder names one.
         came_from_revision: its revision.
@@ -109,6 +119,9 @@ def pack(
         UnsupportedModelError: it is a model that cannot be compressed.
     """
     check_repo_id(repo_id)
+    if base_model is not None:
+        base_model, named = split_revision(base_model)
+        base_revision = base_revision or named
     if base_model is not None and hub_id(base_model) is None:
         raise ValueError(
             f"The base model {base_model!r} is no name on the Hub: others have only those. Write USER/NAME."
@@ -200,13 +213,10 @@ def _files(folder: Path) -> tuple[dict[str, Path | bytes], list[str]]:
 
 
 def _read_json(file: Path | bytes) -> dict[str, Any]:
-    text = file if isinstance(file, bytes) else file.read_bytes()
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file if isinstance(file, Path) else 'It'} is not valid JSON: {error}.") from error
+    text, where = (file, "It") if isinstance(file, bytes) else (file.read_bytes(), str(file))
+    values = parse_json(text, where, strict=False)
     if not isinstance(values, dict):
-        raise ValueError(f"{file if isinstance(file, Path) else 'It'} is not a JSON object.")
+        raise ValueError(f"{where} is not a JSON object.")
     return values
 
 
@@ -243,7 +253,7 @@ def _adapter_base(
 ) -> tuple[dict[str, str | None], bytes | None]:
     """An adapter's base model and revision, and its file where that must say something else than it does."""
     named = values.get("base_model_name_or_path")
-    known = hub_id(named) if isinstance(named, str) else None
+    known = hub_id(named)
     if known is None and base_model is None:
         raise ValueError(
             f"The adapter's base model is {named!r}, a folder that others do not have: name the base model on the Hub."

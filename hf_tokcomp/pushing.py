@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 
 from ._version import __version__
-from .cards import CARD_NAME, is_written
-from .hub_errors import check_token, plain_errors
+from .cards import CARD_NAME, may_renew
+from .cards.card import LIBRARIES
+from .hub import check_token, hub_errors
 from .packing import Package, pack
 from .patching import Compression, _inner, active_config
 
@@ -24,14 +27,12 @@ class Pushed:
 
     Args:
         repo_id: the repository, with its owner.
-        url: the commit's address.
-        created: whether the repository is new.
-        kept_card: whether a card that somebody wrote was there and stays.
+        commit: the commit; a string, its address.
+        kept_card: whether the card is not ours: one that was there, or that of the folder.
     """
 
     repo_id: str
-    url: str
-    created: bool
+    commit: CommitInfo
     kept_card: bool
 
 
@@ -59,13 +60,15 @@ def push_package(
         overwrite_card: replace a card that somebody wrote, too.
 
     Raises:
-        HubError: the Hub refused or could not be reached; the message says what is there now.
         ValueError: ``private`` for a repository that is public.
+        OSError: the Hub refused (`PermissionError`) or could not be asked (`ConnectionError`); the message says what is
+            there now.
     """
     check_token(token)
     api = HfApi(token=token, library_name="hf_tokcomp", library_version=__version__)
     repo_id = package.repo_id
-    with plain_errors(repo_id, token, "Nothing was created and nothing uploaded."):
+    branch = None if revision == "main" else revision
+    with _plain_errors(repo_id, token, "Nothing was created, and nothing uploaded."):
         if "/" not in repo_id:
             repo_id = f"{api.whoami()['name']}/{repo_id}"
         created = not api.repo_exists(repo_id)
@@ -76,32 +79,36 @@ def push_package(
             )
         api.create_repo(repo_id, private=private, exist_ok=True)
     after = f"Nothing was uploaded; {repo_id} {'was created and is empty' if created else 'is as it was'}."
-    with plain_errors(repo_id, token, after):
-        card = package.card(repo_id, overwrite=overwrite_card)
-        there = None if package.written and not overwrite_card else _card_there(api, repo_id, revision)
-        kept = there is not None and is_written(there) and not overwrite_card
-        if there is not None and not kept and not package.written:
-            card = package.card(repo_id, old=there, overwrite=overwrite_card)
-        files: dict[str, Path | bytes] = dict(package.files)
-        if not kept:
-            files[CARD_NAME] = card.encode()
-        if revision not in (None, "main") and not str(revision).startswith("refs/") and not create_pr:
-            api.create_branch(repo_id, branch=str(revision), exist_ok=True)
+    with _plain_errors(repo_id, token, after):
+        card, kept = _card(package, api, repo_id, branch, overwrite_card)
+        files = dict(package.files) if card is None else {**package.files, CARD_NAME: card.encode()}
+        if branch is not None and not branch.startswith("refs/") and not create_pr:
+            api.create_branch(repo_id, branch=branch, exist_ok=True)
         commit = api.create_commit(
             repo_id,
             [CommitOperationAdd(name, content) for name, content in files.items()],
             commit_message=message or f"Upload {package.noun}",
             commit_description=description,
-            revision=revision,
+            revision=branch,
             create_pr=create_pr,
         )
-    return Pushed(repo_id, str(commit), created, kept or (package.written and not overwrite_card))
+    return Pushed(repo_id, commit, kept)
 
 
-def _card_there(api: HfApi, repo_id: str, revision: str | None) -> str | None:
+def _card(package: Package, api: HfApi, repo_id: str, branch: str | None, overwrite: bool) -> tuple[str | None, bool]:
+    """The card to send (None to leave the one that is there), and whether it is somebody else's than ours."""
+    if package.written and not overwrite:
+        return package.card(repo_id), True
+    there = _card_there(api, repo_id, branch)
+    if there is not None and not overwrite and not may_renew(there, LIBRARIES[package.kind]):
+        return None, True
+    return package.card(repo_id, there, overwrite, branch), False
+
+
+def _card_there(api: HfApi, repo_id: str, branch: str | None) -> str | None:
     """The repository's card; for a branch that will be made, the one it will begin with. None if there is none."""
     with tempfile.TemporaryDirectory() as folder:
-        for at in dict.fromkeys((revision, None)):
+        for at in dict.fromkeys((branch, None)):
             try:
                 file = api.hf_hub_download(repo_id, CARD_NAME, revision=at, cache_dir=folder)
             except RevisionNotFoundError:
@@ -110,6 +117,20 @@ def _card_there(api: HfApi, repo_id: str, revision: str | None) -> str | None:
                 return None
             return Path(file).read_text(encoding="utf-8-sig")
     return None
+
+
+@contextmanager
+def _plain_errors(repo_id: str, token: str | bool | None, after: str) -> Iterator[None]:
+    """`hub_errors`, with what is there now said in each, and no token, which a server might repeat."""
+    try:
+        with hub_errors(repo_id):
+            yield
+    except OSError as error:
+        message = f"{error} {after}"
+        for secret in (token, get_token()):
+            if isinstance(secret, str) and secret:
+                message = message.replace(secret, "***")
+        raise type(error)(message) from None
 
 
 def push_to_hub(
@@ -131,7 +152,7 @@ def push_to_hub(
     create_pr: bool = False,
     overwrite_card: bool = False,
     **save_options: Any,
-) -> str:
+) -> CommitInfo:
     """Share a compressed model, an adapter, a folder with one of these, or a config, with a card, in one commit.
 
     Args:
@@ -154,10 +175,11 @@ def push_to_hub(
         save_options: for the model's ``save_pretrained``.
 
     Returns:
-        The commit's address.
+        The commit: a string, its address.
 
     Raises:
-        HubError: the Hub refused or could not be reached. A push is one commit, so nothing is half there.
+        OSError: the Hub refused (`PermissionError`) or could not be asked (`ConnectionError`). A push is one commit, so
+            nothing is half there.
         ValueError, TypeError, FileNotFoundError: there is nothing to share, or it contradicts itself.
     """
     card: dict[str, Any] = {"metrics": metrics, "dataset": dataset, "license": license}
@@ -175,7 +197,7 @@ def push_to_hub(
         package = pack(
             repo_id, compression=given, folder=folder, base_model=base_model, base_revision=base_revision, **card
         )
-        return push_package(package, **how).url
+        return push_package(package, **how).commit
     config = active_config(compressed)
     if config is None:
         raise ValueError("This model is not compressed: patch it first, or share it with its own push_to_hub.")
@@ -195,4 +217,4 @@ def push_to_hub(
             came_from_revision=getattr(came_from, "_commit_hash", None),
             **card,
         )
-        return push_package(package, **how).url
+        return push_package(package, **how).commit

@@ -260,7 +260,7 @@ def test_a_new_card_keeps_what_only_the_old_one_knows() -> None:
         license="mit",
         tags=["digits"],
         measurements=[Measurement("a", (Score("wer", 1.0),))],
-    ).replace("---\n", "---\nlanguage:\n- en\n- de\n1: odd\n", 1)
+    ).replace("---\n", "---\nlanguage:\n- en\n- de\n", 1)
     data = ModelCard(make_card(LTBM, "user/name", old)).data.to_dict()
     assert data.pop("tags") == ["hf_tokcomp", "audio-token-compression", "ltbm", "digits"]
     assert data == {

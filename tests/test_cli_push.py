@@ -371,24 +371,24 @@ def test_broken_folders(
 def test_without_a_token(call: Callable[..., Any], hub: Hub) -> None:
     with hub.here(token=None):
         for name in (REPO, "name"):
-            refused(call("push", name, *QUARTER), "log in with `hf auth login`", "Nothing was created")
+            refused(call("push", name, *QUARTER), "`hf auth login`", "Nothing was created")
     assert hub.repositories == {}
 
 
 def test_a_wrong_token_is_refused_and_never_shown(call: Callable[..., Any], hub: Hub, tmp_path: Path) -> None:
     wrong = "hf_wrongwrongwrong"
     with hub.here(token=wrong):
-        assert wrong not in refused(call("push", REPO, *QUARTER), "(401)", "Nothing was created")
+        assert wrong not in refused(call("push", REPO, *QUARTER), "did not accept the token", "Nothing was created")
     with hub.here():
         file = tmp_path / "token"
         file.write_text(f"{wrong}\n")
-        assert wrong not in refused(call("push", REPO, *QUARTER, "--token-file", file), "(401)")
+        assert wrong not in refused(call("push", REPO, *QUARTER, "--token-file", file), "did not accept the token")
         for bad in ("", "two words", "hf_a\nhf_b", "hf_\N{SNOWMAN}"):
             file.write_text(bad, encoding="utf-8")
-            err = refused(call("push", REPO, *QUARTER, "--token-file", file), "The token is empty or has blanks")
+            err = refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty or has spaces")
             assert not bad or bad not in err
         file.write_bytes(b"\xff")
-        refused(call("push", REPO, *QUARTER, "--token-file", file), "The token is empty or has blanks")
+        refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty or has spaces")
         file.write_text(f" {hub.token}\n")
         with hub.here(token=None):
             printed(call("push", REPO, *QUARTER, "--token-file", file))
@@ -397,14 +397,14 @@ def test_a_wrong_token_is_refused_and_never_shown(call: Callable[..., Any], hub:
 
 def test_a_server_that_echoes_the_token(call: Callable[..., Any], hub_here: Hub, monkeypatch: Any) -> None:
     hub_here.forbidden.add(hub_here.token)  # it says in its answer who may not write
-    refused_line = refused(call("push", f"{hub_here.token}/name", *QUARTER), "(403)")
+    refused_line = refused(call("push", f"{hub_here.token}/name", *QUARTER), "did not accept the token")
     assert hub_here.token not in refused_line
     assert "***" in refused_line
 
 
 def test_no_rights(call: Callable[..., Any], hub_here: Hub) -> None:
     hub_here.forbidden.add("other")
-    refused(call("push", "other/name", *QUARTER), "your token may not do this (403)", "You don't have the rights")
+    refused(call("push", "other/name", *QUARTER), "did not accept the token", "You don't have the rights")
 
 
 def test_a_commit_that_fails_leaves_nothing_half(call: Callable[..., Any], hub_here: Hub, saved: Path) -> None:
@@ -433,7 +433,7 @@ def test_private_does_not_pass_over_a_public_repository(call: Callable[..., Any]
 
 def test_no_hub(call: Callable[..., Any], hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with hub.here(offline=True):
-        refused(call("push", REPO, *QUARTER), "HF_HUB_OFFLINE is set", "unset it")
+        refused(call("push", REPO, *QUARTER), "HF_HUB_OFFLINE is set")
     with hub.here():
         monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-        refused(call("push", REPO, *QUARTER), "no answer from the Hub at http://127.0.0.1:9")
+        refused(call("push", REPO, *QUARTER), "Try again")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config import CompressionConfig
 from .card import CompressionCard
-from .existing import is_written, renew
+from .existing import is_written, may_renew, renew
 from .results import Measurement, Score, read_measurements
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Score",
     "is_written",
     "make_card",
+    "may_renew",
     "read_measurements",
     "write_card",
 ]

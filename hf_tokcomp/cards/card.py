@@ -35,6 +35,7 @@ class CompressionCard:
 
     Args:
         repo_id: the repository, as the program on the card loads it.
+        revision: its branch; None for the main one.
         config: the compression.
         kind: what the repository holds: a ``"config"`` alone, a ``"model"`` that was saved compressed, or an
             ``"adapter"`` that was trained under the compression.
@@ -50,6 +51,7 @@ class CompressionCard:
 
     repo_id: str
     config: CompressionConfig
+    revision: str | None = None
     kind: Kind = "config"
     base_model: str | None = None
     base_revision: str | None = None
@@ -86,6 +88,7 @@ class CompressionCard:
         return snippet(
             self.kind,
             self.repo_id,
+            self.revision,
             ANY_CLASS if patch is None else patch.model_classes[0],
             hub_id(self.base_model) or (self.repo_id if self.kind == "model" else ANY_MODEL),
             self.base_revision if hub_id(self.base_model) else None,

@@ -74,6 +74,15 @@ def is_written(content: str) -> bool:
     )
 
 
+def may_renew(content: str, library: str) -> bool:
+    """Whether a card may be replaced by one of ours whose ``library_name`` is this.
+
+    A config's card does not take the place of a model's or an adapter's, even where no person wrote that.
+    """
+    known = Card.parse(content).data.get("library_name")
+    return not is_written(content) and (library != "hf_tokcomp" or known in (None, library))
+
+
 def renew(new: str, old: str) -> str:
     """The new card, with what only the old one's front matter says: a licence, languages, tags of somebody's own."""
     card, before = Card.parse(new), Card.parse(old).data

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from ..hub import is_hub_id
 
 
 def check_repo_id(repo_id: str) -> str:
@@ -21,12 +23,7 @@ def check_repo_id(repo_id: str) -> str:
     return repo_id
 
 
-def hub_id(name: str | None) -> str | None:
-    """The name if it can be ``USER/NAME`` on the Hub; None for a folder of this machine, and for nothing."""
-    if not name or "/" not in name or Path(name).expanduser().exists():
-        return None
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return None
-    return name
+def hub_id(name: object) -> str | None:
+    """The name if it is ``USER/NAME`` on the Hub; None for a folder of this machine, and for what is no name."""
+    known = isinstance(name, str) and "@" not in name and is_hub_id(name) and not os.path.exists(name)
+    return str(name) if known else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from huggingface_hub import EvalResult
 
 from ..checkpoints import SMALL_MODEL, recordings
 from ..config import CompressionConfig
+from ..plain import shown
 from ..registry import did_you_mean
 from .names import hub_id
 
@@ -123,7 +124,7 @@ def _from_mapping(values: Any, dataset: str | None) -> Measurement:
         texts["dataset"] = dataset
     for key, value in texts.items():
         if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"{key} must be a text, not {value!r}")
+            raise ValueError(f"{key} must be a text, not {shown(value)}")
     if "dataset" not in texts:
         raise ValueError('a number says nothing without its data set: add --dataset NAME, or "dataset" in the file')
     metrics, before = _numbers(values, "metrics"), _numbers(values, "uncompressed")
@@ -141,8 +142,10 @@ def _numbers(values: Mapping[str, Any], key: str) -> dict[str, float]:
     if not isinstance(numbers, Mapping):
         raise ValueError(f"{key} must be an object of names and numbers")
     for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
-            raise ValueError(f"{key}: {name!r} must be a finite number, not {value!r}")
+        # Not `math.inf`: an integer of hundreds of digits is below that, and no number for a card.
+        ok = isinstance(value, int | float) and not isinstance(value, bool)
+        if not ok or not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{key}: {name!r} must be a finite number, not {shown(value)}")
     return dict(numbers)
 
 

@@ -7,7 +7,7 @@ import json
 LOAD = {
     "config": """
 model = {model_class}.from_pretrained(
-    {base}, compression={repo}, device_map="auto"
+    {base}, compression={config}, device_map="auto"
 )
 processor = AutoProcessor.from_pretrained({base})
 """,
@@ -21,7 +21,7 @@ processor = AutoProcessor.from_pretrained({processor})
 """,
     "adapter of a revision": """
 model = {model_class}.from_pretrained(
-    {base}, compression={repo}, device_map="auto"
+    {base}, compression={config}, device_map="auto"
 )
 model.load_adapter({repo})
 processor = AutoProcessor.from_pretrained({processor})
@@ -43,25 +43,36 @@ print(processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_spe
 
 
 def snippet(
-    kind: str, repo_id: str, model_class: str, base_model: str, base_revision: str | None, has_processor: bool
+    kind: str,
+    repo_id: str,
+    revision: str | None,
+    model_class: str,
+    base_model: str,
+    base_revision: str | None,
+    has_processor: bool,
 ) -> str:
     """A program that loads a repository.
 
     Args:
         kind: what the repository holds: ``"config"``, ``"model"`` or ``"adapter"``.
         repo_id: the repository.
+        revision: its branch; None for the main one.
         model_class: name of a class of transformers.
         base_model: the model that the compression or adapter is for.
         base_revision: its revision; None for its newest.
         has_processor: whether the repository has the processor's files; if not, they are the base model's.
     """
-    repo, base = json.dumps(repo_id), json.dumps(base_model)
-    if base_revision is not None:
-        base += f", revision={json.dumps(base_revision)}"
+    repo, base = _arguments(repo_id, revision), _arguments(base_model, base_revision)
+    config = json.dumps(repo_id if revision is None else f"{repo_id}@{revision}")
     if kind == "adapter" and base_revision is not None:  # which an adapter's own loader has no keyword for
         kind = "adapter of a revision"
-    load = LOAD[kind].format(model_class=model_class, repo=repo, base=base, processor=repo if has_processor else base)
+    processor = repo if has_processor else base
+    load = LOAD[kind].format(model_class=model_class, repo=repo, config=config, base=base, processor=processor)
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
     return f"import hf_tokcomp  # teaches from_pretrained to compress\nfrom transformers import {', '.join(used)}\n" + (
         load + ASK.rstrip()
     )
+
+
+def _arguments(name: str, revision: str | None) -> str:
+    return json.dumps(name) + (f", revision={json.dumps(revision)}" if revision is not None else "")

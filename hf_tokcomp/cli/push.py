@@ -95,8 +95,8 @@ def push(
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
     token = _token(token_file)
     if dry_run:
-        _print_files(package, overwrite_card)
-        print(f"\n{package.card(overwrite=overwrite_card)}")
+        _print_files(package, overwrite_card, revision)
+        print(f"\n{package.card(overwrite=overwrite_card, revision=revision)}")
         print("Nothing was sent: a dry run. A card that somebody wrote on the Hub would stay there.")
         return
     pushed = push_package(
@@ -107,10 +107,10 @@ def push(
         message=message,
         overwrite_card=overwrite_card,
     )
-    _print_files(package, overwrite_card)
+    _print_files(package, overwrite_card, revision)
     if pushed.kept_card:
         complain("warning", "the README.md that was there stays as it is; --overwrite-card replaces it")
-    print(f"\nPushed to {pushed.repo_id}: {pushed.url}")
+    print(f"\nPushed to {pushed.repo_id}: {pushed.commit}")
 
 
 def card(
@@ -179,7 +179,7 @@ def _token(file: Path | None) -> str | None:
         FileNotFoundError: there is no such file.
         ValueError: what is in it cannot be a token.
     """
-    from ..hub_errors import check_token
+    from ..hub import check_token
 
     if file is None:
         return None
@@ -196,12 +196,12 @@ def _token(file: Path | None) -> str | None:
     return token
 
 
-def _print_files(package: Package, overwrite_card: bool) -> None:
+def _print_files(package: Package, overwrite_card: bool, revision: str | None) -> None:
     """The files with their sizes, and what stays here."""
     from .report import describe
 
     print(f"{package.repo_id}: a {package.noun}, {describe(package.config)}\n")
-    sizes = {"README.md": len(package.card(overwrite=overwrite_card).encode()), **package.sizes()}
+    sizes = {"README.md": len(package.card(overwrite=overwrite_card, revision=revision).encode()), **package.sizes()}
     total = sum(sizes.values())
     rows = [(name, size_name(size)) for name, size in (*sizes.items(), ("all together", total))]
     print_table(("file", "size"), rows, right=("size",))
