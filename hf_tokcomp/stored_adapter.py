@@ -97,8 +97,8 @@ def read_adapter(name: str | os.PathLike[str], where: Where) -> StoredAdapter | 
 def given_adapter(peft_config: Any, state_dict: Mapping[str, Any] | None) -> StoredAdapter:
     """The same for an adapter handed over in memory, which has no config of ours beside it."""
     values = {"modules_to_save": getattr(peft_config, "modules_to_save", None)}
-    keys = {key: compressor_key(key) for key in state_dict or {}}
-    shapes = {inner: tuple(state_dict[key].shape) for key, inner in keys.items() if inner is not None}  # type: ignore[index]
+    keys = {compressor_key(key): tuple(value.shape) for key, value in (state_dict or {}).items()}
+    shapes = {inner: shape for inner, shape in keys.items() if inner is not None}
     return StoredAdapter("given as a state dict", whole=_names_compressor(values), shapes=shapes)
 
 
@@ -109,8 +109,8 @@ def _compression(name: str | os.PathLike[str], where: Where) -> CompressionConfi
         if not (where.get("local_files_only") or constants.HF_HUB_OFFLINE):
             raise
         logger.warning(
-            "There is no %s of %s in the cache, and the Hub is not asked. If the adapter was trained under compression, "
-            "name it as compression=...",
+            "There is no %s of %s in the cache, and the Hub is not asked. If the adapter was trained under "
+            "compression, name it as compression=...",
             CONFIG_NAME,
             name,
         )

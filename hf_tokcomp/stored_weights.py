@@ -67,14 +67,14 @@ def check_fit(stored: Mapping[str, Any], wanted: Mapping[str, torch.Tensor], sou
     shapes = {name: tuple(getattr(value, "shape", value)) for name, value in stored.items()}
     problems = {
         "has no place for": set(shapes) - set(wanted),
-        "misses": set(wanted) - set(shapes),
-        "has other shapes for": {n for n in set(wanted) & set(shapes) if tuple(wanted[n].shape) != shapes[n]},
+        "finds no": set(wanted) - set(shapes),
+        "has another shape of": {n for n in set(wanted) & set(shapes) if tuple(wanted[n].shape) != shapes[n]},
     }
     said = [f"{problem} {_listed(names)}" for problem, names in problems.items() if names]
     if said:
         raise CompressorWeightsError(
-            f"The audio compressor's weights in {source} do not fit: the compressor {'; it '.join(said)}. Load with the "
-            "compression they were trained under."
+            f"The audio compressor's weights in {source} do not fit: the compressor {'; it '.join(said)}. Load with "
+            "the compression they were trained under, or with compression=None and patch afterwards."
         )
 
 
