@@ -15,13 +15,14 @@ from typing import Any
 import transformers
 
 from .errors import UnsupportedModelError
+from .hub import split_revision
 from .instance import load_patch
 from .models import PATCHES, auto_classes, how_to_add
 from .patching import Compression, _inner, active_config, resolve_compression, way_back
 from .saving import arguments
 from .stored_adapter import StoredAdapter, given_adapter, read_adapter
 from .stored_compression import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, NotGiven, choose, put_on, stored_config
-from .stored_files import pick_where
+from .stored_files import Where, hub_options, pick_where
 
 _INSIDE: ContextVar[bool] = ContextVar("hf_tokcomp_inside", default=False)
 """Whether one of the wrapped methods is running, which call each other."""
@@ -43,7 +44,7 @@ def load_adapter(
     """Load an adapter with its base model, under the compression it was trained under.
 
     Args:
-        adapter: folder or Hub id.
+        adapter: folder or Hub id, ``user/repo`` or ``user/repo@revision``.
         base: folder or Hub id of the base model; else the one that ``adapter_config.json`` names.
         compression: instead of the adapter's own; None for none.
         is_trainable: whether to go on training the adapter.
@@ -63,9 +64,12 @@ def load_adapter(
     """
     from peft import PeftModel
 
-    given = _resolved(compression)
+    if not os.path.isdir(adapter):
+        adapter, named = split_revision(os.fspath(adapter))
+        revision = revision or named
     both = pick_where({"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only})
     where = pick_where(both, {"revision": revision, "subfolder": subfolder})
+    given = _resolved(compression, adapter, where)
     stored = read_adapter(adapter, where)
     if stored is None:
         raise FileNotFoundError(f"There is no adapter_config.json in {adapter}: it is not an adapter.")
@@ -106,27 +110,28 @@ def into_model(own: Callable[..., Any], model: Any, *args: Any, compression: Any
             return given_adapter(given.get("peft_config"), given.get("adapter_state_dict"))
         return read_adapter(name, where)
 
-    return _compressed_first(functools.partial(own, *args, **kwargs), model, compression, adapter, checkpoint)
+    own = functools.partial(own, *args, **kwargs)
+    return _compressed_first(own, model, _resolved(compression, name, where), adapter, checkpoint)
 
 
 def into_peft(own: Callable[..., Any], self: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
     """`PeftModel.from_pretrained` and `PeftModel.load_adapter`, with the keyword ``compression=``."""
     given = arguments(own, args, kwargs)
-    model = given.get("model", self)
-    adapter = functools.partial(read_adapter, given["model_id"], pick_where(given))
-    return _compressed_first(functools.partial(own, *args, **kwargs), model, compression, adapter, None)
+    name, where = given["model_id"], pick_where(given)
+    own = functools.partial(own, *args, **kwargs)
+    adapter = functools.partial(read_adapter, name, where)
+    return _compressed_first(own, given.get("model", self), _resolved(compression, name, where), adapter, None)
 
 
 def _compressed_first(
     own: Callable[[], Any],
     model: Any,
-    compression: Any,
+    given: Any,
     adapter: Callable[[], StoredAdapter | None],
     checkpoint: Checkpoint | None,
 ) -> Any:
     if _INSIDE.get():
         return own()
-    given = _resolved(compression)
     inner = _compressible(model)
     if inner is None:
         if given is not NOT_GIVEN and given is not None:
@@ -149,8 +154,10 @@ def _compressed_first(
         _INSIDE.reset(inside)
 
 
-def _resolved(compression: Any) -> Any:
-    return compression if compression is None or compression is NOT_GIVEN else resolve_compression(compression)
+def _resolved(compression: Any, name: Any, where: Where) -> Any:
+    if compression is None or compression is NOT_GIVEN:
+        return compression
+    return resolve_compression(compression, **hub_options(compression, name, where))
 
 
 def _compressible(model: Any) -> Any:

@@ -20,7 +20,7 @@ from .models import patch_for_class
 from .patching import active_config, patch, resolve_compression
 from .saving import save_adapters
 from .stored_compression import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, choose, put_on, stored_config
-from .stored_files import pick_where
+from .stored_files import hub_options, pick_where
 from .stored_weights import compressor_key
 from .versions import check_transformers
 from .wrapping import unwrap_all, when_imported, wrap
@@ -49,7 +49,7 @@ def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any 
     given = compression
     if compression is not NOT_GIVEN and compression is not None:
         # Before a single weight is read: a typo should not cost a download.
-        given = resolve_compression(compression)
+        given = resolve_compression(compression, **hub_options(compression, _name(args, kwargs), kwargs))
         check_transformers(cls, patch_for_class(cls)[1])
     running = GIVEN.set((given,))
     try:
@@ -60,8 +60,7 @@ def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any 
     stored = stored_config(model)
     if active_config(model) is not None or (stored is None and given in (None, NOT_GIVEN)):
         return loaded  # an adapter was loaded, and has seen to it; or there is nothing to do
-    name = args[0] if args else kwargs.get("pretrained_model_name_or_path")
-    checkpoint = Checkpoint(os.fspath(name or ""), pick_where(kwargs), kwargs.get("variant"), stored)
+    checkpoint = Checkpoint(os.fspath(_name(args, kwargs) or ""), pick_where(kwargs), kwargs.get("variant"), stored)
     put_on(model, choose(given, None, None, stored), checkpoint, WEIGHTS_FOLLOW.get())
     if isinstance(loaded, tuple) and active_config(model) is not None:
         unexpected = loaded[1].get("unexpected_keys", ())
@@ -72,9 +71,13 @@ def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any 
 def _load_processor(own: Callable[..., Any], cls: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
     config = None
     if compression is not NOT_GIVEN and compression is not None:
-        config = resolve_compression(compression)
+        config = resolve_compression(compression, **hub_options(compression, _name(args, kwargs), kwargs))
     loaded = own(*args, **kwargs)
     processor = loaded[0] if isinstance(loaded, tuple) else loaded
     if config is not None:
         patch(processor, config)
     return loaded
+
+
+def _name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else kwargs.get("pretrained_model_name_or_path")

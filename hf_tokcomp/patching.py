@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -14,11 +13,14 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from .compressor import AudioTokenCompressor
 from .config import CompressionConfig
+from .config_files import CONFIG_KEY, is_ours
 from .errors import CompressionConfigError, UnsupportedModelError
 from .forward import forward
 from .generation import generate, prepare_inputs_for_generation
+from .hub import is_hub_id
 from .instance import MISSING, replace, restore, state_of
 from .models import how_to_add, patch_for_class, patch_for_processor
+from .plain import shown
 from .processing import patch_processor
 from .registry import get_method, methods
 from .saving import save_pretrained
@@ -26,20 +28,22 @@ from .versions import check_transformers
 
 Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
 Target = TypeVar("Target")
-CONFIG_KEY = "compression_config"
 
 logger = logging.getLogger(__name__)
 
 
-def resolve_compression(compression: Any) -> CompressionConfig:
+def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
     """A config from whatever a user may name it by.
 
     Args:
         compression: a method's key, a dict, a list of dicts or configs (`compose`), a `CompressionConfig`, a folder or
-            JSON file, or a Hub id ``user/repo``.
+            JSON file, or a Hub id ``user/repo`` or ``user/repo@revision``. A folder comes before a repository of the
+            same name, and a method before both.
+        hub: ``token``, ``cache_dir`` and so on, for `CompressionConfig.from_pretrained`.
 
     Raises:
         CompressionConfigError: it is none of these; for an unknown method the closest key is named.
+        OSError: what a name stands for cannot be read.
     """
     if isinstance(compression, CompressionConfig):
         return compression
@@ -51,13 +55,16 @@ def resolve_compression(compression: Any) -> CompressionConfig:
         return CompressionConfig.from_dict({"method": compression})
     if isinstance(compression, str | os.PathLike):
         name = os.fspath(compression)
-        if Path(name).exists() or (name.count("/") == 1 and not name.startswith((".", "/"))):
-            return CompressionConfig.from_pretrained(name)
-        if os.sep in name:
-            raise FileNotFoundError(f"There is no folder or file {name!r} to read a compression config from.")
+        if os.path.exists(name) or is_hub_id(name):
+            return CompressionConfig.from_pretrained(name, **hub)
+        if os.sep in name or isinstance(compression, os.PathLike):
+            raise FileNotFoundError(
+                f"There is no folder or file {shown(name)} to read a compression config from, and it is no Hub id "
+                "(user/repo)."
+            )
         get_method(name)  # raises, naming the closest key
     raise CompressionConfigError(
-        f"compression={compression!r} must be a method's key ({', '.join(methods())}), a dict, a list of them, a "
+        f"compression={shown(compression)} must be a method's key ({', '.join(methods())}), a dict, a list of them, a "
         "CompressionConfig, a folder or a Hub id."
     )
 
@@ -70,7 +77,7 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
             changed in place, on the instance alone. An earlier patch is replaced; with an equal config its compressor
             stays, with all it has learned.
         compression: a method's key, a dict, a list of them (`compose`), a `CompressionConfig`, a local folder or a Hub
-            id.
+            id, ``user/repo`` or ``user/repo@revision``.
 
     Returns:
         The same object.
@@ -196,11 +203,6 @@ def active_config(model_or_processor: Any) -> CompressionConfig | None:
         return None if state is None else state.placed[CONFIG_KEY]
     compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
     return None if compressor is None else compressor.config
-
-
-def is_ours(values: Any) -> bool:
-    """Whether this is what we store in a model's config; the key has had other users."""
-    return isinstance(values, dict) and "method" in values and "schema_version" in values
 
 
 def _inner(model: Any) -> Any:

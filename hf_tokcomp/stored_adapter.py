@@ -9,12 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from huggingface_hub import constants
-from huggingface_hub.errors import LocalEntryNotFoundError
-
 from .config import CompressionConfig
 from .config_files import CONFIG_NAME
 from .errors import CompressorWeightsError
+from .hub import MissingFileError
 from .stored_files import Where, fetch
 from .stored_weights import COMPRESSOR, Shapes, check_fit, compressor_key, stored_shapes
 
@@ -105,14 +103,9 @@ def given_adapter(peft_config: Any, state_dict: Mapping[str, Any] | None) -> Sto
 def _compression(name: str | os.PathLike[str], where: Where) -> CompressionConfig | None:
     try:
         file = fetch(name, CONFIG_NAME, where)
-    except LocalEntryNotFoundError:
-        if not (where.get("local_files_only") or constants.HF_HUB_OFFLINE):
-            raise
+    except MissingFileError as error:
         logger.warning(
-            "There is no %s of %s in the cache, and the Hub is not asked. If the adapter was trained under "
-            "compression, name it as compression=...",
-            CONFIG_NAME,
-            name,
+            "%s If this adapter was trained under compression, name it as compression=...; it is loaded without.", error
         )
         return None
     return None if file is None else CompressionConfig.from_pretrained(file)

@@ -9,8 +9,9 @@ from typing import Any
 
 from .compressor import AudioTokenCompressor
 from .config import CompressionConfig
+from .config_files import CONFIG_KEY, is_ours
 from .errors import CompressorWeightsError
-from .patching import CONFIG_KEY, active_config, is_ours, learned_weights, patch, unpatch
+from .patching import active_config, learned_weights, patch, unpatch
 from .stored_files import Where
 from .stored_weights import checkpoint_weights, load_weights
 
