@@ -45,7 +45,7 @@ def load_adapter(
 
     Args:
         adapter: folder or Hub id, ``user/repo`` or ``user/repo@revision``.
-        base: folder or Hub id of the base model; else the one that ``adapter_config.json`` names.
+        base: folder or Hub id of the base model; else the one that ``adapter_config.json`` names, with its revision.
         compression: instead of the adapter's own; None for none.
         is_trainable: whether to go on training the adapter.
         revision: the adapter's.
@@ -76,8 +76,9 @@ def load_adapter(
     name = base or stored.base
     if not name:
         raise ValueError(f"The adapter {adapter} does not name its base model; name it as base=...")
+    of_base = pick_where(both, {"revision": None if base else stored.base_revision})
     # Not with the class that the adapter names: a name in a file is never imported.
-    model_type = transformers.AutoConfig.from_pretrained(name, **both).model_type
+    model_type = transformers.AutoConfig.from_pretrained(name, **of_base).model_type
     if model_type not in PATCHES:
         raise UnsupportedModelError(f"{name} is of type {model_type!r}, which is not supported. {how_to_add()}")
     model_class = getattr(transformers, auto_classes(load_patch(PATCHES[model_type]))[0])
@@ -85,7 +86,7 @@ def load_adapter(
         given = stored.compression
     follows = WEIGHTS_FOLLOW.set(stored.whole)
     try:
-        model = model_class.from_pretrained(name, compression=given, **both, **kwargs)
+        model = model_class.from_pretrained(name, compression=given, **of_base, **kwargs)
     finally:
         WEIGHTS_FOLLOW.reset(follows)
     keyword: Any = NOT_GIVEN if given is not None else None

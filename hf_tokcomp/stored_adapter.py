@@ -27,6 +27,7 @@ class StoredAdapter:
         name: folder or Hub id.
         compression: what it was trained under; None where it does not say.
         base: the base model's folder or Hub id.
+        base_revision: and its revision, where the adapter names one.
         whole: whether it brings the compressor's weights (``modules_to_save``), and not adapters to them.
         shapes: the shapes of the weights it stores at or below the compressor, by name.
     """
@@ -34,6 +35,7 @@ class StoredAdapter:
     name: str
     compression: CompressionConfig | None = None
     base: str | None = None
+    base_revision: str | None = None
     whole: bool = False
     shapes: Shapes = field(default_factory=dict)
 
@@ -77,9 +79,12 @@ def read_adapter(name: str | os.PathLike[str], where: Where) -> StoredAdapter | 
     if config_file is None:
         return None
     values = _read_object(config_file)
-    base = values.get("base_model_name_or_path")
     found = StoredAdapter(
-        str(name), _compression(name, where), base if isinstance(base, str) else None, _names_compressor(values)
+        str(name),
+        _compression(name, where),
+        _text(values.get("base_model_name_or_path")),
+        _text(values.get("revision")),
+        _names_compressor(values),
     )
     weights = fetch(name, "adapter_model.safetensors", where)
     if weights is not None:
@@ -116,6 +121,10 @@ def _names_compressor(values: Mapping[str, Any]) -> bool:
     return isinstance(names, list | tuple | set) and any(
         isinstance(n, str) and n.split(".")[-1] == COMPRESSOR for n in names
     )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _read_object(file: Any) -> dict[str, Any]:
