@@ -5,6 +5,7 @@ Importing it teaches `from_pretrained` of transformers' models and processors th
 
 from . import compressors
 from ._version import __version__
+from .adapters import load_adapter
 from .assignment import Assignment
 from .audio_tokens import AudioTokens
 from .compressor import AudioTokenCompressor, CompressedAudio, CompressionRecord
@@ -14,6 +15,7 @@ from .errors import (
     CacheContinuationError,
     CompressionConfigError,
     CompressorOutputError,
+    CompressorWeightsError,
     PlaceholderMismatchError,
     UnsupportedModelError,
     UnsupportedVersionError,
@@ -34,6 +36,7 @@ __all__ = [
     "CompressionConfigError",
     "CompressionRecord",
     "CompressorOutputError",
+    "CompressorWeightsError",
     "ModelPatch",
     "PlaceholderMismatchError",
     "UnsupportedModelError",
@@ -42,6 +45,7 @@ __all__ = [
     "active_config",
     "compressed",
     "install",
+    "load_adapter",
     "methods",
     "patch",
     "register_compressor",
