@@ -24,6 +24,7 @@ from .loading import install, uninstall
 from .model_patch import ModelPatch
 from .models import register_model, supported_models
 from .patching import active_config, compressed, patch, unpatch
+from .pushing import push_to_hub
 from .registry import methods, register_compressor
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "load_adapter",
     "methods",
     "patch",
+    "push_to_hub",
     "register_compressor",
     "register_model",
     "supported_models",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "compression_config.json"
 MODEL_CONFIG_NAME = "config.json"
 CONFIG_KEY = "compression_config"
+CARD_NAME = "README.md"
 ConfigType = TypeVar("ConfigType", bound="PushToHubConfigMixin")
 
 
@@ -144,7 +145,10 @@ class PushToHubConfigMixin:
         commit_description: str | None = None,
         create_pr: bool = False,
     ) -> CommitInfo:
-        """Create the repository and the branch if need be, upload ``compression_config.json``, touch nothing else.
+        """Create the repository and the branch if need be, and upload ``compression_config.json``.
+
+        A repository without a card gets one in the same commit, and one that has a card of ours, on which nobody
+        worked, a new one. Nothing else is touched. `hf_tokcomp.push_to_hub` can say more on the card.
 
         Args:
             repo_id: ``user/repo``; without ``user/`` it is the token's owner's.
@@ -163,7 +167,9 @@ class PushToHubConfigMixin:
             PermissionError: the token may not write there, or there is none.
             ConnectionError: the Hub could not be asked.
         """
-        from huggingface_hub import HfApi
+        from huggingface_hub import CommitOperationAdd, HfApi
+
+        from .pushing import new_card
 
         check_token(token)
         text: str = self.to_json_string()  # type: ignore[attr-defined]
@@ -172,10 +178,13 @@ class PushToHubConfigMixin:
             repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             if revision is not None and not revision.startswith("refs/"):
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
-            return api.upload_file(
-                path_or_fileobj=text.encode(),
-                path_in_repo=f"{subfolder}/{CONFIG_NAME}" if subfolder else CONFIG_NAME,
-                repo_id=repo_id,
+            operations = [CommitOperationAdd(f"{subfolder}/{CONFIG_NAME}" if subfolder else CONFIG_NAME, text.encode())]
+            card = None if subfolder else new_card(self, api, repo_id, revision)
+            if card is not None:
+                operations.append(CommitOperationAdd(CARD_NAME, card.encode()))
+            return api.create_commit(
+                repo_id,
+                operations,
                 revision=revision,
                 commit_message=commit_message,
                 commit_description=commit_description,

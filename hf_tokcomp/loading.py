@@ -2,8 +2,8 @@
 
 Wrapped are `from_pretrained` of `PreTrainedModel` (the concrete classes, the Auto classes with a head and `device_map`
 all go through it) and `ProcessorMixin`, and for adapters `PreTrainedModel.load_adapter` and PeftModel's
-`from_pretrained`, `load_adapter` and `save_pretrained`. Without the keyword and without a stored config their behaviour
-is untouched. `install` is idempotent and `uninstall` takes it back.
+`from_pretrained`, `load_adapter`, `save_pretrained` and `push_to_hub`. Without the keyword and without a stored config
+their behaviour is untouched. `install` is idempotent and `uninstall` takes it back.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .adapters import into_model, into_peft
 from .models import patch_for_class
 from .patching import active_config, patch, resolve_compression
 from .saving import save_adapters
+from .sharing import push_adapter
 from .stored_compression import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, choose, put_on, stored_config
 from .stored_files import hub_options, pick_where
 from .stored_weights import compressor_key
@@ -38,6 +39,7 @@ def _install_peft(peft_model: ModuleType) -> None:
     wrap(peft_model.PeftModel, "from_pretrained", into_peft)
     wrap(peft_model.PeftModel, "load_adapter", into_peft)
     wrap(peft_model.PeftModel, "save_pretrained", save_adapters)
+    wrap(peft_model.PeftModel, "push_to_hub", push_adapter)
 
 
 def uninstall() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from .hub import split_revision
 from .models import how_to_add, supported_models
 from .patching import Compression, resolve_compression
 from .plain import parse_json
+
+logger = logging.getLogger(__name__)
 
 ADAPTER_CONFIG = "adapter_config.json"
 PROCESSOR_FILES = {"processor_config.json", "preprocessor_config.json"}
@@ -97,6 +100,8 @@ def pack(
     metrics: str | os.PathLike[str] | None = None,
     dataset: str | None = None,
     license: str | None = None,
+    tags: Sequence[str] = (),
+    local_base: bool = False,
 ) -> Package:
     """Put a repository together, without any network but for a ``compression`` that is itself on the Hub.
 
@@ -112,6 +117,8 @@ def pack(
         metrics: a file of numbers for the card.
         dataset: what they were measured on, where the file does not say.
         license: the Hub's name of a licence.
+        tags: more tags for the card.
+        local_base: a warning and no error where an adapter names its base model by a folder of this machine.
 
     Raises:
         ValueError: a name is impossible, or the folder contradicts what is asked.
@@ -143,7 +150,7 @@ def pack(
         kind = "adapter"
         _require_weights(files, "adapter_model", folder)
         config = _one_config(config, _config_beside(files), CONFIG_NAME)
-        base, content = _adapter_base(_read_json(files[ADAPTER_CONFIG]), base_model, base_revision)
+        base, content = _adapter_base(_read_json(files[ADAPTER_CONFIG]), base_model, base_revision, local_base)
         if content is not None:
             files[ADAPTER_CONFIG] = content
         files[CONFIG_NAME] = config.to_json_string().encode()
@@ -173,6 +180,7 @@ def pack(
         "model_type": model_type,
         "has_processor": not PROCESSOR_FILES.isdisjoint(files),
         "license": license,
+        "tags": tuple(tags),
     }
     if metrics is not None:
         models = [name for name in (base["base_model"], repo_id) if name] if base["base_model"] else []
@@ -249,15 +257,19 @@ def _require_weights(files: Mapping[str, Any], name: str, folder: Any) -> None:
 
 
 def _adapter_base(
-    values: dict[str, Any], base_model: str | None, base_revision: str | None
+    values: dict[str, Any], base_model: str | None, base_revision: str | None, local_base: bool
 ) -> tuple[dict[str, str | None], bytes | None]:
     """An adapter's base model and revision, and its file where that must say something else than it does."""
     named = values.get("base_model_name_or_path")
     known = hub_id(named)
     if known is None and base_model is None:
-        raise ValueError(
-            f"The adapter's base model is {named!r}, a folder that others do not have: name the base model on the Hub."
+        message = (
+            f"The adapter's base model is {named!r}, which others do not have: name one on the Hub, base_model=..."
         )
+        if not local_base:
+            raise ValueError(message)
+        logger.warning(message)
+        return {"base_model": None, "base_revision": None}, None
     if known is not None and base_model is not None and known != base_model:
         raise ValueError(f"The adapter was trained on {known}, and not on {base_model}.")
     revision = base_revision or values.get("revision")

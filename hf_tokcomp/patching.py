@@ -24,6 +24,7 @@ from .plain import shown
 from .processing import patch_processor
 from .registry import get_method, methods
 from .saving import save_pretrained
+from .sharing import push_model
 from .versions import check_transformers
 
 Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
@@ -124,6 +125,7 @@ def _patch(model_or_processor: Any, config: CompressionConfig) -> None:
         "generate": generate,
         "prepare_inputs_for_generation": prepare_inputs_for_generation,
         "save_pretrained": save_pretrained,
+        "push_to_hub": push_model,
     }
     state = replace(model, module, functions, model_patch.attributes)
     model.audio_compressor = compressor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 
 from ._version import __version__
-from .cards import CARD_NAME, may_renew
+from .cards import CARD_NAME, make_card, may_renew
 from .cards.card import LIBRARIES
 from .hub import check_token, hub_errors
 from .packing import Package, pack
@@ -105,6 +105,15 @@ def _card(package: Package, api: HfApi, repo_id: str, branch: str | None, overwr
     return package.card(repo_id, there, overwrite, branch), False
 
 
+def new_card(config: Any, api: HfApi, repo_id: str, revision: str | None) -> str | None:
+    """The card for a repository with a config alone; None where there is one that stays."""
+    branch = None if revision == "main" else revision
+    there = _card_there(api, repo_id, branch)
+    if there is not None and not may_renew(there, LIBRARIES["config"]):
+        return None
+    return make_card(config, repo_id, there, revision=branch)
+
+
 def _card_there(api: HfApi, repo_id: str, branch: str | None) -> str | None:
     """The repository's card; for a branch that will be made, the one it will begin with. None if there is none."""
     with tempfile.TemporaryDirectory() as folder:
@@ -144,6 +153,7 @@ def push_to_hub(
     metrics: str | os.PathLike[str] | None = None,
     dataset: str | None = None,
     license: str | None = None,
+    tags: Sequence[str] | None = None,
     token: str | bool | None = None,
     private: bool | None = None,
     revision: str | None = None,
@@ -151,6 +161,7 @@ def push_to_hub(
     commit_description: str | None = None,
     create_pr: bool = False,
     overwrite_card: bool = False,
+    local_base: bool = False,
     **save_options: Any,
 ) -> CommitInfo:
     """Share a compressed model, an adapter, a folder with one of these, or a config, with a card, in one commit.
@@ -165,6 +176,7 @@ def push_to_hub(
         metrics: a file of numbers for the card; see `hf_tokcomp.cards.read_measurements`.
         dataset: what the numbers were measured on, where the file does not say.
         license: the Hub's name of a licence.
+        tags: more tags for the card.
         token: None for ``HF_TOKEN`` or the stored login.
         private: whether a new repository is private.
         revision: the branch; it is made if there is none.
@@ -172,6 +184,7 @@ def push_to_hub(
         commit_description: for the commit.
         create_pr: open a pull request instead.
         overwrite_card: replace a card that somebody wrote, too; without it that one stays as it is.
+        local_base: a warning and no error where an adapter names its base model by a folder of this machine.
         save_options: for the model's ``save_pretrained``.
 
     Returns:
@@ -182,7 +195,13 @@ def push_to_hub(
             nothing is half there.
         ValueError, TypeError, FileNotFoundError: there is nothing to share, or it contradicts itself.
     """
-    card: dict[str, Any] = {"metrics": metrics, "dataset": dataset, "license": license}
+    card: dict[str, Any] = {
+        "metrics": metrics,
+        "dataset": dataset,
+        "license": license,
+        "tags": tags or (),
+        "local_base": local_base,
+    }
     how: dict[str, Any] = {
         "token": token,
         "private": private,

@@ -169,7 +169,7 @@ def test_an_adapter_of_a_folder_needs_the_name_of_its_base(
     for file in (saved / "adapter").iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "adapter_config.json").write_text(json.dumps(values | {"base_model_name_or_path": str(saved / "plain")}))
-    refused(call("push", REPO, "--folder", folder), "a folder that others do not have: name the base model on the Hub")
+    refused(call("push", REPO, "--folder", folder), "which others do not have: name one on the Hub")
     assert hub_here.requests == []
     printed(call("push", REPO, "--folder", folder, "--base-model", BASE, "--base-revision", "v1"))
     sent = json.loads(hub_here.files(REPO)["adapter_config.json"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import CompressionConfig
+from ..config_files import CARD_NAME
 from .card import CompressionCard
 from .existing import is_written, may_renew, renew
 from .results import Measurement, Score, read_measurements
@@ -22,8 +23,6 @@ __all__ = [
     "read_measurements",
     "write_card",
 ]
-
-CARD_NAME = "README.md"
 
 
 def make_card(config: CompressionConfig, repo_id: str, old: str | None = None, **fields: Any) -> str:

@@ -25,6 +25,7 @@ RELATIONS: dict[Kind, str] = {"config": "adapter", "model": "finetune", "adapter
 """Of the Hub's four: a config is put on top of a model, as an adapter is; a saved model has its own weights."""
 ANY_MODEL = "Qwen/Qwen2-Audio-7B-Instruct"
 """In the program on a card that names no base model."""
+UNKNOWN = "path/to/its/base/model"
 ANY_CLASS = "AutoModelForSeq2SeqLM"
 """The Auto class that loads every supported model."""
 
@@ -90,7 +91,7 @@ class CompressionCard:
             self.repo_id,
             self.revision,
             ANY_CLASS if patch is None else patch.model_classes[0],
-            hub_id(self.base_model) or (self.repo_id if self.kind == "model" else ANY_MODEL),
+            hub_id(self.base_model) or {"config": ANY_MODEL, "model": self.repo_id, "adapter": UNKNOWN}[self.kind],
             self.base_revision if hub_id(self.base_model) else None,
             self.has_processor,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from ..hub import is_hub_id
+
 LOAD = {
     "config": """
 model = {model_class}.from_pretrained(
@@ -16,7 +18,7 @@ model = {model_class}.from_pretrained({repo}, device_map="auto")
 processor = AutoProcessor.from_pretrained({processor})
 """,
     "adapter": """
-model = hf_tokcomp.load_adapter({repo}, device_map="auto")
+model = hf_tokcomp.load_adapter({repo}, {named}device_map="auto")
 processor = AutoProcessor.from_pretrained({processor})
 """,
     "adapter of a revision": """
@@ -67,7 +69,10 @@ def snippet(
     if kind == "adapter" and base_revision is not None:  # which an adapter's own loader has no keyword for
         kind = "adapter of a revision"
     processor = repo if has_processor else base
-    load = LOAD[kind].format(model_class=model_class, repo=repo, config=config, base=base, processor=processor)
+    named = "" if is_hub_id(base_model) else f"base={base}, "
+    load = LOAD[kind].format(
+        model_class=model_class, repo=repo, config=config, base=base, processor=processor, named=named
+    )
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
     return f"import hf_tokcomp  # teaches from_pretrained to compress\nfrom transformers import {', '.join(used)}\n" + (
         load + ASK.rstrip()
