@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from .hub import MissingFileError, check_token, download, hub_errors, split_revision
 from .plain import MAX_BYTES, parse_json, too_large
@@ -19,7 +19,6 @@ CONFIG_NAME = "compression_config.json"
 MODEL_CONFIG_NAME = "config.json"
 CONFIG_KEY = "compression_config"
 CARD_NAME = "README.md"
-ConfigType = TypeVar("ConfigType", bound="PushToHubConfigMixin")
 
 
 def is_ours(values: Any) -> TypeGuard[dict[str, Any]]:

@@ -148,17 +148,26 @@ def hub_errors(
             ) from error
         raise ConnectionError(
             f"The Hub ({constants.ENDPOINT}) could not be asked for {what}, which is not in the cache either: "
-            f"{error.__cause__ or error}"
+            f"{_said(error.__cause__ or error)}"
         ) from error
     except OfflineModeIsEnabled as error:
         raise ConnectionError(f"HF_HUB_OFFLINE is set, and {what} needs the Hub.") from error
     except HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise PermissionError(f"The Hub did not accept the token for {what}: {error}\n{LOG_IN}") from error
-        raise OSError(f"The Hub answered {status} for {what}: {error}") from error
+        if error.response.status_code in (401, 403):
+            raise PermissionError(
+                f"The Hub did not accept the token, or there is none, for {what} ({_said(error)}). {LOG_IN}"
+            ) from error
+        raise OSError(f"The Hub answered for {what}: {_said(error)}.") from error
     except TRANSPORT_ERRORS as error:
         raise ConnectionError(
-            f"The connection to the Hub ({constants.ENDPOINT}) broke over {what}, and nothing of it was kept: {error} "
-            "Try again."
+            f"The connection to the Hub ({constants.ENDPOINT}) broke over {what}, and nothing of it was kept: "
+            f"{_said(error) or type(error).__name__}. Try again."
         ) from error
+
+
+def _said(error: BaseException) -> str:
+    """What the server said, with its status, or the first line of the error."""
+    text = next(iter(str(error).splitlines()), "")
+    if isinstance(error, HfHubHTTPError):
+        text = f"{error.response.status_code}, {error.server_message or text}"
+    return " ".join(text.split()).rstrip(".")

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import transformers
 from hub_server import TOKEN, HubServer
 from huggingface_hub import constants, file_download, hf_api
 from huggingface_hub.utils import _http
@@ -120,8 +121,10 @@ class Hub(HubServer):
             "HF_HUB_DISABLE_XET": True,
             "HF_HUB_DISABLE_TELEMETRY": True,
         }
+        shared = transformers.utils.hub  # it keeps one client for the whole process
         with (
             patch.multiple(constants, **values),
+            patch.object(shared, "_hf_api", None) if hasattr(shared, "_hf_api") else nullcontext(),
             patch.object(hf_api.api, "endpoint", self.endpoint),
             patch.object(transformers_hub, "_hf_api", None),  # it keeps one, made at the first use
             patch.object(_http, "time", _Impatient()),

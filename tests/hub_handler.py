@@ -179,6 +179,8 @@ class Handler(BaseHTTPRequestHandler):
         self._user()
         if owner in self.hub.forbidden:
             raise Refusal(403, message=f"You don't have the rights to create a model under the namespace {owner!r}")
+        if not re.fullmatch(r"[\w.-]{1,96}", values["name"], re.ASCII):
+            raise Refusal(400, message=f"Invalid name {values['name']!r}")
         repo = f"{owner}/{values['name']}"
         address = {"url": f"{self.hub.endpoint}/{repo}", "name": repo, "id": repo}
         if repo in self.hub.repositories:

@@ -83,7 +83,8 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
             return Assignment.mean(slots(halve_longest(opens, tokens.mask, wanted), tokens.mask), wanted, max(counts))
         opens[:, 1:] = peaks if self.config.min_duration is None else self._far_apart(tokens, peaks, rank)
         if self.config.max_duration is not None:
-            most = [max(1, math.floor(self.config.max_duration * rate + 1e-6)) for rate in tokens.frame_rates]
+            width, longest = opens.shape[1], self.config.max_duration  # no integer holds every duration there may be
+            most = [max(1, math.floor(min(longest * rate + 1e-6, width))) for rate in tokens.frame_rates]
             opens = split_longer_than(opens, tokens.mask, torch.tensor(most, device=opens.device))
         lengths = opens.sum(1)
         return Assignment.mean(slots(opens, tokens.mask), lengths, int(lengths.max()))
