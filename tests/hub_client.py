@@ -119,8 +119,11 @@ class Hub(HubServer):
             "HF_HUB_DISABLE_XET": True,
             "HF_HUB_DISABLE_TELEMETRY": True,
         }
+        from transformers.utils import hub as of_transformers
+
         with (
             patch.multiple(constants, **values),
+            patch.object(of_transformers, "_hf_api", None, create=True),  # made once, with the endpoint it found then
             patch.object(hf_api.api, "endpoint", self.endpoint),
             patch.object(_http, "time", _Impatient()),
             patch.object(file_download, "time", _Impatient()),
