@@ -16,7 +16,6 @@ import transformers
 from hub_server import TOKEN, HubServer
 from huggingface_hub import constants, file_download, hf_api
 from huggingface_hub.utils import _http
-from transformers.utils import hub as transformers_hub
 
 TESTS = Path(__file__).resolve().parent
 # The checkout before an install of it, and `patches/` from it, too (the root conftest.py).
@@ -126,7 +125,6 @@ class Hub(HubServer):
             patch.multiple(constants, **values),
             patch.object(shared, "_hf_api", None) if hasattr(shared, "_hf_api") else nullcontext(),
             patch.object(hf_api.api, "endpoint", self.endpoint),
-            patch.object(transformers_hub, "_hf_api", None),  # it keeps one, made at the first use
             patch.object(_http, "time", _Impatient()),
             patch.object(file_download, "time", _Impatient()),
             patch.dict(os.environ, variables, clear=True),
