@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from .hub import MissingFileError, check_token, download, hub_errors, split_revision
+from .hub import check_token, download, split_revision
+from .hub_errors import MissingFileError, hub_errors
 from .plain import MAX_BYTES, parse_json, too_large
 
 if TYPE_CHECKING:

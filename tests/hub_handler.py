@@ -205,6 +205,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _file(self, repo: str, revision: str, path: str) -> Answer:
         commit = self._commit(repo, revision)
+        if repo in self.hub.gated:
+            raise Refusal(403, "GatedRepo", f"Access to model {repo} is restricted")
         if path not in commit.files:
             raise Refusal(404, "EntryNotFound", **{"X-Repo-Commit": commit.sha})
         content = commit.files[path]

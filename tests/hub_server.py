@@ -50,12 +50,14 @@ class HubServer:
         endpoint: its address, for ``HF_ENDPOINT``.
         users: the tokens that are known, and whose they are. Writing needs one, and so does reading what is private.
         forbidden: namespaces that nobody may write to.
+        gated: repositories whose files nobody may read.
         requests: every request so far.
     """
 
     def __init__(self) -> None:
         self.users = {TOKEN: "someone"}
         self.forbidden: set[str] = set()
+        self.gated: set[str] = set()
         self.repositories: dict[str, Repository] = {}
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
@@ -94,9 +96,16 @@ class HubServer:
         headers = {"X-Error-Message": "Invalid credentials in Authorization header"} if status == 401 else {}
         self.faults.append(Fault(pattern, method, times, status, headers))
 
-    def cut(self, pattern: str = "/resolve/", after: int = 10, times: int | None = 1, reset: bool = False) -> None:
-        """End the connection in the middle of the body of matching GETs; with `reset`, roughly."""
-        self.faults.append(Fault(pattern, "GET", times, cut_after=after, reset=reset))
+    def cut(
+        self,
+        pattern: str = "/resolve/",
+        after: int = 10,
+        times: int | None = 1,
+        reset: bool = False,
+        method: str = "GET",
+    ) -> None:
+        """End the connection in the middle of the body of matching answers; with `reset`, roughly."""
+        self.faults.append(Fault(pattern, method, times, cut_after=after, reset=reset))
 
     def fault(self, method: str, path: str) -> Fault | None:
         """The fault that this request meets."""

@@ -94,6 +94,12 @@ class TestPush:
         OTHER.push_to_hub(REPO)
         assert pull() == OTHER
 
+    def test_an_answer_that_breaks_off_does_not_say_that_nothing_came(self, hub_here):
+        hub_here.cut("/commit/", method="POST")
+        with pytest.raises(ConnectionError, match=r"broke over someone/quarter; what was sent may have arrived"):
+            CONFIG.push_to_hub(REPO)
+        assert pull() == CONFIG
+
     def test_what_is_no_config_is_not_pushed(self, hub_here):
         broken = LTBMConfig()
         object.__setattr__(broken, "retention_ratio", float("nan"))
@@ -242,6 +248,12 @@ class TestFaults:
         with hub.here(), pytest.raises(ConnectionError, match="could not be asked"):
             pull()
 
+    def test_a_gated_repository(self, hub_here):
+        hub_here.put(REPO, {NAME: CONFIG.to_json_string()})
+        hub_here.gated.add(REPO)
+        with pytest.raises(PermissionError, match=f"gated: ask for access at {hub_here.endpoint}/{REPO}"):
+            pull()
+
     def test_a_token_that_is_not_accepted(self, hub):
         hub.put(REPO, {NAME: CONFIG.to_json_string()})
         with hub.here(token="hf_" + "unknown" * 4), pytest.raises(PermissionError, match="did not accept the token"):
@@ -303,6 +315,27 @@ class TestSafety:
             assert "hf_" not in str(raised.value)
         with pytest.raises(TypeError, match="not bytes"):
             check_token(b"hf_secret")
+
+    def test_the_token_of_the_environment_is_no_more_shown(self, hub, caplog):
+        caplog.set_level(logging.DEBUG)
+        hub.put(REPO, {NAME: CONFIG.to_json_string()})
+        with hub.here(token="hf_sec\x01ret"):
+            for call in (pull, CONFIG.push_to_hub):
+                with pytest.raises(ValueError, match="HF_TOKEN or `hf auth login` is empty or has") as raised:
+                    call(REPO)
+                assert "sec" not in str(raised.getrepr(style="short"))
+            assert pull(token=False) == CONFIG
+        assert "sec" not in caplog.text
+
+    def test_a_password_in_the_address_is_not_shown(self, hub, monkeypatch):
+        from huggingface_hub import constants
+
+        with hub.here():
+            monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint.replace("//", "//me:pass@"))
+            with pytest.raises(FileNotFoundError) as raised:
+                pull()
+        assert hub.endpoint in str(raised.value)
+        assert "pass@" not in str(raised.value)
 
     def test_what_can_be_an_id(self):
         for name in ("user/repo", "a/b", "user/my.repo-1_x@v2", "user/repo@feature/x", "user/repo@refs/pr/1"):
