@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .cards import CARD_NAME, is_written, make_card, read_measurements
+from .cards import CARD_NAME, is_written, make_card, read_card, read_measurements
 from .cards.card import Kind
 from .cards.names import check_repo_id, hub_id
 from .config import CompressionConfig
@@ -192,7 +192,7 @@ def pack(
         files=dict(sorted(files.items())),
         left_out=tuple(left_out),
         fields=fields,
-        folder_card=readme.read_text(encoding="utf-8-sig") if isinstance(readme, Path) else None,
+        folder_card=read_card(readme) if isinstance(readme, Path) else None,
     )
     package.card()  # what is wrong with it should show before a repository is made
     return package

@@ -14,10 +14,11 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 
 from ._version import __version__
-from .cards import CARD_NAME, make_card, may_renew
+from .cards import CARD_NAME, make_card, may_renew, read_card
 from .cards.card import LIBRARIES
-from .hub import check_token, hub_errors
-from .packing import Package, pack
+from .hub import check_token
+from .hub_errors import hub_errors
+from .packing import ADAPTER_CONFIG, MODEL_CONFIG, Package, pack
 from .patching import Compression, _inner, active_config
 
 
@@ -84,6 +85,7 @@ def push_package(
         files = dict(package.files) if card is None else {**package.files, CARD_NAME: card.encode()}
         if branch is not None and not branch.startswith("refs/") and not create_pr:
             api.create_branch(repo_id, branch=branch, exist_ok=True)
+    with _plain_errors(repo_id, token, after, "It is one commit: all of it is there, or nothing."):
         commit = api.create_commit(
             repo_id,
             [CommitOperationAdd(name, content) for name, content in files.items()],
@@ -111,6 +113,8 @@ def new_card(config: Any, api: HfApi, repo_id: str, revision: str | None) -> str
     there = _card_there(api, repo_id, branch)
     if there is not None and not may_renew(there, LIBRARIES["config"]):
         return None
+    if there is None and {MODEL_CONFIG, ADAPTER_CONFIG} & set(api.list_repo_files(repo_id, revision=branch)):
+        return None  # a model or an adapter is there, of which a config's card knows nothing
     return make_card(config, repo_id, there, revision=branch)
 
 
@@ -124,22 +128,31 @@ def _card_there(api: HfApi, repo_id: str, branch: str | None) -> str | None:
                 continue
             except RemoteEntryNotFoundError:
                 return None
-            return Path(file).read_text(encoding="utf-8-sig")
+            return read_card(Path(file))
     return None
 
 
 @contextmanager
-def _plain_errors(repo_id: str, token: str | bool | None, after: str) -> Iterator[None]:
-    """`hub_errors`, with what is there now said in each, and no token, which a server might repeat."""
+def _plain_errors(repo_id: str, token: str | bool | None, after: str, unsure: str = "") -> Iterator[None]:
+    """`hub_errors`, with what is there now said in each, and no token, which a server might repeat.
+
+    Args:
+        repo_id: the repository.
+        token: the token in use.
+        after: what is there now.
+        unsure: the same where a request may have been obeyed although its answer is an error, or none came.
+    """
     try:
         with hub_errors(repo_id):
             yield
-    except OSError as error:
-        message = f"{error} {after}"
+    except (OSError, ValueError) as error:
+        kinds = (PermissionError, FileNotFoundError, ConnectionError, OSError, ValueError)
+        kind: type[Exception] = next(kind for kind in kinds if isinstance(error, kind))
+        message = f"{error} {(kind in (ConnectionError, OSError) and unsure) or after}"
         for secret in (token, get_token()):
             if isinstance(secret, str) and secret:
                 message = message.replace(secret, "***")
-        raise type(error)(message) from None
+        raise kind(message) from None
 
 
 def push_to_hub(

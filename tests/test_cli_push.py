@@ -351,6 +351,7 @@ def test_mistakes_are_one_line_and_send_nothing(
 @pytest.mark.parametrize(
     ("files", "said"),
     [
+        ({"compression_config.json": '{"method": "ltbm"}', "README.md": "\udcff"}, "README.md is not text in UTF-8"),
         ({"config.json": "{}"}, "has no weights: save the model there first"),
         ({"adapter_config.json": "{}", "model.safetensors": ""}, "has no weights: save the adapter there first"),
         ({"config.json": '{"model_type": "bert"}', "model.safetensors": ""}, "has a model of type 'bert'"),
@@ -369,7 +370,7 @@ def test_broken_folders(
     folder = tmp_path / "folder"
     folder.mkdir()
     for name, text in files.items():
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(text.encode(errors="surrogateescape"))
     compression = () if "compression_config.json" in files else QUARTER
     refused(call("push", REPO, "--folder", folder, *compression), said)
     assert hub_here.requests == []
@@ -416,11 +417,18 @@ def test_no_rights(call: Callable[..., Any], hub_here: Hub) -> None:
 
 def test_a_commit_that_fails_leaves_nothing_half(call: Callable[..., Any], hub_here: Hub, saved: Path) -> None:
     hub_here.fail("/commit/", status=500, times=None)
-    said = "Nothing was uploaded; someone/name was created and is empty."
-    refused(call("push", REPO, "--folder", saved / "model"), "answered 500", said)
+    refused(call("push", REPO, "--folder", saved / "model"), "500", "one commit: all of it is there, or nothing.")
     assert hub_here.files(REPO) == {}
-    refused(call("push", REPO, *QUARTER), "Nothing was uploaded; someone/name is as it was.")
     hub_here.faults.clear()
+    hub_here.fail("/commit/", status=403)
+    refused(call("push", REPO, *QUARTER), "Nothing was uploaded; someone/name is as it was.")
+    assert hub_here.files(REPO) == {}
+    hub_here.fail("/preupload/", status=403)
+    refused(call("push", "someone/new", *QUARTER), "Nothing was uploaded; someone/new was created and is empty.")
+    assert hub_here.files("someone/new") == {}
+    hub_here.cut("/commit/", method="POST")
+    refused(call("push", "someone/cut", *QUARTER), "one commit: all of it is there, or nothing.")
+    assert set(hub_here.files("someone/cut")) == {"README.md", "compression_config.json"}
     printed(call("push", REPO, *QUARTER))
     assert commits(hub_here) == 1
 

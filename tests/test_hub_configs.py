@@ -33,7 +33,8 @@ class TestPush:
     def test_what_is_pushed_comes_back(self, hub_here):
         commit = CONFIG.push_to_hub("quarter")
         assert commit == f"{hub_here.endpoint}/{REPO}/commit/{hub_here.repositories[REPO].refs['main']}"
-        assert hub_here.files(REPO) == {NAME: CONFIG.to_json_string().encode()}
+        assert hub_here.files(REPO)[NAME] == CONFIG.to_json_string().encode()
+        assert set(hub_here.files(REPO)) == {NAME, "README.md"}
         assert pull() == LTBMConfig.from_pretrained(REPO) == CONFIG
         with pytest.raises(CompressionConfigError, match="'ltbm' is not the method of StrideConfig"):
             StrideConfig.from_pretrained(REPO)
@@ -54,7 +55,7 @@ class TestPush:
         commit = OTHER.push_to_hub(REPO, create_pr=True)
         assert (pull(), pull(revision="feature/x"), pull(revision=commit.pr_revision)) == (CONFIG, OTHER, OTHER)
         assert pull(revision="feature/x", subfolder="inner") == OTHER
-        assert set(hub_here.files(REPO)) == {NAME}
+        assert set(hub_here.files(REPO)) == {NAME, "README.md"}
 
     def test_a_private_repository_stays_so(self, hub_here):
         CONFIG.push_to_hub(REPO, private=True)
@@ -65,7 +66,7 @@ class TestPush:
     def test_saving_and_pushing_at_once(self, hub_here, tmp_path):
         CONFIG.save_pretrained(tmp_path / "quarter", push_to_hub=True)
         CONFIG.save_pretrained(tmp_path / "quarter", push_to_hub=True, repo_id="org/other", private=True)
-        assert hub_here.files(REPO) == hub_here.files("org/other") == {NAME: CONFIG.to_json_string().encode()}
+        assert hub_here.files(REPO)[NAME] == hub_here.files("org/other")[NAME] == CONFIG.to_json_string().encode()
         assert hub_here.repositories["org/other"].private
         with pytest.raises(TypeError, match="repo_id: these go with push_to_hub=True"):
             CONFIG.save_pretrained(tmp_path / "none", repo_id=REPO)

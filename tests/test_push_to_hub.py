@@ -186,6 +186,9 @@ def test_a_config_does_not_take_a_models_card(base: Hub) -> None:
     card = readme(base)
     CompressionConfig(method="stride").push_to_hub(REPO)
     assert readme(base) == card
+    base.put(REPO, {"README.md": None})
+    CompressionConfig(method="stride").push_to_hub(REPO)
+    assert "README.md" not in base.files(REPO)
 
 
 def test_a_folder(base: Hub, tmp_path: Path) -> None:
@@ -202,7 +205,7 @@ def test_no_temporary_folder_is_left(base: Hub, tmp_path: Path, monkeypatch: pyt
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     base.fail("/commit/", times=None)
-    with pytest.raises(OSError, match="Nothing was uploaded; someone/name was created and is empty"):
+    with pytest.raises(OSError, match="It is one commit: all of it is there, or nothing"):
         small(compression=LTBM).push_to_hub(REPO)
     assert list(temporary.iterdir()) == []
     assert base.files(REPO) == {}

@@ -9,7 +9,7 @@ from typing import Any
 from ..config import CompressionConfig
 from ..config_files import CARD_NAME
 from .card import CompressionCard
-from .existing import is_written, may_renew, renew
+from .existing import is_written, may_renew, read_card, renew
 from .results import Measurement, Score, read_measurements
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "is_written",
     "make_card",
     "may_renew",
+    "read_card",
     "read_measurements",
     "write_card",
 ]
@@ -55,7 +56,7 @@ def write_card(
         The file's path; None if a card was kept.
     """
     file = Path(folder) / CARD_NAME
-    old = file.read_text(encoding="utf-8-sig") if file.is_file() else None
+    old = read_card(file) if file.is_file() else None
     if old is not None and is_written(old) and not overwrite:
         return None
     file.write_text(make_card(config, repo_id, old, **fields), encoding="utf-8", newline="\n")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -51,6 +52,18 @@ class Card:
     def __str__(self) -> str:
         front = yaml.safe_dump(self.data, sort_keys=False, allow_unicode=True, width=10_000)
         return f"---\n{front}---\n{self.text}"
+
+
+def read_card(file: Path) -> str:
+    """A card's text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not text in UTF-8.") from None
 
 
 def sign(card: Card) -> str:

@@ -130,7 +130,7 @@ def card(
     overwrite_card: OverwriteOption = False,
 ) -> None:
     """Print the model card that `push` would send, or write it to a file."""
-    from ..cards import is_written
+    from ..cards import is_written, read_card
 
     config = change_compression(parse_compression(compression), retention_ratio, positions)
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
@@ -138,7 +138,7 @@ def card(
     if output is None:
         print(text, end="")
         return
-    if output.is_file() and not overwrite_card and is_written(output.read_text(encoding="utf-8-sig")):
+    if output.is_file() and not overwrite_card and is_written(read_card(output)):
         raise FileExistsError(f"{output} is a card that somebody wrote; --overwrite-card replaces it.")
     if not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
