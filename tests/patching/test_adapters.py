@@ -239,6 +239,30 @@ class TestLoading:
         assert model.get_base_model().dtype == torch.bfloat16
         assert any(p.requires_grad for n, p in model.named_parameters() if "lora" in n)
 
+    @pytest.mark.parametrize(
+        "load",
+        [
+            lambda kind, base, folder: hf_tokcomp.load_adapter(folder, device_map="cpu"),
+            lambda kind, base, folder: auto(kind).from_pretrained(folder, device_map={"": "cpu"}),
+            lambda kind, base, folder: PeftModel.from_pretrained(
+                concrete(kind).from_pretrained(base), folder, low_cpu_mem_usage=True
+            ),
+        ],
+        ids=["device_map", "device_map, auto class", "low_cpu_mem_usage"],
+    )
+    def test_with_other_keywords(self, kind, base, learned, seconds, load):
+        folder, trained = learned
+        assert torch.equal(generate(load(kind, base, folder), kind, seconds), generate(trained, kind, seconds))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_in_half_precision(self, kind, learned, seconds, dtype):
+        folder, _ = learned
+        inputs = dict(tiny.inputs(kind, seconds))
+        inputs["input_features"] = inputs["input_features"].to(dtype)
+        for model in (hf_tokcomp.load_adapter(folder, dtype=dtype), auto(kind).from_pretrained(folder, dtype=dtype)):
+            ids = model.generate(**inputs, max_new_tokens=2, do_sample=False)
+            assert ids.shape[1] == inputs["input_ids"].shape[1] + 2
+
     def test_an_adapter_in_memory(self, kind, adapter, seconds):
         source = PeftModel.from_pretrained(tiny.model(kind), adapter)
         weights = {
@@ -249,6 +273,9 @@ class TestLoading:
         model = hf_tokcomp.patch(tiny.model(kind), CONFIG)
         model.load_adapter(adapter_state_dict=weights, peft_config=source.peft_config["default"])
         assert compression(model) == as_config(CONFIG)
+        weights["audio_compressor.mix.weight"] = torch.zeros(32, 32)
+        with pytest.raises(hf_tokcomp.CompressorWeightsError, match=r"compression=\.\.\."):
+            tiny.model(kind).load_adapter(adapter_state_dict=weights, peft_config=source.peft_config["default"])
 
 
 class TestConflicts:
