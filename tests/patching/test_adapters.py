@@ -9,6 +9,7 @@ import tiny
 import torch
 import toy_learned
 import transformers
+from packaging.version import Version
 from peft import AutoPeftModel, LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForSeq2SeqLM
 
@@ -229,9 +230,10 @@ class TestLoading:
         assert compression(model) == as_config(OTHER)
         model = PeftModel.from_pretrained(tiny.model(kind), tmp_path / "repository", subfolder="inner")
         assert compression(model) == as_config(OTHER)
-        model = tiny.model(kind)
-        model.load_adapter(str(tmp_path / "repository"), adapter_kwargs={"subfolder": "inner"})
-        assert compression(model) == as_config(OTHER)
+        if Version(transformers.__version__) >= Version("5.23"):  # older ones look for it in the folder itself
+            model = tiny.model(kind)
+            model.load_adapter(str(tmp_path / "repository"), adapter_kwargs={"subfolder": "inner"})
+            assert compression(model) == as_config(OTHER)
 
     def test_the_one_line_passes_keywords_on(self, kind, base, adapter):
         model = hf_tokcomp.load_adapter(adapter, base=base, is_trainable=True, dtype=torch.bfloat16)
