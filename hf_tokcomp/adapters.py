@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -24,6 +25,8 @@ from .stored_adapter import StoredAdapter, given_adapter, read_adapter
 from .stored_compression import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, NotGiven, choose, put_on, stored_config
 from .stored_files import Where, hub_options, pick_where
 from .stored_weights import compressor_key
+
+logger = logging.getLogger(__name__)
 
 _INSIDE: ContextVar[bool] = ContextVar("hf_tokcomp_inside", default=False)
 """Whether one of the wrapped methods is running, which call each other."""
@@ -152,6 +155,8 @@ def _compressed_first(
         put_on(inner, wanted, checkpoint, weights_follow=stored.whole)
         if given is not None:
             stored.check(getattr(inner, "audio_compressor", None))
+        elif stored.needs_compressor:
+            logger.warning("The adapter's weights of an audio compressor are left out, as asked by compression=None.")
         done = own()
         finish(stored, done)
         return done

@@ -337,6 +337,19 @@ class TestConflicts:
         assert "trained under" in message
         assert "top_k" in message
 
+    @pytest.mark.parametrize("way", ["auto class", "peft"])
+    def test_none_leaves_a_compressors_weights_out_aloud(self, kind, base, learned, seconds, caplog, way):
+        folder, _ = learned
+        (folder / FILE).unlink()
+        if way == "peft":
+            model = PeftModel.from_pretrained(concrete(kind).from_pretrained(base), folder, compression=None)
+        else:
+            model = auto(kind).from_pretrained(folder, compression=None)
+        assert compression(model) is None
+        assert generate(model, kind, seconds).shape[0] == len(seconds)
+        (message,) = self.said(caplog)
+        assert "left out" in message
+
     def test_none_on_a_base_with_a_config(self, kind, tmp_path, caplog):
         hf_tokcomp.patch(tiny.model(kind), OTHER).save_pretrained(tmp_path / "base")
         make_adapter(kind, tmp_path / "base", tmp_path / "adapter", CONFIG)
