@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -23,6 +24,9 @@ from .saving import arguments
 from .stored_adapter import StoredAdapter, given_adapter, read_adapter
 from .stored_compression import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, NotGiven, choose, put_on, stored_config
 from .stored_files import Where, hub_options, pick_where
+from .stored_weights import compressor_key
+
+logger = logging.getLogger(__name__)
 
 _INSIDE: ContextVar[bool] = ContextVar("hf_tokcomp_inside", default=False)
 """Whether one of the wrapped methods is running, which call each other."""
@@ -111,8 +115,11 @@ def into_model(own: Callable[..., Any], model: Any, *args: Any, compression: Any
             return given_adapter(given.get("peft_config"), given.get("adapter_state_dict"))
         return read_adapter(name, where)
 
+    def finish(stored: StoredAdapter, info: Any) -> None:
+        _load_what_is_left(model, stored, given.get("adapter_name") or "default", info)
+
     own = functools.partial(own, *args, **kwargs)
-    return _compressed_first(own, model, _resolved(compression, name, where), adapter, checkpoint)
+    return _compressed_first(own, model, _resolved(compression, name, where), adapter, checkpoint, finish)
 
 
 def into_peft(own: Callable[..., Any], self: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
@@ -121,7 +128,7 @@ def into_peft(own: Callable[..., Any], self: Any, *args: Any, compression: Any =
     name, where = given["model_id"], pick_where(given)
     own = functools.partial(own, *args, **kwargs)
     adapter = functools.partial(read_adapter, name, where)
-    return _compressed_first(own, given.get("model", self), _resolved(compression, name, where), adapter, None)
+    return _compressed_first(own, given.get("model", self), _resolved(compression, name, where), adapter)
 
 
 def _compressed_first(
@@ -129,7 +136,8 @@ def _compressed_first(
     model: Any,
     given: Any,
     adapter: Callable[[], StoredAdapter | None],
-    checkpoint: Checkpoint | None,
+    checkpoint: Checkpoint | None = None,
+    finish: Callable[[StoredAdapter, Any], None] = lambda *_: None,
 ) -> Any:
     if _INSIDE.get():
         return own()
@@ -147,12 +155,27 @@ def _compressed_first(
         put_on(inner, wanted, checkpoint, weights_follow=stored.whole)
         if given is not None:
             stored.check(getattr(inner, "audio_compressor", None))
-        return own()
+        elif stored.needs_compressor:
+            logger.warning("The adapter's weights of an audio compressor are left out, as asked by compression=None.")
+        done = own()
+        finish(stored, done)
+        return done
     except BaseException:
         back()
         raise
     finally:
         _INSIDE.reset(inside)
+
+
+def _load_what_is_left(model: Any, stored: StoredAdapter, adapter_name: str, info: Any) -> None:
+    """Older transformers (5.17) take ``modules_to_save`` for unexpected keys."""
+    unexpected: set[str] = getattr(info, "unexpected_keys", set())
+    left = {key for key in unexpected if compressor_key(key) is not None}
+    copies = getattr(getattr(model, "audio_compressor", None), "modules_to_save", {})
+    if stored.whole and left and adapter_name in copies:
+        stored.load(copies[adapter_name])
+        unexpected -= left
+        info.missing_keys -= {key for key in info.missing_keys if compressor_key(key) is not None}
 
 
 def _resolved(compression: Any, name: Any, where: Where) -> Any:

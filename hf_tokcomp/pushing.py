@@ -16,9 +16,10 @@ from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundErr
 from ._version import __version__
 from .cards import CARD_NAME, make_card, may_renew, read_card
 from .cards.card import LIBRARIES
+from .config_files import MODEL_CONFIG_NAME
 from .hub import check_token
 from .hub_errors import hub_errors
-from .packing import ADAPTER_CONFIG, MODEL_CONFIG, Package, pack
+from .packing import ADAPTER_CONFIG, Package, pack
 from .patching import Compression, _inner, active_config
 
 
@@ -113,7 +114,7 @@ def new_card(config: Any, api: HfApi, repo_id: str, revision: str | None) -> str
     there = _card_there(api, repo_id, branch)
     if there is not None and not may_renew(there, LIBRARIES["config"]):
         return None
-    if there is None and {MODEL_CONFIG, ADAPTER_CONFIG} & set(api.list_repo_files(repo_id, revision=branch)):
+    if there is None and {MODEL_CONFIG_NAME, ADAPTER_CONFIG} & set(api.list_repo_files(repo_id, revision=branch)):
         return None  # a model or an adapter is there, of which a config's card knows nothing
     return make_card(config, repo_id, there, revision=branch)
 

@@ -7,14 +7,25 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from .config import CompressionConfig
 from .config_files import CONFIG_NAME
 from .errors import CompressorWeightsError
-from .hub import MissingFileError
+from .hub_errors import MissingFileError
 from .stored_files import Where, fetch
-from .stored_weights import COMPRESSOR, Shapes, check_fit, compressor_key, stored_shapes
+from .stored_weights import (
+    COMPRESSOR,
+    Shapes,
+    check_fit,
+    compressor_key,
+    load_weights,
+    stored_shapes,
+    stored_weights,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +41,7 @@ class StoredAdapter:
         base_revision: and its revision, where the adapter names one.
         whole: whether it brings the compressor's weights (``modules_to_save``), and not adapters to them.
         shapes: the shapes of the weights it stores at or below the compressor, by name.
+        weights: the file they are in, or where they were handed over in memory, they.
     """
 
     name: str
@@ -38,6 +50,7 @@ class StoredAdapter:
     base_revision: str | None = None
     whole: bool = False
     shapes: Shapes = field(default_factory=dict)
+    weights: Path | dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def needs_compressor(self) -> bool:
@@ -66,6 +79,11 @@ class StoredAdapter:
         if lost:
             check_fit(dict.fromkeys(lost, ()), {}, self.name)
 
+    def load(self, compressor: Any) -> None:
+        """Put the compressor's weights into this compressor."""
+        values = stored_weights(self.weights) if isinstance(self.weights, Path) else self.weights
+        load_weights(compressor, values, self.name)
+
 
 def read_adapter(name: str | os.PathLike[str], where: Where) -> StoredAdapter | None:
     """What a folder or Hub repository says; None where there is no adapter.
@@ -86,9 +104,9 @@ def read_adapter(name: str | os.PathLike[str], where: Where) -> StoredAdapter | 
         _text(values.get("revision")),
         _names_compressor(values),
     )
-    weights = fetch(name, "adapter_model.safetensors", where)
-    if weights is not None:
-        found.shapes = stored_shapes(weights)
+    file = fetch(name, "adapter_model.safetensors", where)
+    if file is not None:
+        found.weights, found.shapes = file, stored_shapes(file)
     elif found.whole:
         raise CompressorWeightsError(
             f"The adapter {name} holds an audio compressor's weights, but has no adapter_model.safetensors, and other "
@@ -100,9 +118,10 @@ def read_adapter(name: str | os.PathLike[str], where: Where) -> StoredAdapter | 
 def given_adapter(peft_config: Any, state_dict: Mapping[str, Any] | None) -> StoredAdapter:
     """The same for an adapter handed over in memory, which has no config of ours beside it."""
     values = {"modules_to_save": getattr(peft_config, "modules_to_save", None)}
-    keys = {compressor_key(key): tuple(value.shape) for key, value in (state_dict or {}).items()}
-    shapes = {inner: shape for inner, shape in keys.items() if inner is not None}
-    return StoredAdapter("given as a state dict", whole=_names_compressor(values), shapes=shapes)
+    keys = {compressor_key(key): value for key, value in (state_dict or {}).items()}
+    weights = {inner: value for inner, value in keys.items() if inner is not None}
+    shapes = {inner: tuple(value.shape) for inner, value in weights.items()}
+    return StoredAdapter("given as a state dict", whole=_names_compressor(values), shapes=shapes, weights=weights)
 
 
 def _compression(name: str | os.PathLike[str], where: Where) -> CompressionConfig | None:

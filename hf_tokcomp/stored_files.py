@@ -12,7 +12,8 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from .config_files import CONFIG_NAME
-from .hub import MissingFileError, check_token, download, hub_errors, is_hub_id
+from .hub import check_token, download, is_hub_id
+from .hub_errors import MissingFileError, hub_errors
 
 Where = Mapping[str, Any]
 """Keywords that say where on the Hub a file is, see `WHERE`."""

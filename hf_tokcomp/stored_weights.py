@@ -25,10 +25,7 @@ def checkpoint_weights(name: str, where: Where, variant: str | None = None) -> d
     """The compressor's weights in a whole model's checkpoint by name; empty where there are none."""
     weights: dict[str, torch.Tensor] = {}
     for file in _checkpoint_files(name, where, f".{variant}" if variant else ""):
-        with safe_open(file, "pt") as opened:
-            for key in opened.keys():  # noqa: SIM118 - not a dict
-                if (inner := compressor_key(key)) is not None:
-                    weights[inner] = opened.get_tensor(key)
+        weights |= stored_weights(file)
     return weights
 
 
@@ -43,6 +40,13 @@ def _checkpoint_files(name: str, where: Where, variant: str) -> list[Path]:
     shards = {file for key, file in by_key.items() if compressor_key(key) is not None}
     found = [fetch(name, shard, where) for shard in sorted(shards)]
     return [file for file in found if file is not None]
+
+
+def stored_weights(file: Path) -> dict[str, torch.Tensor]:
+    """The compressor's weights in a file, by name."""
+    with safe_open(file, "pt") as opened:
+        keys = {key: compressor_key(key) for key in opened.keys()}  # noqa: SIM118 - not a dict
+        return {inner: opened.get_tensor(key) for key, inner in keys.items() if inner is not None}
 
 
 def stored_shapes(file: Path) -> Shapes:

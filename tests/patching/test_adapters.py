@@ -9,6 +9,7 @@ import tiny
 import torch
 import toy_learned
 import transformers
+from packaging.version import Version
 from peft import AutoPeftModel, LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForSeq2SeqLM
 
@@ -229,15 +230,40 @@ class TestLoading:
         assert compression(model) == as_config(OTHER)
         model = PeftModel.from_pretrained(tiny.model(kind), tmp_path / "repository", subfolder="inner")
         assert compression(model) == as_config(OTHER)
-        model = tiny.model(kind)
-        model.load_adapter(str(tmp_path / "repository"), adapter_kwargs={"subfolder": "inner"})
-        assert compression(model) == as_config(OTHER)
+        if Version(transformers.__version__) >= Version("5.23"):  # older ones look for it in the folder itself
+            model = tiny.model(kind)
+            model.load_adapter(str(tmp_path / "repository"), adapter_kwargs={"subfolder": "inner"})
+            assert compression(model) == as_config(OTHER)
 
     def test_the_one_line_passes_keywords_on(self, kind, base, adapter):
         model = hf_tokcomp.load_adapter(adapter, base=base, is_trainable=True, dtype=torch.bfloat16)
         assert isinstance(model, PeftModel)
         assert model.get_base_model().dtype == torch.bfloat16
         assert any(p.requires_grad for n, p in model.named_parameters() if "lora" in n)
+
+    @pytest.mark.parametrize(
+        "load",
+        [
+            lambda kind, base, folder: hf_tokcomp.load_adapter(folder, device_map="cpu"),
+            lambda kind, base, folder: auto(kind).from_pretrained(folder, device_map={"": "cpu"}),
+            lambda kind, base, folder: PeftModel.from_pretrained(
+                concrete(kind).from_pretrained(base), folder, low_cpu_mem_usage=True
+            ),
+        ],
+        ids=["device_map", "device_map, auto class", "low_cpu_mem_usage"],
+    )
+    def test_with_other_keywords(self, kind, base, learned, seconds, load):
+        folder, trained = learned
+        assert torch.equal(generate(load(kind, base, folder), kind, seconds), generate(trained, kind, seconds))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_in_half_precision(self, kind, learned, seconds, dtype):
+        folder, _ = learned
+        inputs = dict(tiny.inputs(kind, seconds))
+        inputs["input_features"] = inputs["input_features"].to(dtype)
+        for model in (hf_tokcomp.load_adapter(folder, dtype=dtype), auto(kind).from_pretrained(folder, dtype=dtype)):
+            ids = model.generate(**inputs, max_new_tokens=2, do_sample=False)
+            assert ids.shape[1] == inputs["input_ids"].shape[1] + 2
 
     def test_an_adapter_in_memory(self, kind, adapter, seconds):
         source = PeftModel.from_pretrained(tiny.model(kind), adapter)
@@ -249,6 +275,9 @@ class TestLoading:
         model = hf_tokcomp.patch(tiny.model(kind), CONFIG)
         model.load_adapter(adapter_state_dict=weights, peft_config=source.peft_config["default"])
         assert compression(model) == as_config(CONFIG)
+        weights["audio_compressor.mix.weight"] = torch.zeros(32, 32)
+        with pytest.raises(hf_tokcomp.CompressorWeightsError, match=r"compression=\.\.\."):
+            tiny.model(kind).load_adapter(adapter_state_dict=weights, peft_config=source.peft_config["default"])
 
 
 class TestConflicts:
@@ -307,6 +336,19 @@ class TestConflicts:
         (message,) = self.said(caplog)
         assert "trained under" in message
         assert "top_k" in message
+
+    @pytest.mark.parametrize("way", ["auto class", "peft"])
+    def test_none_leaves_a_compressors_weights_out_aloud(self, kind, base, learned, seconds, caplog, way):
+        folder, _ = learned
+        (folder / FILE).unlink()
+        if way == "peft":
+            model = PeftModel.from_pretrained(concrete(kind).from_pretrained(base), folder, compression=None)
+        else:
+            model = auto(kind).from_pretrained(folder, compression=None)
+        assert compression(model) is None
+        assert generate(model, kind, seconds).shape[0] == len(seconds)
+        (message,) = self.said(caplog)
+        assert "left out" in message
 
     def test_none_on_a_base_with_a_config(self, kind, tmp_path, caplog):
         hf_tokcomp.patch(tiny.model(kind), OTHER).save_pretrained(tmp_path / "base")

@@ -123,6 +123,21 @@ class TestAdapters:
         model.load_adapter(ADAPTER, adapter_kwargs={"revision": "v1"})
         assert compression(model) == as_config(CONFIG)
 
+    def test_the_revision_of_the_base(self, hub_here, kind, base, seconds):
+        tiny.model(kind, seed=3).push_to_hub(BASE, revision="older")
+        model = concrete(kind).from_pretrained(BASE, revision="older")
+        torch.manual_seed(1)
+        trained = get_peft_model(hf_tokcomp.patch(model, CONFIG), lora(revision="older")).eval()
+        trained.push_to_hub(ADAPTER)
+        with hub_here.here("elsewhere"):
+            again = hf_tokcomp.load_adapter(ADAPTER)
+            other = hf_tokcomp.load_adapter(ADAPTER, base=BASE)
+        assert torch.equal(generate(again, kind, seconds), generate(trained, kind, seconds))
+        name = "model.language_model.embed_tokens.weight"
+        kept = [m.get_base_model().state_dict()[name] for m in (trained, again, other)]
+        assert torch.equal(kept[0], kept[1])
+        assert not torch.equal(kept[0], kept[2])
+
     def test_a_private_one(self, hub_here, kind, base):
         push_adapter(kind, CONFIG)
         hub_here.repositories[ADAPTER].private = True

@@ -10,6 +10,7 @@ import tiny
 import torch
 import toy_learned
 import transformers
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 import hf_tokcomp
@@ -73,6 +74,21 @@ def test_the_weights_come_back(kind, cls, trained, seconds, tmp_path, options, s
         assert {p.dtype for p in loaded.audio_compressor.parameters()} == {torch.bfloat16}
 
 
+def test_of_a_variant(kind, cls, trained, tmp_path):
+    trained.save_pretrained(tmp_path, variant="fp16")
+    loaded = cls.from_pretrained(tmp_path, variant="fp16")
+    assert same_weights(loaded.audio_compressor, trained.audio_compressor.state_dict())
+
+
+def test_a_model_from_nowhere_takes_no_weights_from_here(kind, cls, trained, tmp_path, monkeypatch, caplog):
+    trained.save_pretrained(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plain = tiny.model(kind)
+    made = cls.from_pretrained(None, config=plain.config, state_dict=plain.state_dict(), compression=CONFIG)
+    assert "newly initialized" in caplog.text
+    assert not same_weights(made.audio_compressor, trained.audio_compressor.state_dict())
+
+
 def test_with_another_budget_they_stay(kind, cls, trained, tmp_path, caplog):
     trained.save_pretrained(tmp_path)
     other = cls.from_pretrained(tmp_path, compression=CONFIG | {"retention_ratio": 0.2})
@@ -127,6 +143,15 @@ def test_patching_again_with_an_equal_config_keeps_the_weights(kind, trained, ca
     assert same_weights(compressor, expected)
     assert compressor.last is None
     assert not caplog.records
+
+
+def test_patching_again_keeps_what_peft_trains(kind, trained):
+    config = LoraConfig(target_modules=r".*language_model.*q_proj", modules_to_save=["audio_compressor"])
+    model = get_peft_model(trained, config)
+    wrapper = trained.audio_compressor
+    hf_tokcomp.patch(model, CONFIG)
+    assert trained.audio_compressor is wrapper
+    assert "default" in wrapper.modules_to_save
 
 
 def test_patching_again_with_another_says_what_is_lost(kind, trained, caplog):
