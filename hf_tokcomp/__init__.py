@@ -5,6 +5,7 @@ Importing it teaches `from_pretrained` of transformers' models and processors th
 
 from . import compressors
 from ._version import __version__
+from .adapters import load_adapter
 from .assignment import Assignment
 from .audio_tokens import AudioTokens
 from .compressor import AudioTokenCompressor, CompressedAudio, CompressionRecord
@@ -14,6 +15,7 @@ from .errors import (
     CacheContinuationError,
     CompressionConfigError,
     CompressorOutputError,
+    CompressorWeightsError,
     PlaceholderMismatchError,
     UnsupportedModelError,
     UnsupportedVersionError,
@@ -22,6 +24,7 @@ from .loading import install, uninstall
 from .model_patch import ModelPatch
 from .models import register_model, supported_models
 from .patching import active_config, compressed, patch, unpatch
+from .pushing import push_to_hub
 from .registry import methods, register_compressor
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "CompressionConfigError",
     "CompressionRecord",
     "CompressorOutputError",
+    "CompressorWeightsError",
     "ModelPatch",
     "PlaceholderMismatchError",
     "UnsupportedModelError",
@@ -42,8 +46,10 @@ __all__ = [
     "active_config",
     "compressed",
     "install",
+    "load_adapter",
     "methods",
     "patch",
+    "push_to_hub",
     "register_compressor",
     "register_model",
     "supported_models",

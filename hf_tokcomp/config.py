@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 import math
 import sys
 from collections.abc import Mapping
@@ -14,12 +13,11 @@ from typing import Any, ClassVar, Literal, get_args
 from ._version import __version__
 from .config_files import PushToHubConfigMixin
 from .errors import CompressionConfigError
+from .plain import check_size, shown
 from .presets import options_for
 from .registry import did_you_mean, get_method, methods
+from .schema import SCHEMA_VERSION, UPGRADE, is_newer, understood
 
-logger = logging.getLogger(__name__)
-
-SCHEMA_VERSION = 1
 Positions = Literal["contiguous", "original"]
 Allocation = Literal["even", "content"]
 BUDGETS = ("retention_ratio", "tokens_per_second", "max_tokens")
@@ -87,8 +85,8 @@ class CompressionConfig(PushToHubConfigMixin):
             )
         if self.method != cls.method:
             raise CompressionConfigError(
-                f"{cls.__name__} is the config of {cls.method!r}, not of {self.method!r}; "
-                f"use CompressionConfig(method={self.method!r}, ...)."
+                f"{cls.__name__} is the config of {cls.method!r}, not of {shown(self.method)}; "
+                f"use CompressionConfig(method={shown(self.method)}, ...)."
             )
         self._check_budget()
         self._check_chunks()
@@ -100,7 +98,7 @@ class CompressionConfig(PushToHubConfigMixin):
             )
         self.check_integer("schema_version", 0)
         if not isinstance(self.hf_tokcomp_version, str):
-            raise CompressionConfigError(f"hf_tokcomp_version={self.hf_tokcomp_version!r} must be a string.")
+            raise CompressionConfigError(f"hf_tokcomp_version={shown(self.hf_tokcomp_version)} must be a string.")
 
     def _check_budget(self) -> None:
         given = [name for name in BUDGETS if getattr(self, name) is not None]
@@ -154,7 +152,7 @@ class CompressionConfig(PushToHubConfigMixin):
     def check_choice(self, name: str, choices: Any) -> None:
         """Raise unless the field is one of the strings of a ``Literal``."""
         if getattr(self, name) not in get_args(choices):
-            raise CompressionConfigError(f"{name}={getattr(self, name)!r} must be one of {get_args(choices)}.")
+            raise CompressionConfigError(f"{name}={shown(getattr(self, name))} must be one of {get_args(choices)}.")
 
     def check_number(self, name: str, low: float, high: float, or_low: bool = False) -> None:
         """Raise unless the field is a finite number with ``low < value <= high``; with ``or_low``, low will do."""
@@ -163,13 +161,14 @@ class CompressionConfig(PushToHubConfigMixin):
         ok = ok and (low < value or (or_low and value == low)) and value <= min(high, sys.float_info.max)
         if not ok:  # NaN fails every comparison
             bound = f"{'>=' if or_low else '>'} {low:g}" + ("" if high == math.inf else f" and at most {high:g}")
-            raise CompressionConfigError(f"{name}={value!r} must be a finite number {bound}.")
+            raise CompressionConfigError(f"{name}={shown(value)} must be a finite number {bound}.")
 
     def check_integer(self, name: str, low: int) -> None:
-        """Raise unless the field is an integer of at least ``low``."""
+        """Raise unless the field is an integer of at least ``low`` and below 2^53, where every JSON reader is exact."""
         value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise CompressionConfigError(f"{name}={value!r} must be an integer of at least {low}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**53:
+            much = " and below 2^53" if isinstance(value, int) and value >= 2**53 else ""
+            raise CompressionConfigError(f"{name}={shown(value)} must be an integer of at least {low}{much}.")
 
     def output_length(self, n: int, frame_rate: float = 25.0) -> int:
         """How many tokens are left of an audio: the one place where a count is computed.
@@ -254,7 +253,7 @@ class CompressionConfig(PushToHubConfigMixin):
 
     def to_json_string(self) -> str:
         """`to_dict` as indented JSON."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CompressionConfig:
@@ -266,25 +265,18 @@ class CompressionConfig(PushToHubConfigMixin):
         """
         if not isinstance(values, Mapping):
             raise CompressionConfigError(f"A compression config is a dict, not {type(values).__name__}.")
+        check_size(values)
         values = dict(values)
         if "method" not in values:
             raise CompressionConfigError(f"A compression config names its 'method', one of {', '.join(methods())}.")
-        config_class = get_method(values["method"]).config_class
+        try:
+            config_class = get_method(values["method"]).config_class
+        except CompressionConfigError as error:
+            raise CompressionConfigError(f"{error}{f' {UPGRADE}' if is_newer(values) else ''}") from None
         if not issubclass(config_class, cls):
             raise CompressionConfigError(f"{values['method']!r} is not the method of {cls.__name__}.")
-        schema = values.get("schema_version", SCHEMA_VERSION)
-        if isinstance(schema, int) and schema > SCHEMA_VERSION:
-            known = {f.name for f in dataclasses.fields(config_class)}
-            unknown = sorted(map(str, set(values) - known))
-            logger.warning(
-                "This compression config has schema version %s; hf_tokcomp %s knows version %s%s. Upgrade with "
-                "`pip install -U hf-tokcomp`.",
-                schema,
-                __version__,
-                SCHEMA_VERSION,
-                f" and ignores {', '.join(unknown)}" if unknown else "",
-            )
-            values = {k: v for k, v in values.items() if k in known} | {"schema_version": SCHEMA_VERSION}
+        if is_newer(values):
+            values = understood(values, {f.name for f in dataclasses.fields(config_class)})
         _refuse_unknown_keys(config_class, values)
         return config_class(**values)
 
@@ -294,6 +286,6 @@ def _refuse_unknown_keys(config_class: type[CompressionConfig], values: Mapping[
     for key in values:
         if key not in known:
             raise CompressionConfigError(
-                f"{config_class.method!r} has no option {key!r}{did_you_mean(key, known)} "
+                f"{config_class.method!r} has no option {shown(key)}{did_you_mean(key, known)} "
                 f"Its options: {', '.join(k for k in known if k != 'method')}."
             )

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-from .errors import CompressionConfigError
+from .hub import check_token, download, split_revision
+from .hub_errors import MissingFileError, hub_errors
+from .plain import MAX_BYTES, parse_json, too_large
 
 if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
     from .config import CompressionConfig
 
 CONFIG_NAME = "compression_config.json"
-ConfigType = TypeVar("ConfigType", bound="PushToHubConfigMixin")
+MODEL_CONFIG_NAME = "config.json"
+CONFIG_KEY = "compression_config"
+CARD_NAME = "README.md"
+
+
+def is_ours(values: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether this is what we store in a model's config; the key has had other users."""
+    return isinstance(values, dict) and "method" in values and "schema_version" in values
 
 
 class PushToHubConfigMixin:
     """`save_pretrained`, `from_pretrained` and `push_to_hub` as transformers and PEFT have them."""
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> Path:
-        """Write ``compression_config.json`` into a folder (made if need be) and return the file's path."""
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *, push_to_hub: bool = False, **options: Any
+    ) -> Path:
+        """Write ``compression_config.json`` into a folder (made if need be) and return the file's path.
+
+        Args:
+            save_directory: the folder.
+            push_to_hub: send it to the Hub, too, to a repository of the folder's name or of ``repo_id=``.
+            options: for `push_to_hub`.
+        """
+        if options and not push_to_hub:
+            raise TypeError(f"{', '.join(options)}: these go with push_to_hub=True.")
         folder = Path(save_directory)
         if folder.is_file():
             raise NotADirectoryError(f"{folder} is a file; save_pretrained needs the path of a folder.")
@@ -36,6 +56,8 @@ class PushToHubConfigMixin:
         except OSError:
             os.unlink(file.name)
             raise
+        if push_to_hub:
+            self.push_to_hub(options.pop("repo_id", None) or folder.resolve().name, **options)
         return folder / CONFIG_NAME
 
     @classmethod
@@ -52,45 +74,64 @@ class PushToHubConfigMixin:
     ) -> CompressionConfig:
         """Read a config from a folder, a JSON file or a Hub repository.
 
+        Where there is no ``compression_config.json``, the config that a compressed model carries in its
+        ``config.json`` is read.
+
+        Args:
+            name_or_path: the folder, the file, or ``user/repo``; a revision may stand behind it, ``user/repo@v2``.
+            revision: branch, tag or commit of a Hub repository.
+            token: for a private repository; None for the token of ``hf auth login`` or ``HF_TOKEN``.
+            cache_dir: where downloads are kept.
+            subfolder: folder inside the folder or repository.
+            local_files_only: do not ask the Hub; the cache has to have the file.
+            force_download: fetch it anew.
+
         Raises:
-            FileNotFoundError: there is no ``compression_config.json`` there.
+            FileNotFoundError: there is no such repository, revision or folder, or no config there.
+            PermissionError: the token does not open the repository.
+            ConnectionError: the Hub could not be asked.
             CompressionConfigError: the file is not a valid config.
         """
         from .config import CompressionConfig
 
-        path = Path(name_or_path)
-        if path.is_dir():
-            file = path / (subfolder or "") / CONFIG_NAME
-            if not file.is_file():
-                raise FileNotFoundError(f"There is no {CONFIG_NAME} in {file.parent}.")
-        elif path.is_file():
-            file = path
-        else:
-            from huggingface_hub import hf_hub_download
-            from huggingface_hub.errors import HFValidationError
-
-            try:
-                downloaded = hf_hub_download(
-                    str(name_or_path),
-                    CONFIG_NAME,
-                    subfolder=subfolder,
-                    revision=revision,
-                    token=token,
-                    cache_dir=None if cache_dir is None else Path(cache_dir),
-                    local_files_only=local_files_only,
-                    force_download=force_download,
-                )
-            except HFValidationError as error:
-                raise FileNotFoundError(
-                    f"{name_or_path} is neither a folder, a file nor the id of a Hub repository (user/repo)."
-                ) from error
-            file = Path(downloaded)
-        try:
-            values: Any = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise CompressionConfigError(f"{file} is not valid JSON: {error}.") from error
         target = cls if issubclass(cls, CompressionConfig) else CompressionConfig
-        return target.from_dict(values)
+        path = Path(name_or_path)
+        if os.path.isfile(path):
+            return target.from_dict(parse_json(_read(path), str(path)))
+        name = os.fspath(name_or_path)
+        repo, named = split_revision(name)
+        if named and revision and named != revision:
+            raise ValueError(f"{name} names one revision and revision={revision!r} another; give one.")
+
+        def find(filename: str) -> tuple[bytes, str]:
+            if os.path.isdir(path):
+                file = path / (subfolder or "") / filename
+                if not file.is_file():
+                    raise MissingFileError(f"There is no {filename} in {file.parent}.")
+                return _read(file), str(file)
+            file = download(
+                repo,
+                filename,
+                revision=revision or named,
+                token=token,
+                cache_dir=cache_dir,
+                subfolder=subfolder,
+                local_files_only=local_files_only,
+                force_download=force_download,
+            )
+            return _read(file), f"{filename} of {name} ({file})"
+
+        try:
+            return target.from_dict(parse_json(*find(CONFIG_NAME)))
+        except MissingFileError as error:
+            try:
+                values = parse_json(*find(MODEL_CONFIG_NAME), strict=False)
+            except MissingFileError:
+                raise error from error.__cause__
+            stored = values.get(CONFIG_KEY) if isinstance(values, dict) else None
+            if not is_ours(stored):
+                raise error from error.__cause__
+            return target.from_dict(stored)
 
     def push_to_hub(
         self,
@@ -99,18 +140,60 @@ class PushToHubConfigMixin:
         token: str | bool | None = None,
         private: bool | None = None,
         revision: str | None = None,
+        subfolder: str | None = None,
         commit_message: str = "Upload compression config",
-    ) -> str:
-        """Create the repository if need be, upload ``compression_config.json`` and return the commit's address."""
-        from huggingface_hub import HfApi
+        commit_description: str | None = None,
+        create_pr: bool = False,
+    ) -> CommitInfo:
+        """Create the repository and the branch if need be, and upload ``compression_config.json``.
 
-        api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        commit = api.upload_file(
-            path_or_fileobj=self.to_json_string().encode(),  # type: ignore[attr-defined]
-            path_in_repo=CONFIG_NAME,
-            repo_id=repo_id,
-            revision=revision,
-            commit_message=commit_message,
-        )
-        return str(commit)
+        A repository without a card gets one in the same commit, and one that has a card of ours, on which nobody
+        worked, a new one. Nothing else is touched. `hf_tokcomp.push_to_hub` can say more on the card.
+
+        Args:
+            repo_id: ``user/repo``; without ``user/`` it is the token's owner's.
+            token: one that may write; None for the token of ``hf auth login`` or ``HF_TOKEN``.
+            private: whether a new repository is private; None for its owner's default.
+            revision: the branch.
+            subfolder: folder inside the repository.
+            commit_message: first line of the commit.
+            commit_description: the rest of it.
+            create_pr: open a pull request instead of committing.
+
+        Returns:
+            The commit: a string, its address.
+
+        Raises:
+            PermissionError: the token may not write there, or there is none.
+            ConnectionError: the Hub could not be asked.
+        """
+        from huggingface_hub import CommitOperationAdd, HfApi
+
+        from .pushing import new_card
+
+        check_token(token)
+        text: str = self.to_json_string()  # type: ignore[attr-defined]
+        api = HfApi(token=token, library_name="hf_tokcomp")
+        with hub_errors(repo_id, revision):
+            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            if revision is not None and not revision.startswith("refs/"):
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            operations = [CommitOperationAdd(f"{subfolder}/{CONFIG_NAME}" if subfolder else CONFIG_NAME, text.encode())]
+            card = None if subfolder else new_card(self, api, repo_id, revision)
+            if card is not None:
+                operations.append(CommitOperationAdd(CARD_NAME, card.encode()))
+            return api.create_commit(
+                repo_id,
+                operations,
+                revision=revision,
+                commit_message=commit_message,
+                commit_description=commit_description,
+                create_pr=create_pr,
+            )
+
+
+def _read(file: Path) -> bytes:
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise too_large(str(file), size)
+    return file.read_bytes()

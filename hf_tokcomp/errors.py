@@ -23,3 +23,7 @@ class CacheContinuationError(ValueError):
 
 class CompressorOutputError(RuntimeError):
     """A compressor returned something other than what its config announced."""
+
+
+class CompressorWeightsError(ValueError):
+    """Stored weights of an audio compressor find no compressor, or one that they do not fit."""

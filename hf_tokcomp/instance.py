@@ -16,6 +16,8 @@ from typing import Any
 from .model_patch import ModelPatch
 
 _STATE = "_hf_tokcomp_state"
+_COPIES = {"push_to_hub"}
+"""Methods that transformers keeps as copies under the original's name, by which pickle finds another function."""
 
 
 class _Missing:
@@ -86,6 +88,8 @@ def replace(
         # `generate` validates keywords, and `Trainer` keeps columns, by the signature this leads to.
         # Nothing else is taken over: upstream's annotations and function attributes do not all pickle.
         functools.update_wrapper(bound, getattr(type(instance), name), ("__module__", "__name__", "__doc__"), ())
+        if name in _COPIES:
+            del bound.__dict__["__wrapped__"]
         placed[name] = bound
     for name, value in placed.items():
         state.saved[name] = instance.__dict__.get(name, MISSING)

@@ -1,88 +1,79 @@
-"""The keyword `compression=` of `from_pretrained`, and the config stored in `config.json`.
+"""The keyword `compression=` of the loading methods of transformers and PEFT, and the config stored beside weights.
 
-Two classmethods are wrapped, `PreTrainedModel.from_pretrained` and `ProcessorMixin.from_pretrained`: the concrete
-classes, the Auto classes with a head and `device_map` all go through them. Without the keyword and without a stored
-config their behaviour is untouched. `install` is idempotent and `uninstall` takes it back.
+Wrapped are `from_pretrained` of `PreTrainedModel` (the concrete classes, the Auto classes with a head and `device_map`
+all go through it) and `ProcessorMixin`, and for adapters `PreTrainedModel.load_adapter` and PeftModel's
+`from_pretrained`, `load_adapter`, `save_pretrained` and `push_to_hub`. Without the keyword and without a stored config
+their behaviour is untouched. `install` is idempotent and `uninstall` takes it back.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
+import os
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from transformers import PreTrainedModel, ProcessorMixin
 
-from .config import CompressionConfig
+from .adapters import into_model, into_peft
 from .models import patch_for_class
-from .patching import CONFIG_KEY, is_ours, patch, resolve_compression
+from .patching import active_config, patch, resolve_compression
+from .saving import save_adapters
+from .sharing import push_adapter
+from .stored_compression import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, choose, put_on, stored_config
+from .stored_files import hub_options, pick_where
+from .stored_weights import compressor_key
 from .versions import check_transformers
-
-logger = logging.getLogger(__name__)
-
-
-class _NotGiven:
-    """Tells a missing keyword from ``compression=None``, which turns a stored config off."""
-
-    def __repr__(self) -> str:
-        return "not given"
-
-
-NOT_GIVEN = _NotGiven()
-_ORIGINALS: dict[type, Any] = {}
+from .wrapping import unwrap_all, when_imported, wrap
 
 
 def install() -> None:
-    """Teach `from_pretrained` of models and processors the keyword ``compression=``."""
-    for owner, loader in ((PreTrainedModel, _load_model), (ProcessorMixin, _load_processor)):
-        if owner not in _ORIGINALS:
-            _ORIGINALS[owner] = owner.__dict__["from_pretrained"]
-            owner.from_pretrained = classmethod(_wrapped(_ORIGINALS[owner].__func__, loader))
+    """Teach `from_pretrained` and `load_adapter` the keyword ``compression=``, also PEFT's once that is imported."""
+    wrap(PreTrainedModel, "from_pretrained", _load_model)
+    wrap(PreTrainedModel, "load_adapter", into_model)
+    wrap(ProcessorMixin, "from_pretrained", _load_processor)
+    when_imported("peft.peft_model", _install_peft)
+
+
+def _install_peft(peft_model: ModuleType) -> None:
+    wrap(peft_model.PeftModel, "from_pretrained", into_peft)
+    wrap(peft_model.PeftModel, "load_adapter", into_peft)
+    wrap(peft_model.PeftModel, "save_pretrained", save_adapters)
+    wrap(peft_model.PeftModel, "push_to_hub", push_adapter)
 
 
 def uninstall() -> None:
     """Take the keyword away again."""
-    while _ORIGINALS:
-        owner, own = _ORIGINALS.popitem()
-        owner.from_pretrained = own  # type: ignore[attr-defined]
+    unwrap_all()
 
 
-def _wrapped(own: Callable[..., Any], loader: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(own)
-    def from_pretrained(cls: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
-        return loader(functools.partial(own, cls), cls, compression, args, kwargs)
-
-    return from_pretrained
-
-
-def _load_model(own: Callable[..., Any], cls: Any, compression: Any, args: Any, kwargs: Any) -> Any:
-    config = None
+def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
+    given = compression
     if compression is not NOT_GIVEN and compression is not None:
         # Before a single weight is read: a typo should not cost a download.
-        config = resolve_compression(compression)
+        given = resolve_compression(compression, **hub_options(compression, _name(args, kwargs), kwargs))
         check_transformers(cls, patch_for_class(cls)[1])
-    loaded = own(*args, **kwargs)
+    running = GIVEN.set((given,))
+    try:
+        loaded = own(*args, **kwargs)
+    finally:
+        GIVEN.reset(running)
     model = loaded[0] if isinstance(loaded, tuple) else loaded  # output_loading_info=True
     stored = stored_config(model)
-    if compression is None:
-        if stored is not None:
-            delattr(model.config, CONFIG_KEY)
-    elif config is not None:
-        if stored is not None and stored != config:
-            logger.warning(
-                "The checkpoint's compression %s is replaced by the given %s.", stored.to_dict(), config.to_dict()
-            )
-        patch(model, config)
-    elif stored is not None:
-        patch(model, stored)
+    if active_config(model) is not None or (stored is None and given in (None, NOT_GIVEN)):
+        return loaded  # an adapter was loaded, and has seen to it; or there is nothing to do
+    checkpoint = Checkpoint(os.fspath(_name(args, kwargs) or ""), pick_where(kwargs), kwargs.get("variant"), stored)
+    put_on(model, choose(given, None, None, stored), checkpoint, WEIGHTS_FOLLOW.get())
+    if isinstance(loaded, tuple) and active_config(model) is not None:
+        unexpected = loaded[1].get("unexpected_keys", ())
+        loaded[1]["unexpected_keys"] = type(unexpected)(key for key in unexpected if compressor_key(key) is None)
     return loaded
 
 
-def _load_processor(own: Callable[..., Any], cls: Any, compression: Any, args: Any, kwargs: Any) -> Any:
+def _load_processor(own: Callable[..., Any], cls: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
     config = None
     if compression is not NOT_GIVEN and compression is not None:
-        config = resolve_compression(compression)
+        config = resolve_compression(compression, **hub_options(compression, _name(args, kwargs), kwargs))
     loaded = own(*args, **kwargs)
     processor = loaded[0] if isinstance(loaded, tuple) else loaded
     if config is not None:
@@ -90,7 +81,5 @@ def _load_processor(own: Callable[..., Any], cls: Any, compression: Any, args: A
     return loaded
 
 
-def stored_config(model: Any) -> CompressionConfig | None:
-    """The config that a model's ``config.json`` carries; None if there is none of ours."""
-    values = getattr(getattr(model, "config", None), CONFIG_KEY, None)
-    return CompressionConfig.from_dict(values) if values is not None and is_ours(values) else None
+def _name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else kwargs.get("pretrained_model_name_or_path")

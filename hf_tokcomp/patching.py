@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from .compressor import AudioTokenCompressor
 from .config import CompressionConfig
+from .config_files import CONFIG_KEY, is_ours
 from .errors import CompressionConfigError, UnsupportedModelError
 from .forward import forward
 from .generation import generate, prepare_inputs_for_generation
+from .hub import is_hub_id
 from .instance import MISSING, replace, restore, state_of
 from .models import how_to_add, patch_for_class, patch_for_processor
+from .plain import shown
 from .processing import patch_processor
 from .registry import get_method, methods
+from .saving import save_pretrained
+from .sharing import push_model
 from .versions import check_transformers
 
 Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
 Target = TypeVar("Target")
-CONFIG_KEY = "compression_config"
+
+logger = logging.getLogger(__name__)
 
 
-def resolve_compression(compression: Any) -> CompressionConfig:
+def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
     """A config from whatever a user may name it by.
 
     Args:
         compression: a method's key, a dict, a list of dicts or configs (`compose`), a `CompressionConfig`, a folder or
-            JSON file, or a Hub id ``user/repo``.
+            JSON file, or a Hub id ``user/repo`` or ``user/repo@revision``. A folder comes before a repository of the
+            same name, and a method before both.
+        hub: ``token``, ``cache_dir`` and so on, for `CompressionConfig.from_pretrained`.
 
     Raises:
         CompressionConfigError: it is none of these; for an unknown method the closest key is named.
+        OSError: what a name stands for cannot be read.
     """
     if isinstance(compression, CompressionConfig):
         return compression
@@ -46,13 +56,16 @@ def resolve_compression(compression: Any) -> CompressionConfig:
         return CompressionConfig.from_dict({"method": compression})
     if isinstance(compression, str | os.PathLike):
         name = os.fspath(compression)
-        if Path(name).exists() or (name.count("/") == 1 and not name.startswith((".", "/"))):
-            return CompressionConfig.from_pretrained(name)
-        if os.sep in name:
-            raise FileNotFoundError(f"There is no folder or file {name!r} to read a compression config from.")
+        if os.path.exists(name) or is_hub_id(name):
+            return CompressionConfig.from_pretrained(name, **hub)
+        if os.sep in name or isinstance(compression, os.PathLike):
+            raise FileNotFoundError(
+                f"There is no folder or file {shown(name)} to read a compression config from, and it is no Hub id "
+                "(user/repo)."
+            )
         get_method(name)  # raises, naming the closest key
     raise CompressionConfigError(
-        f"compression={compression!r} must be a method's key ({', '.join(methods())}), a dict, a list of them, a "
+        f"compression={shown(compression)} must be a method's key ({', '.join(methods())}), a dict, a list of them, a "
         "CompressionConfig, a folder or a Hub id."
     )
 
@@ -62,9 +75,10 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
 
     Args:
         model_or_processor: a supported model (also inside PEFT, DDP or a compiled module) or its processor. It is
-            changed in place, on the instance alone. An earlier patch is replaced.
+            changed in place, on the instance alone. An earlier patch is replaced; with an equal config its compressor
+            stays, with all it has learned.
         compression: a method's key, a dict, a list of them (`compose`), a `CompressionConfig`, a local folder or a Hub
-            id.
+            id, ``user/repo`` or ``user/repo@revision``.
 
     Returns:
         The same object.
@@ -75,6 +89,15 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
         CompressionConfigError: the compression is unknown or contradictory. Nothing is changed in any of these cases.
     """
     config = resolve_compression(compression)
+    before = active_config(model_or_processor)
+    learned = before is not None and learned_weights(model_or_processor)
+    _patch(model_or_processor, config)
+    if learned and before is not None and before != config:
+        logger.warning("This model had a trained %r compressor; patched anew, its weights are gone.", before.method)
+    return model_or_processor
+
+
+def _patch(model_or_processor: Any, config: CompressionConfig) -> None:
     if isinstance(model_or_processor, ProcessorMixin):
         module, model_patch = patch_for_processor(model_or_processor)
         if not config.deterministic_length:
@@ -84,25 +107,31 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
             )
         unpatch(model_or_processor)
         patch_processor(model_or_processor, module, model_patch, config)
-        return model_or_processor
+        return
     model = _inner(model_or_processor)
     module, model_patch = patch_for_class(type(model))
     check_transformers(type(model), model_patch)
-    compressor = AudioTokenCompressor.from_config(config)
+    compressor = getattr(model, "audio_compressor", None)
+    if compressor is not None and compressor.config == config:
+        compressor.last = None
+    else:
+        compressor = AudioTokenCompressor.from_config(config).train(model.training)
+        if model.device.type != "meta":
+            compressor.to(model.device, model.dtype)
     unpatch(model)
     before = model.config.__dict__.get(CONFIG_KEY, MISSING)
-    compressor.train(model.training)
     functions = {
         "forward": forward,
         "generate": generate,
         "prepare_inputs_for_generation": prepare_inputs_for_generation,
+        "save_pretrained": save_pretrained,
+        "push_to_hub": push_model,
     }
     state = replace(model, module, functions, model_patch.attributes)
     model.audio_compressor = compressor
     # What others kept under this key comes back; a config of ours was stored, and is replaced now.
     state.config_before = MISSING if is_ours(before) else before
     setattr(model.config, CONFIG_KEY, config.to_dict())
-    return model_or_processor
 
 
 def unpatch(model_or_processor: Target) -> Target:
@@ -132,18 +161,41 @@ def compressed(model: Target, compression: Compression) -> Iterator[Target]:
     Raises:
         what `patch` raises.
     """
-    before = active_config(model)
-    module = None if before is None else getattr(_inner(model), "audio_compressor", None)
-    patch(model, compression)
+    config = resolve_compression(compression)
+    back = way_back(model)
+    _patch(model, config)
     try:
         yield model
     finally:
-        if before is None:
-            unpatch(model)
-        else:
-            patch(model, before)
-        if module is not None:  # the very module: it may have learned weights
-            _inner(model).audio_compressor = module
+        back()
+
+
+def way_back(model_or_processor: Any) -> Callable[[], None]:
+    """A function that gives a model or processor the compression it has now: the very compressor, as it may learn."""
+    before = active_config(model_or_processor)
+    if before is None:
+        return lambda: unpatch(model_or_processor) and None
+    if isinstance(model_or_processor, ProcessorMixin):
+        return lambda: _patch(model_or_processor, before)
+    model = _inner(model_or_processor)
+    compressor, last = model.audio_compressor, model.audio_compressor.last
+
+    def back() -> None:
+        _patch(model, before)
+        model.audio_compressor = compressor
+        compressor.last = last
+
+    return back
+
+
+def learned_weights(model_or_processor: Any) -> dict[str, torch.Tensor]:
+    """The weights of a patched model's compressor by name; empty for a method that learns nothing."""
+    if isinstance(model_or_processor, ProcessorMixin):
+        return {}
+    compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
+    # Where PEFT trains a copy, this is what it is a copy of.
+    compressor = getattr(compressor, "original_module", compressor)
+    return {} if compressor is None else dict(compressor.state_dict())
 
 
 def active_config(model_or_processor: Any) -> CompressionConfig | None:
@@ -153,11 +205,6 @@ def active_config(model_or_processor: Any) -> CompressionConfig | None:
         return None if state is None else state.placed[CONFIG_KEY]
     compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
     return None if compressor is None else compressor.config
-
-
-def is_ours(values: Any) -> bool:
-    """Whether this is what we store in a model's config; the key has had other users."""
-    return isinstance(values, dict) and "method" in values and "schema_version" in values
 
 
 def _inner(model: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import CompressionConfigError
+from .plain import shown
 from .registry import did_you_mean
 
 PRESETS: dict[str, Callable[[], dict[str, Any]]] = {}
@@ -73,5 +74,5 @@ def options_for(task: object) -> dict[str, Any]:
     if isinstance(task, str) and task in PRESETS:
         return PRESETS[task]()
     raise CompressionConfigError(
-        f"Unknown task {task!r}{did_you_mean(task, PRESETS)} Known tasks: {', '.join(PRESETS)}."
+        f"Unknown task {shown(task)}{did_you_mean(task, PRESETS)} Known tasks: {', '.join(PRESETS)}."
     )

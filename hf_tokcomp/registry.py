@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from .errors import CompressionConfigError
+from .plain import shown
 
 if TYPE_CHECKING:
     from .compressor import AudioTokenCompressor
@@ -108,12 +109,13 @@ def get_method(name: object) -> Method:
     if isinstance(name, str) and name in _METHODS:
         return _METHODS[name]
     raise CompressionConfigError(
-        f"Unknown compression method {name!r}{did_you_mean(name, _METHODS)} Known methods: {', '.join(_METHODS)}. "
+        f"Unknown compression method {shown(name)}{did_you_mean(name, _METHODS)} Known methods: {', '.join(_METHODS)}. "
         "Your own is registered with @hf_tokcomp.register_compressor."
     )
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """``": did you mean 'x'?"``, or a full stop where nothing is close."""
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    text = name if isinstance(name, str) else ""
+    close = difflib.get_close_matches(text[:100], list(known), n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else "."

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 import tiny
 import transformers
+from hub_client import Hub
 
 import hf_tokcomp
 from hf_tokcomp import cli, models, registry
@@ -29,6 +30,7 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 # What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
 QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
+ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
 FLAMINGO_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
@@ -105,7 +107,12 @@ def _same_verbosity() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_examples_run(page: Path, reader: Path, flamingo: Path) -> None:
+def test_examples_run(page: Path, reader: Path, flamingo: Path, hub: Hub) -> None:
+    with hub.here():  # what an example pushes, a later one loads
+        run_examples(page, flamingo)
+
+
+def run_examples(page: Path, flamingo: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page, "python"):
         if block.not_run:
@@ -116,9 +123,9 @@ def test_examples_run(page: Path, reader: Path, flamingo: Path) -> None:
 
 
 def test_the_first_example_reads_the_recording(
-    reader: Path, flamingo: Path, capsys: pytest.CaptureFixture[str]
+    reader: Path, flamingo: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    test_examples_run(ROOT / "README.md", reader, flamingo)
+    test_examples_run(ROOT / "README.md", reader, flamingo, hub)
     printed = capsys.readouterr().out.splitlines()
     answer, counts = printed[0].split(), printed[1]
     assert set(answer) <= DIGITS
@@ -158,11 +165,13 @@ def commands() -> list[tuple[Block, list[str]]]:
 
 @pytest.mark.usefixtures("_same_verbosity")
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_commands_run(page: Path, reader: Path, flamingo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_run(page: Path, reader: Path, flamingo: Path, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     folders = {QWEN2_AUDIO: str(SMALL_MODEL), AUDIO_FLAMINGO_3: str(flamingo)}
+    hub.put(ON_HUB, {"compression_config.json": '{"method": "ltbm", "schema_version": 1}'})
     for block, words in commands():
         if block.page == page and words[0] == "hf-tokcomp" and not block.not_run:
-            assert cli.main([folders.get(word, word) for word in words[1:]]) == 0, (str(block), words)
+            with hub.here():
+                assert cli.main([folders.get(word, word) for word in words[1:]]) == 0, (str(block), words)
             assert capsys.readouterr().out
 
 

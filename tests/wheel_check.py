@@ -67,7 +67,8 @@ def check_contents(sdist: Path, wheel: Path) -> None:
     data = [f for folder in ("digits_and_sounds", "recordings") for f in (checkpoints() / folder).iterdir()]
     kept = [f.relative_to(ROOT) for f in data if f.is_file()]
     sources = [f.relative_to(ROOT) for package in ("hf_tokcomp", "patches") for f in (ROOT / package).rglob("*.py")]
-    for file in [*sources, *kept, Path("hf_tokcomp/py.typed")]:
+    data_files = [Path("hf_tokcomp/py.typed"), Path("hf_tokcomp/cards/template.md")]
+    for file in [*sources, *kept, *data_files]:
         inside = Path("hf_tokcomp") / file if file.parts[0] == "patches" else file
         require(file.as_posix() in names, f"{file} is missing in {sdist.name}")
         require(inside.as_posix() in installed, f"{inside} is missing in {wheel.name}")

@@ -1,4 +1,4 @@
-"""The command line `hf-tokcomp`: run, compare, plot, demo, methods, models.
+"""The command line `hf-tokcomp`: run, compare, plot, demo, push, card, methods, models.
 
 Errors are one line on stderr and a non-zero exit: 2 for a command that cannot be understood, 1 for one that failed.
 Set ``HF_TOKCOMP_DEBUG=1`` to see tracebacks and the libraries' own messages.
@@ -17,6 +17,7 @@ from .compare import compare
 from .demo import demo
 from .output import complain, debugging, quiet_libraries
 from .plot import plot
+from .push import card, push
 from .run import run
 from .tables import methods, models
 
@@ -33,6 +34,8 @@ for command, summary in (
     (compare, "Compare methods and ratios on recordings."),
     (plot, "Draw what methods do to a recording."),
     (demo, "Show what is read with fewer and fewer tokens."),
+    (push, "Share a compression on the Hub."),
+    (card, "Print the model card that push sends."),
     (methods, "List the compression methods."),
     (models, "List the models that can be patched."),
 ):

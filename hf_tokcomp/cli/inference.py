@@ -16,10 +16,10 @@ import transformers
 from ..config import CompressionConfig
 from ..errors import UnsupportedModelError
 from ..instruction import model_inputs, whole_prompt
-from ..loading import stored_config
 from ..model_patch import ModelPatch
 from ..models import how_to_add, supported_models
 from ..patching import active_config, compressed, patch, unpatch
+from ..stored_compression import stored_config
 from .output import quiet_transformers
 from .recordings import Recording
 from .timing import FirstToken, Seconds, wait_for

@@ -17,6 +17,8 @@ from ..config import CompressionConfig
 from ..errors import CompressionConfigError
 from ..registry import get_method, register_compressor
 
+MAX_STAGES = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class ComposeConfig(CompressionConfig):
@@ -42,6 +44,8 @@ class ComposeConfig(CompressionConfig):
             raise CompressionConfigError(
                 "compose needs `stages`, a list of configs: [{'method': 'ltbm', 'retention_ratio': 0.5}, ...]."
             )
+        if len(self.stages) > MAX_STAGES:
+            raise CompressionConfigError(f"compose takes {MAX_STAGES} stages at most, not {len(self.stages)}.")
         object.__setattr__(self, "stages", tuple(_stage(number, given) for number, given in enumerate(self.stages)))
         for number, stage in enumerate(self.stages[:-1]):
             if not stage.temporal_order:

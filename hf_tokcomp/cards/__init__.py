@@ -1,0 +1,63 @@
+"""Model cards: what a repository's README.md says of a compression, and how to load it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ..config import CompressionConfig
+from ..config_files import CARD_NAME
+from .card import CompressionCard
+from .existing import is_written, may_renew, read_card, renew
+from .results import Measurement, Score, read_measurements
+
+__all__ = [
+    "CARD_NAME",
+    "CompressionCard",
+    "Measurement",
+    "Score",
+    "is_written",
+    "make_card",
+    "may_renew",
+    "read_card",
+    "read_measurements",
+    "write_card",
+]
+
+
+def make_card(config: CompressionConfig, repo_id: str, old: str | None = None, **fields: Any) -> str:
+    """The text of a card.
+
+    Args:
+        config: the compression.
+        repo_id: the repository that the card is for.
+        old: the card that is there already: what its front matter says beyond ours is kept, its text is not. Whether
+            somebody wrote it is for the caller to ask (`existing.is_written`).
+        fields: the other fields of `CompressionCard`.
+    """
+    card = str(CompressionCard(repo_id=repo_id, config=config, **fields))
+    return card if old is None else renew(card, old)
+
+
+def write_card(
+    folder: str | os.PathLike[str], config: CompressionConfig, repo_id: str, overwrite: bool = False, **fields: Any
+) -> Path | None:
+    """Write a folder's README.md, unless somebody wrote one.
+
+    Args:
+        folder: a folder that exists.
+        config: the compression.
+        repo_id: the repository that the card is for.
+        overwrite: replace a card that somebody wrote, too.
+        fields: the other fields of `CompressionCard`.
+
+    Returns:
+        The file's path; None if a card was kept.
+    """
+    file = Path(folder) / CARD_NAME
+    old = read_card(file) if file.is_file() else None
+    if old is not None and is_written(old) and not overwrite:
+        return None
+    file.write_text(make_card(config, repo_id, old, **fields), encoding="utf-8", newline="\n")
+    return file

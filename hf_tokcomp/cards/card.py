@@ -1,0 +1,162 @@
+"""CompressionCard: the README.md of a repository with a compression, a compressed model or an adapter."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from ..config import CompressionConfig
+from ..models import supported_models
+from ..registry import get_method
+from . import words
+from .citations import citations, methods_of
+from .existing import Card, sign
+from .names import hub_id
+from .results import Measurement
+from .snippets import snippet
+
+Kind = Literal["config", "model", "adapter"]
+LIBRARIES: dict[Kind, str] = {"config": "hf_tokcomp", "model": "transformers", "adapter": "peft"}
+RELATIONS: dict[Kind, str] = {"config": "adapter", "model": "finetune", "adapter": "adapter"}
+"""Of the Hub's four: a config is put on top of a model, as an adapter is; a saved model has its own weights."""
+ANY_MODEL = "Qwen/Qwen2-Audio-7B-Instruct"
+"""In the program on a card that names no base model."""
+UNKNOWN = "path/to/its/base/model"
+ANY_CLASS = "AutoModelForSeq2SeqLM"
+"""The Auto class that loads every supported model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionCard:
+    """What a repository's card says. `str(card)` is the text of its README.md.
+
+    Args:
+        repo_id: the repository, as the program on the card loads it.
+        revision: its branch; None for the main one.
+        config: the compression.
+        kind: what the repository holds: a ``"config"`` alone, a ``"model"`` that was saved compressed, or an
+            ``"adapter"`` that was trained under the compression.
+        base_model: the model it is for or comes from. A folder of this machine means nothing to others and is left out.
+        base_revision: its revision.
+        model_type: the base model's ``config.model_type``; None where that is not known.
+        has_processor: whether the repository has the processor's files.
+        measurements: what was measured under this compression.
+        license: the Hub's name of a licence.
+        relation: ``base_model_relation``; None for the one that fits the kind.
+        tags: more tags.
+    """
+
+    repo_id: str
+    config: CompressionConfig
+    revision: str | None = None
+    kind: Kind = "config"
+    base_model: str | None = None
+    base_revision: str | None = None
+    model_type: str | None = None
+    has_processor: bool = False
+    measurements: Sequence[Measurement] = ()
+    license: str | None = None
+    relation: str | None = None
+    tags: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The repository's name, without its owner's."""
+        return self.repo_id.rsplit("/", 1)[-1]
+
+    def data(self) -> ModelCardData:
+        """The front matter."""
+        base = hub_id(self.base_model)
+        tags = ["hf_tokcomp", "audio-token-compression", *methods_of(self.config), *self.tags]
+        return ModelCardData(
+            library_name=LIBRARIES[self.kind],
+            base_model=base,
+            base_model_relation=base and (self.relation or RELATIONS[self.kind]),
+            pipeline_tag="audio-text-to-text",
+            tags=tags,
+            license=self.license,
+            model_name=self.name if self.measurements else None,
+            eval_results=[result for measurement in self.measurements for result in measurement.results()] or None,
+        )
+
+    def snippet(self) -> str:
+        """The program that loads the repository."""
+        patch = supported_models().get(self.model_type or "")
+        return snippet(
+            self.kind,
+            self.repo_id,
+            self.revision,
+            ANY_CLASS if patch is None else patch.model_classes[0],
+            hub_id(self.base_model) or {"config": ANY_MODEL, "model": self.repo_id, "adapter": UNKNOWN}[self.kind],
+            self.base_revision if hub_id(self.base_model) else None,
+            self.has_processor,
+        )
+
+    def __str__(self) -> str:
+        """The whole card, front matter and text."""
+        template = importlib.resources.files(__package__).joinpath("template.md").read_text(encoding="utf-8")
+        patch = supported_models().get(self.model_type or "")
+        entries, sources = citations(self.config)
+        facts = words.facts(self.config, 25.0 if patch is None else patch.frame_rate)
+        card = ModelCard.from_template(
+            self.data(),
+            template_str=template,
+            title=self.name,
+            intro=self._intro(),
+            snippet=self.snippet(),
+            without=self._without(),
+            facts=[
+                *facts,
+                ("base model", self._base()),
+                ("written by", f"hf_tokcomp {self.config.hf_tokcomp_version}"),
+            ],
+            config_json=self.config.to_json_string().strip(),
+            methods=[(name, get_method(name).idea) for name in methods_of(self.config)],
+            measured=[_table(measurement) for measurement in self.measurements],
+            limits=words.limits(self.config, trained={"config": False, "model": None, "adapter": True}[self.kind]),
+            bibtex="\n\n".join(entries),
+            sources=sources,
+        )
+        return sign(Card.parse(str(card)))
+
+    def _base(self) -> str:
+        base = hub_id(self.base_model)
+        if base is None:
+            return "any that hf_tokcomp supports" if self.kind == "config" else "not named"
+        at = f", revision `{self.base_revision}`" if self.base_revision else ""
+        return f"[{base}](https://huggingface.co/{base}){at}"
+
+    def _intro(self) -> str:
+        what = {
+            "config": "A compression of audio tokens",
+            "model": "An audio-language model that compresses its audio tokens",
+            "adapter": "An adapter that was trained under a compression of audio tokens",
+        }[self.kind]
+        base = "" if hub_id(self.base_model) is None else f", for {self._base()}"
+        method = words.title(self.config)
+        return f"{what}{base}. Method: {method}; kept: {words.budget(self.config)}."
+
+    def _without(self) -> str:
+        if self.kind == "adapter":
+            return (
+                "The adapter was trained under the compression: without it, it sees another prompt than it learned on."
+            )
+        off = "without the keyword" if self.kind == "config" else "with `compression=None`"
+        return f"The same model without compression: load it {off}."
+
+
+def _table(measurement: Measurement) -> dict[str, Any]:
+    title = measurement.dataset + (f", {measurement.split}" if measurement.split else "")
+    rows = [
+        (f"`{score.name}`", _number(score.value), "" if score.uncompressed is None else _number(score.uncompressed))
+        for score in measurement.scores
+    ]
+    return {"title": title, "rows": rows, "note": measurement.note}
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"

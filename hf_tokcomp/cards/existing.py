@@ -1,0 +1,112 @@
+"""Cards that are there already: which of them somebody wrote, and which a program did.
+
+A card of ours ends with a line that has a checksum of its text. While that fits, nobody has worked on the text, and it
+may be renewed. A template that huggingface_hub, transformers or PEFT left behind unfilled may be replaced. Anything
+else is somebody's work, and stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+from ..registry import methods
+
+MARK = re.compile(r"\n*<!-- hf_tokcomp card ([0-9a-f]{12}): .*? -->\s*\Z")
+OWN = ("library_name", "base_model", "base_model_relation", "pipeline_tag", "model-index")
+"""What the front matter of a new card says in place of an old one's, even if it says nothing."""
+GENERATED = (
+    r"This is the model card of a .* transformers model that has been pushed on the Hub\. "
+    r"This model card has been automatically generated\.",
+    r"### Framework versions",
+    r"- PEFT \S+",
+)
+
+
+@dataclass
+class Card:
+    """A card in two parts."""
+
+    data: dict[str, Any]
+    text: str
+
+    @staticmethod
+    def parse(content: str) -> Card:
+        """Split a card. A front matter that is no mapping counts as text."""
+        found = REGEX_YAML_BLOCK.search(content)
+        try:
+            data = yaml.safe_load(found.group(2)) if found else None
+        except (yaml.YAMLError, RecursionError):
+            data = None
+        if found is None or not isinstance(data, dict):
+            return Card({}, content)
+        return Card(data, content[found.end() :])
+
+    def __str__(self) -> str:
+        front = yaml.safe_dump(self.data, sort_keys=False, allow_unicode=True, width=10_000)
+        return f"---\n{front}---\n{self.text}"
+
+
+def read_card(file: Path) -> str:
+    """A card's text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is not text in UTF-8.") from None
+
+
+def sign(card: Card) -> str:
+    """The card with the line that tells an untouched card of ours from one that somebody worked on."""
+    text = MARK.sub("", card.text).rstrip() + "\n"
+    line = f"<!-- hf_tokcomp card {_checksum(text)}: renewed by `hf-tokcomp push` as long as nobody edits it -->"
+    return str(Card(card.data, f"{text}\n{line}\n"))
+
+
+def is_written(content: str) -> bool:
+    """Whether somebody worked on this card, so that it must not be replaced unasked."""
+    text = Card.parse(content).text.replace("\r\n", "\n")
+    mark = MARK.search(text)
+    if mark is not None:
+        return mark[1] != _checksum(text[: mark.start()].rstrip() + "\n")
+    template = {line.strip() for line in ModelCard.from_template(ModelCardData()).text.splitlines()}
+    return any(
+        line.strip() not in template and not any(re.fullmatch(known, line.strip()) for known in GENERATED)
+        for line in text.splitlines()
+        if line.strip()
+    )
+
+
+def may_renew(content: str, library: str) -> bool:
+    """Whether a card may be replaced by one of ours whose ``library_name`` is this.
+
+    A config's card does not take the place of a model's or an adapter's, even where no person wrote that.
+    """
+    known = Card.parse(content).data.get("library_name")
+    return not is_written(content) and (library != "hf_tokcomp" or known in (None, library))
+
+
+def renew(new: str, old: str) -> str:
+    """The new card, with what only the old one's front matter says: a licence, languages, tags of somebody's own."""
+    card, before = Card.parse(new), Card.parse(old).data
+    tags = before.get("tags")
+    for tag in tags if isinstance(tags, list) else ():
+        # The Hub makes the tags with a colon itself; the methods of an old compression are not those of the new one.
+        if isinstance(tag, str) and ":" not in tag and tag not in methods() and tag not in card.data["tags"]:
+            card.data["tags"].append(tag)
+    card.data |= {key: value for key, value in before.items() if key not in card.data and key not in OWN}
+    return str(card)
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,29 @@
+"""Names on the Hub: which strings are ids of repositories, and which are folders of this machine."""
+
+from __future__ import annotations
+
+import os
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from ..hub import is_hub_id
+
+
+def check_repo_id(repo_id: str) -> str:
+    """The id itself.
+
+    Raises:
+        ValueError: it cannot be the id of a repository; the message shows what one looks like.
+    """
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r} cannot be the name of a repository on the Hub: write USER/NAME.") from error
+    return repo_id
+
+
+def hub_id(name: object) -> str | None:
+    """The name if it is ``USER/NAME`` on the Hub; None for a folder of this machine, and for what is no name."""
+    known = isinstance(name, str) and "@" not in name and is_hub_id(name) and not os.path.exists(name)
+    return str(name) if known else None

@@ -1,0 +1,109 @@
+"""A compression in words: its budget, its options, and what it cannot do."""
+
+from __future__ import annotations
+
+from ..config import BUDGETS, CHUNKS, CompressionConfig
+from ..registry import get_method
+from .citations import methods_of
+
+SECONDS = 30
+"""The audio that counts are given for."""
+POSITIONS = {
+    "contiguous": "`contiguous`: the shortened prompt is renumbered",
+    "original": "`original`: every token keeps the position it had in the full prompt",
+}
+SHARED = {"method", "positions", "stages", "schema_version", "hf_tokcomp_version", *BUDGETS, *CHUNKS}
+
+
+def budget(config: CompressionConfig) -> str:
+    """How many tokens are kept, in words."""
+    stages = getattr(config, "stages", ())
+    if stages:
+        whole = "an audio's tokens"
+        said = [f"{budget(stage)} by `{stage.method}`" for stage in stages]
+        return ", then ".join([said[0], *(each.replace(whole, "what is left") for each in said[1:])])
+    if not config.deterministic_length:
+        return "as many tokens as the content asks for"
+    if config.retention_ratio is not None:
+        return f"{100 * config.retention_ratio:g} % of an audio's tokens"
+    if config.tokens_per_second is not None:
+        return f"{config.tokens_per_second:g} tokens per second of audio"
+    if config.max_tokens is not None:
+        return f"at most {config.max_tokens} tokens per audio"
+    return "all tokens"
+
+
+def counts(config: CompressionConfig, frame_rate: float) -> tuple[int, int | None]:
+    """Tokens of `SECONDS` of audio before and after; None where that depends on the content."""
+    before = round(SECONDS * frame_rate)
+    return before, config.output_length(before, frame_rate) if config.deterministic_length else None
+
+
+def title(config: CompressionConfig) -> str:
+    """The methods in the order in which they work."""
+    return " + ".join(f"`{name}`" for name in methods_of(config))
+
+
+def facts(config: CompressionConfig, frame_rate: float) -> list[tuple[str, str]]:
+    """What is set, as rows of a table."""
+    before, after = counts(config, frame_rate)
+    rows = [("method", title(config)), ("budget", budget(config))]
+    if after is None:
+        rows.append((f"{SECONDS} s of audio", f"{before} tokens; how many are left depends on the content"))
+    else:
+        rows.append((f"{SECONDS} s of audio", f"{before} tokens before, {after} after"))
+        rows.append(("tokens per second", f"{frame_rate:g} before, {after / SECONDS:.3g} after"))
+    rows.append(("positions", POSITIONS[config.positions]))
+    if config.chunk_seconds is not None:
+        shared = "by content" if config.allocation == "content" else "evenly"
+        rows.append(("chunks", f"of at most {config.chunk_seconds:g} s, the budget shared {shared}"))
+    options = {name: value for name, value in config.to_dict().items() if name not in SHARED}
+    if options:
+        rows.append(("options", ", ".join(f"`{name}` {value}" for name, value in options.items())))
+    return rows
+
+
+def limits(config: CompressionConfig, trained: bool | None) -> list[str]:
+    """What a user should know before using it.
+
+    Args:
+        config: the compression.
+        trained: whether weights come with it that were trained under it; None where nobody said.
+    """
+    said = [
+        "Prefill gets faster and the key-value cache smaller. Decoding does not get faster: the time per generated "
+        "token hardly changes, and the audio encoder costs what it always did.",
+        "`hf_tokcomp` must be imported before the model is loaded. Without it a model of transformers reads all "
+        "tokens, uncompressed.",
+    ]
+    if config.method == "none":
+        return ["All tokens are kept: nothing gets faster or smaller.", *said[1:]]
+    if not trained:
+        begin = "Nothing was trained here." if trained is False else "No training under this compression is known of."
+        said.append(
+            f"{begin} Without training, compression costs accuracy, and how much depends on the task: measure on yours."
+        )
+        families = {get_method(name).family for name in methods_of(config)}
+        if families & {"pruning", "hybrid", "sampling"}:
+            said.append(
+                "Pruning without training hurts speech recognition: a dropped token is a sound that nobody heard. For "
+                "transcripts, merge or average, keep half of the tokens or more, and train."
+            )
+        else:
+            said.append(
+                "Speech recognition suffers first. For transcripts keep half of the tokens or more, and train; methods "
+                "that prune are worse there than those that merge."
+            )
+    if config.positions == "original":
+        said.append(
+            "Tokens keep their places in time. Serving engines renumber the prompt, which is another compression: what "
+            "holds here need not hold there."
+        )
+    else:
+        said.append(
+            "The prompt is renumbered, so the model no longer sees how far apart two sounds were. "
+            '`positions="original"` keeps the scale of time; try both.'
+        )
+    if not config.deterministic_length:
+        said.append("The number of tokens depends on the content, so a processor cannot announce it.")
+    return said

@@ -1,0 +1,218 @@
+"""`hf-tokcomp push` and `hf-tokcomp card`: share a compression on the Hub, and what its card says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import Positions, change_compression, parse_compression
+from .output import complain, print_table
+
+if TYPE_CHECKING:
+    from ..packing import Package
+
+RepoArgument = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository on the Hub.")]
+CompressionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compression",
+        metavar="METHOD|JSON|FOLDER|HUB_ID",
+        help="The compression, as for `run`. Default: what the folder asks for.",
+    ),
+]
+RatioOption = Annotated[
+    float | None,
+    typer.Option("--retention-ratio", metavar="R", help="Fraction of the audio tokens to keep, above 0 and at most 1."),
+]
+PositionsOption = Annotated[
+    Positions | None, typer.Option("--positions", help="Where the model believes the kept tokens to be.")
+]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder", metavar="FOLDER", help="A saved model, adapter or config to share. Default: the config alone."
+    ),
+]
+BaseOption = Annotated[
+    str | None, typer.Option("--base-model", metavar="HUB_ID", help="The model that it is for or comes from.")
+]
+BaseRevisionOption = Annotated[
+    str | None, typer.Option("--base-revision", metavar="REVISION", help="The base model's revision.")
+]
+MetricsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics",
+        metavar="FILE.json",
+        help="What was measured, for the card: what `hf-tokcomp compare --output` wrote, or "
+        '{"dataset": "Clotho v2", "metrics": {"cider": 0.49}, "uncompressed": {"cider": 0.50}}.',
+    ),
+]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", metavar="NAME", help="What it was measured on, where the file does not say.")
+]
+LicenseOption = Annotated[
+    str | None, typer.Option("--license", metavar="NAME", help="The licence, as the Hub names it: apache-2.0, ...")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite-card", help="Replace a README.md that somebody wrote, too. Default: it stays.")
+]
+
+
+def push(
+    repo_id: RepoArgument,
+    compression: CompressionOption = None,
+    retention_ratio: RatioOption = None,
+    positions: PositionsOption = None,
+    folder: FolderOption = None,
+    base_model: BaseOption = None,
+    base_revision: BaseRevisionOption = None,
+    metrics: MetricsOption = None,
+    dataset: DatasetOption = None,
+    license: LicenseOption = None,
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private if it is new.")] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="BRANCH", help="The branch to push to. Default: main.")
+    ] = None,
+    message: Annotated[str | None, typer.Option("--message", metavar="TEXT", help="The commit's message.")] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file", metavar="FILE", help="A file with a token. Default: HF_TOKEN, or `hf auth login`."
+        ),
+    ] = None,
+    overwrite_card: OverwriteOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be sent and print the card; send nothing.")
+    ] = False,
+) -> None:
+    """Share a compression, a compressed model or an adapter on the Hub, with a model card, in one commit."""
+    from ..pushing import push_package
+
+    config = change_compression(parse_compression(compression), retention_ratio, positions)
+    package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
+    token = _token(token_file)
+    if dry_run:
+        _print_files(package, overwrite_card, revision)
+        print(f"\n{package.card(overwrite=overwrite_card, revision=revision)}")
+        print("Nothing was sent: a dry run. A card that somebody wrote on the Hub would stay there.")
+        return
+    pushed = push_package(
+        package,
+        token=token,
+        private=private or None,
+        revision=revision,
+        message=message,
+        overwrite_card=overwrite_card,
+    )
+    _print_files(package, overwrite_card, revision)
+    if pushed.kept_card:
+        complain("warning", "the README.md that was there stays as it is; --overwrite-card replaces it")
+    print(f"\nPushed to {pushed.repo_id}: {pushed.commit}")
+
+
+def card(
+    repo_id: RepoArgument,
+    compression: CompressionOption = None,
+    retention_ratio: RatioOption = None,
+    positions: PositionsOption = None,
+    folder: FolderOption = None,
+    base_model: BaseOption = None,
+    base_revision: BaseRevisionOption = None,
+    metrics: MetricsOption = None,
+    dataset: DatasetOption = None,
+    license: LicenseOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file. Default: print it.")
+    ] = None,
+    overwrite_card: OverwriteOption = False,
+) -> None:
+    """Print the model card that `push` would send, or write it to a file."""
+    from ..cards import is_written, read_card
+
+    config = change_compression(parse_compression(compression), retention_ratio, positions)
+    package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
+    text = package.card(overwrite=overwrite_card)
+    if output is None:
+        print(text, end="")
+        return
+    if output.is_file() and not overwrite_card and is_written(read_card(output)):
+        raise FileExistsError(f"{output} is a card that somebody wrote; --overwrite-card replaces it.")
+    if not output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
+    output.write_text(text, encoding="utf-8", newline="\n")
+    print(f"Wrote {output}.")
+
+
+def _pack(
+    repo_id: str,
+    config: Any,
+    folder: Path | None,
+    base_model: str | None,
+    base_revision: str | None,
+    metrics: Path | None,
+    dataset: str | None,
+    license: str | None,
+) -> Package:
+    from ..packing import pack
+    from .output import quiet_transformers
+
+    quiet_transformers()
+    return pack(
+        repo_id,
+        compression=config,
+        folder=folder,
+        base_model=base_model,
+        base_revision=base_revision,
+        metrics=metrics,
+        dataset=dataset,
+        license=license,
+    )
+
+
+def _token(file: Path | None) -> str | None:
+    """The token in a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: what is in it cannot be a token.
+    """
+    from ..hub import check_token
+
+    if file is None:
+        return None
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no file {file} with a token.")
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        token = ""
+    try:
+        check_token(token)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    return token
+
+
+def _print_files(package: Package, overwrite_card: bool, revision: str | None) -> None:
+    """The files with their sizes, and what stays here."""
+    from .report import describe
+
+    print(f"{package.repo_id}: a {package.noun}, {describe(package.config)}\n")
+    sizes = {"README.md": len(package.card(overwrite=overwrite_card, revision=revision).encode()), **package.sizes()}
+    total = sum(sizes.values())
+    rows = [(name, size_name(size)) for name, size in (*sizes.items(), ("all together", total))]
+    print_table(("file", "size"), rows, right=("size",))
+    if package.left_out:
+        print(f"\nStays here: {', '.join(package.left_out)}")
+
+
+def size_name(size: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
