@@ -78,6 +78,7 @@ def test_a_hostile_file_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_messages_name_what_is_wrong(tmp_path: Path) -> None:
     refused(tmp_path, HOSTILE["nan"], NAME, "NaN")
+    refused(tmp_path, HOSTILE["too large a float"], NAME, "'1e999' is too large")
     refused(tmp_path, HOSTILE["21 digits"], NAME, "21 digits")
     refused(tmp_path, HOSTILE["one key twice"], NAME, "'max_tokens' is there twice")
     refused(tmp_path, HOSTILE["many stages"], f"{MAX_STAGES} stages at most")
@@ -117,6 +118,8 @@ def test_dicts_are_held_to_the_same_size() -> None:
     for values in ({"method": deep}, {"method": "stride", "max_tokens": deep}, {"method": "compose", "stages": deep}):
         with pytest.raises(CompressionConfigError, match="nested deeper than 8 levels"):
             CompressionConfig.from_dict(values)
+    with pytest.raises(CompressionConfigError, match="Unknown compression method"):
+        CompressionConfig(method=deep)
     itself: dict[str, Any] = {"method": "compose"}
     itself["stages"] = [itself]
     with pytest.raises(CompressionConfigError, match="nested deeper"):
