@@ -56,11 +56,10 @@ class Assignment:
         return cls(slot, weight, lengths, width, position)  # type: ignore[arg-type]
 
     def _mean_position(self) -> Tensor:
-        ones = torch.ones_like(self.slot, dtype=torch.float64)
+        ones = torch.ones_like(self.slot)
         size = _per_slot(ones, self.slot, self.width)
-        index = torch.arange(self.slot.shape[1], device=self.slot.device, dtype=torch.float64)
-        total = _per_slot(ones * index, self.slot, self.width)
-        return (total / size.clamp(min=1)).floor().long()
+        index = torch.arange(self.slot.shape[1], device=self.slot.device)
+        return _per_slot(ones * index, self.slot, self.width) // size.clamp(min=1)
 
     def apply(self, features: Tensor) -> Tensor:
         """The compressed features, ``(audios, tokens, dim)`` to ``(audios, width, dim)``; padding slots are zero.

@@ -100,7 +100,8 @@ def _run(name: str, query: Tensor, key: Tensor, lengths: Tensor, block: int | No
                 RuntimeWarning,
                 stacklevel=3,
             )
-    return getattr(attention_blocks, name)(*tensors, block=block, **options)  # type: ignore[no-any-return]
+    with torch.autocast(query.device.type, enabled=False):  # scores are float32, whatever the model runs in
+        return getattr(attention_blocks, name)(*tensors, block=block, **options)  # type: ignore[no-any-return]
 
 
 def _is_sane(states: Tensor) -> Tensor:

@@ -36,15 +36,18 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
     position = torch.arange(features.shape[1], device=device).expand(features.shape[:2])
     size = tokens.mask.float()
     slot = torch.where(tokens.mask, position, -1)
-    reach = None if window is None else [window] * len(counts)
+    # No window is wider than the audio, whatever number was given.
+    reach = None if window is None else [min(window, features.shape[1])] * len(counts)
     left, wanted = list(tokens.counts), torch.tensor(counts, device=device)
     while left != counts:
         now = torch.tensor(left, device=device)
         partner, similarity = best_partners(features, position, left, reach)
         joins = _best_edges(similarity, now, wanted)
         destination = _destinations(joins, partner, features.shape[1], now)
-        after = now - joins.sum(1)
-        before, left = left, after.tolist()  # the one synchronisation of a round
+        # Without a window every a has a partner, so it is known how many merge; with one it is read, once a round.
+        before, left = left, [max(k, n - n // 2) for n, k in zip(left, counts, strict=True)]
+        if reach is not None:
+            left = (now - joins.sum(1)).tolist()
         width = max(left)
         slot = torch.where(slot >= 0, destination.gather(1, slot.clamp(min=0)), -1)
         position = _stay_in_place(position, joins, now, width)
@@ -135,9 +138,8 @@ def _best(a: Tensor, b: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
         b: ``(batch, dim, B)`` unit vectors.
         far: ``(batch, 1 or A, B)`` what may not be chosen.
     """
-    with torch.autocast(a.device.type, enabled=False):  # bfloat16 could not tell the candidates apart
-        # `quantise`, in place: multiplying by a power of two is exact, so it may come first and be undone for the best.
-        scores = torch.matmul(a * STEPS, b).round_().masked_fill_(far, -torch.inf)
+    # `quantise`, in place: multiplying by a power of two is exact, so it may come first and be undone for the best.
+    scores = torch.matmul(a * STEPS, b).round_().masked_fill_(far, -torch.inf)
     best = scores.argmax(2, keepdim=True)  # the first of equals, which `max` does not promise
     return best[..., 0], scores.gather(2, best)[..., 0] / STEPS
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .assignment import Assignment
 from .audio_tokens import PER_TOKEN, AudioTokens
-from .similarity import cosine_to_next
+from .similarity import STEPS, cosine_to_next
 
 Assign = Callable[[AudioTokens, list[int]], Assignment]
 
@@ -34,12 +36,14 @@ def assign_in_chunks(
         by_content: whether the chunks share the budget by their content, and not by their length.
         assign: ``(tokens, counts)`` to an assignment with exactly that many slots each.
     """
+    # Every chunk gets one token; by content there must be as many again to share out.
     bounds = [
-        chunk_bounds(n, k, seconds * rate) for n, k, rate in zip(tokens.counts, counts, tokens.frame_rates, strict=True)
+        chunk_bounds(n, k // 2 if by_content else k, seconds * rate)
+        for n, k, rate in zip(tokens.counts, counts, tokens.frame_rates, strict=True)
     ]
     sizes = [[end - start for start, end in pairwise(cuts)] for cuts in bounds]
     weights: list[list[float]] = [[float(size) for size in row] for row in sizes]
-    if by_content:
+    if by_content and bounds:
         weights = novelty(tokens, bounds)
     shares = [share_out(k, w, most) for k, w, most in zip(counts, weights, sizes, strict=True)]
     chunks, place = cut(tokens, bounds)
@@ -48,8 +52,10 @@ def assign_in_chunks(
 
 
 def chunk_bounds(n: int, k: int, size: float) -> list[int]:
-    """Where the chunks of n tokens begin, and n: as few and as equal as possible, no more than k, ``size`` tokens long
-    at most (unless k is smaller)."""
+    """Where the chunks of n tokens begin, and n: as few and as equal as possible.
+
+    They are no longer than ``size`` tokens, unless that made more than k of them.
+    """
     if n == 0:
         return [0, 0]
     number = max(1, min(k, math.ceil(n / size) if size * n > n else n))
@@ -66,28 +72,32 @@ def share_out(total: int, weights: Sequence[float], most: Sequence[int]) -> list
         return list(most)
     if total <= len(weights):
         return [1] * total + [0] * (len(weights) - total)
-    known = [w if math.isfinite(w) and w > 0 else 0.0 for w in weights]
-    top = max(known)
-    known = [w / top for w in known] if top > 0 else [1.0] * len(known)
-
-    def shares(scale: float) -> list[float]:
-        return [min(max(scale * w, 1.0), float(m)) for w, m in zip(known, most, strict=True)]
-
-    low, high = 0.0, 1.0
-    while sum(shares(high)) < total and high < 1e18:
-        high *= 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if sum(shares(middle)) < total else (low, middle)
-    exact = [round(share, 6) for share in shares(high)]
-    given = [math.floor(share) for share in exact]
+    share = np.asarray(weights, dtype=np.float64)
+    share = np.where(np.isfinite(share) & (share > 0), share, 0)
+    room = np.asarray(most, dtype=np.float64)
+    share = share / share.max() if share.max() > 0 else np.ones_like(share)
+    exact = np.clip(_scale(total, share, room) * share, 1, room).round(6)
+    given = np.floor(exact)
     # Rounded, so that remainders tie that ought to.
-    order = sorted(range(len(exact)), key=lambda i: (round(given[i] - exact[i], 6), i))
-    while (left := total - sum(given)) > 0:
-        room = [i for i in order if given[i] < most[i]]
-        for i in room[:left]:
-            given[i] += 1
-    return given
+    order = np.argsort((given - exact).round(6), kind="stable")
+    while (left := int(total - given.sum())) > 0:
+        open_ = order[given[order] < room[order]]
+        given[open_[:left]] += 1
+    return [int(number) for number in given]
+
+
+def _scale(total: int, share: NDArray[np.float64], room: NDArray[np.float64]) -> float:
+    """Where ``sum(clip(scale * share, 1, room))`` reaches the total; it rises piece by piece between turning points."""
+    weighty = share > 0
+    share, room, rest = share[weighty], room[weighty], float(np.count_nonzero(~weighty))
+    turns = np.concatenate([1 / share, room / share])
+    order = np.argsort(turns)
+    slope = np.cumsum(np.concatenate([share, -share])[order])
+    turns = turns[order]
+    sums = len(share) + rest + np.concatenate([[0.0], np.cumsum(slope[:-1] * np.diff(turns))])
+    piece = max(0, int(np.searchsorted(sums, total, side="right")) - 1)
+    missing = total - sums[piece]
+    return float(turns[piece] + (missing / slope[piece] if missing > 0 and slope[piece] > 1e-12 else 0))
 
 
 def novelty(tokens: AudioTokens, bounds: list[list[int]]) -> list[list[float]]:
@@ -96,10 +106,12 @@ def novelty(tokens: AudioTokens, bounds: list[list[int]]) -> list[list[float]]:
     # A link belongs to the chunk of its later token. Equal neighbours are no news, zero vectors among them.
     same = (tokens.features[:, 1:] == tokens.features[:, :-1]).all(-1)
     step = torch.where(same | ~tokens.mask[:, 1:] | step.isnan(), 0, step).clamp(min=0)
-    total = torch.nn.functional.pad(step.double(), (2, 0)).cumsum(1)  # exact: multiples of 2^-20
+    # In steps of 2^-20, which they are multiples of, and so without rounding.
+    total = torch.nn.functional.pad((step * STEPS).long(), (2, 0)).cumsum(1)
     width = max(len(row) for row in bounds)
-    cuts = torch.tensor([row + [row[-1]] * (width - len(row)) for row in bounds], device=total.device)
-    return [row[: len(cut) - 1] for row, cut in zip(total.gather(1, cuts).diff(dim=1).tolist(), bounds, strict=True)]
+    cuts = torch.tensor([row + [row[-1]] * (width - len(row)) for row in bounds], dtype=torch.long, device=total.device)
+    sums = total.gather(1, cuts).diff(dim=1).tolist()
+    return [[number / STEPS for number in row[: len(cut) - 1]] for row, cut in zip(sums, bounds, strict=True)]
 
 
 def cut(tokens: AudioTokens, bounds: list[list[int]]) -> tuple[AudioTokens, Tensor]:
@@ -108,12 +120,12 @@ def cut(tokens: AudioTokens, bounds: list[list[int]]) -> tuple[AudioTokens, Tens
     device, width = tokens.features.device, tokens.features.shape[1]
     spans = [(row, start, end) for row, cuts in enumerate(bounds) for start, end in pairwise(cuts)]
     counts = [end - start for _, start, end in spans]
-    begin = torch.tensor([row * width + start for row, start, _ in spans], device=device)
+    begin = torch.tensor([row * width + start for row, start, _ in spans], dtype=torch.long, device=device)
     index = begin[:, None] + torch.arange(max(counts, default=0), device=device)
-    lengths = torch.tensor(counts, device=device)
+    lengths = torch.tensor(counts, dtype=torch.long, device=device)
     inside = torch.arange(index.shape[1], device=device) < lengths[:, None]
     place = torch.where(inside, index, len(tokens.counts) * width)
-    rows = torch.tensor([row for row, _, _ in spans], device=device)
+    rows = torch.tensor([row for row, _, _ in spans], dtype=torch.long, device=device)
     safe = index.clamp(max=max(0, len(tokens.counts) * width - 1))
     values: dict[str, Any] = {
         name: value.flatten(0, 1)[safe]
@@ -134,27 +146,30 @@ def join(
     audios, width = tokens.features.shape[:2]
     device = part.slot.device
     before = [slot for row in shares for slot in accumulate(row[:-1], initial=0)]
-    shift = torch.tensor(before, device=device)[:, None]
+    shift = torch.tensor(before, dtype=torch.long, device=device)[:, None]
     place = place.to(device)
     slot = torch.full((audios * width + 1,), -1, device=device)
     slot = slot.scatter(0, place.flatten(), torch.where(part.slot >= 0, part.slot + shift, -1).flatten())
     weight = part.weight.new_zeros(audios * width + 1).scatter(0, place.flatten(), part.weight.flatten())
     totals = [sum(row) for row in shares]
+    most = max(totals, default=0)
     position = None
     if not part.position_is_mean:
-        starts = torch.tensor([start for cuts in bounds for start in cuts[:-1]], device=device)[:, None]
-        rows = torch.tensor([i for i, row in enumerate(shares) for _ in row], device=device)[:, None]
+        starts = torch.tensor([start for cuts in bounds for start in cuts[:-1]], dtype=torch.long, device=device)[
+            :, None
+        ]
+        rows = torch.tensor([i for i, row in enumerate(shares) for _ in row], dtype=torch.long, device=device)[:, None]
         column = torch.arange(part.width, device=device)
         real = column < part.lengths[:, None]
-        target = torch.where(real, rows * max(totals) + shift + column, audios * max(totals))
-        flat = part.position.new_zeros(audios * max(totals) + 1)
+        target = torch.where(real, rows * most + shift + column, audios * most)
+        flat = part.position.new_zeros(audios * most + 1)
         flat = flat.scatter(0, target.flatten(), (part.position + starts).flatten())
-        position = flat[:-1].view(audios, max(totals))
+        position = flat[:-1].view(audios, most)
     return Assignment(
         slot[:-1].view(audios, width),
         weight[:-1].view(audios, width),
-        torch.tensor(totals, device=device),
-        max(totals, default=0),
+        torch.tensor(totals, dtype=torch.long, device=device),
+        most,
         position,  # type: ignore[arg-type]
         part.one_each,
     )

@@ -127,32 +127,29 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         Raises:
             CompressorOutputError: the method did not keep as many tokens as its config announces.
         """
-        with torch.no_grad():  # the map is piecewise constant; gradients flow through `apply`
+        # The map is piecewise constant, so gradients flow through `apply`; and scores are compared in full precision.
+        with torch.no_grad(), torch.autocast(tokens.features.device.type, enabled=False):
             assignment = self.assign(tokens)
         known = self.config.deterministic_length
         counts = self.wanted_counts(tokens) if known else assignment.lengths.tolist()
         return CompressedAudio(assignment.apply(tokens.features), counts, assignment.position, assignment)
 
-    def assign(self, tokens: AudioTokens, counts: list[int] | None = None) -> Assignment:
+    def assign(self, tokens: AudioTokens) -> Assignment:
         """Which token goes to which slot: the method's answer, and the identity for audios that stay as they are.
 
         So no method ever sees N <= 1 or K >= N.
-
-        Args:
-            tokens: the audios.
-            counts: slots of each, where the config's own budget is not what is wanted.
         """
-        wanted = self.wanted_counts(tokens) if counts is None else counts
-        seconds, by_content = self.config.chunk_seconds, self.config.allocation == "content"
+        wanted = self.wanted_counts(tokens)
+        seconds = self.config.chunk_length
         if seconds is None:
             return self._assign_each(tokens, wanted)
-        return assign_in_chunks(tokens, wanted, seconds, by_content, self._assign_each)
+        return assign_in_chunks(tokens, wanted, seconds, self.config.allocation == "content", self._assign_each)
 
     def _assign_each(self, tokens: AudioTokens, wanted: list[int]) -> Assignment:
         rows = [i for i, (n, k) in enumerate(zip(tokens.counts, wanted, strict=True)) if k != n]
         if rows and len(rows) == len(wanted):
             return self._checked(self.assign_slots(tokens, wanted), wanted)
-        whole = [n if i not in rows else 0 for i, n in enumerate(tokens.counts)]
+        whole = [n if n == k else 0 for n, k in zip(tokens.counts, wanted, strict=True)]
         lengths = torch.tensor(whole, dtype=torch.long, device=tokens.features.device)
         identity = Assignment.identity(lengths, tokens.features.shape[1], max(whole, default=0))
         if not rows:

@@ -16,8 +16,8 @@ def dense_weight(layer: Any) -> Tensor:
         CompressorOutputError: the weight is offloaded, or quantised in a way that is not known here.
     """
     layer = getattr(layer, "base_layer", layer)
-    weight: Tensor = layer.weight
-    if weight.is_meta:
+    weight: Tensor | None = getattr(layer, "weight", None)
+    if weight is not None and weight.is_meta:
         raise CompressorOutputError(
             "This method reads the language model's first layer, whose weights are offloaded; keep that layer on a "
             "device (`device_map`)."
@@ -26,7 +26,12 @@ def dense_weight(layer: Any) -> Tensor:
         from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 
         return dequantize_bnb_weight(weight, getattr(layer, "state", None))  # type: ignore[no-any-return]
-    if not weight.is_floating_point() or weight.dim() != 2:
+    if weight is not None and weight.is_floating_point() and weight.dim() != 2:
+        raise CompressorOutputError(
+            "This method reads the language model's first layer, whose weights are sharded; gather them first, or do "
+            "not shard that layer."
+        )
+    if weight is None or not weight.is_floating_point():
         raise CompressorOutputError(
             f"This method reads the language model's first layer, and cannot unpack the weights of a "
             f"{type(layer).__name__}; load the model without quantisation or with bitsandbytes."

@@ -28,8 +28,8 @@ def captioning() -> dict[str, Any]:
     0.34 / 0.33 / 0.27. Under strong compression try ``ltbm`` beside it: arXiv 2605.25179 (abstract) finds local merging
     ahead of global merging there, and does not compare it with this method.
 
-    Our own measurement is of naming one sound and not of captions, see docs/benchmarks.md; there the methods hardly
-    differ.
+    Our own measurement is of naming one sound and not of captions (docs/results.md): on 80 clips with the shipped model
+    this method names 80 % with a quarter of the tokens, random 85 %, and all tokens 91 %.
     """
     return {"method": "segmentwise_top_k", "retention_ratio": 0.25}
 
@@ -50,7 +50,7 @@ def multiple_choice() -> dict[str, Any]:
 
 @preset
 def asr() -> dict[str, Any]:
-    """``average_pooling`` at half of the tokens, every token at its original position.
+    """``average_pooling`` at half of the tokens, more of them where more happens, each at its original position.
 
     Evidence: arXiv 2511.20973 (abstract) keeps speech recognition close to frame level with up to three times fewer
     tokens, by pooling or segmentation and LoRA training; pooling is better than sampling there (from summaries). That
@@ -58,10 +58,11 @@ def asr() -> dict[str, Any]:
     tokens, at 60 % of them 11.22 with visionzip, 7.62 with a_tome, 6.92 with fastadasp and 5.39 with sa_map.
 
     Our own numbers, without training, on 300 strings of digits with the small model that ships with the package: WER
-    1.7 % with all tokens, 5.9 % with half of them by this preset, 21.1 % by the same with contiguous positions, 6.7 %
-    with ltbm, 53.6 % with top_k.
+    1.7 % with all tokens, 4.5 % with half of them by this preset. Original positions: average_pooling with an even
+    budget 5.9 %, sa_map 5.8 %, ltbm 6.7 %, top_k 53.6 %; average_pooling with contiguous positions 21.1 %. At a quarter
+    25.6 %, against 34.0 % with an even budget and 21.6 % with sa_map. All methods are in docs/results.md.
     """
-    return {"method": "average_pooling", "retention_ratio": 0.5, "positions": "original"}
+    return {"method": "average_pooling", "retention_ratio": 0.5, "positions": "original", "allocation": "content"}
 
 
 def options_for(task: object) -> dict[str, Any]:

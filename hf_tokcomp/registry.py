@@ -53,8 +53,6 @@ class Method(NamedTuple):
     @property
     def default_config(self) -> CompressionConfig | None:
         """The config with all defaults; None where an option must be given."""
-        from .errors import CompressionConfigError
-
         try:
             return self.config_class()
         except CompressionConfigError:

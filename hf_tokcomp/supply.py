@@ -35,11 +35,13 @@ def add_language_model_side(
         rows: each audio's prompt.
     """
     values: dict[str, Any] = {}
+    device = tokens.features.device  # projector and language model may be on other ones
     with torch.no_grad():
         if "projected" in needs:
-            values["projected"] = patch.project(model, tokens.features)
+            values["projected"] = patch.project(model, tokens.features).to(device)
         if "query" in needs:
-            values["query"], values["query_lengths"] = _questions(model, patch, input_ids, attention_mask, rows)
+            words, lengths = _questions(model, patch, input_ids, attention_mask, rows)
+            values["query"], values["query_lengths"] = words.to(device), lengths.to(device)
         if "first_layer" in needs:
             values["first_layer"] = patch.first_layer(model)
     return dataclasses.replace(tokens, **values) if values else tokens
@@ -54,5 +56,5 @@ def _questions(
     # The text's columns to the front, in order.
     order = (~text).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(lengths.max())]
     words = model.get_input_embeddings()(ids.gather(1, order))
-    index = torch.tensor(rows, device=ids.device)
-    return words[index.to(words.device)], lengths[index].to(words.device)
+    index = torch.tensor(rows, dtype=torch.long, device=ids.device)
+    return words[index.to(words.device)], lengths[index]

@@ -71,7 +71,7 @@ def expected(config: Any, audio: Audio, frame_rate: float = 25.0) -> list[Slot]:
     k = budget(config, n, frame_rate)
     if k >= n:
         return kept(range(n))
-    if config.chunk_seconds is None:
+    if config.chunk_seconds is None and config.allocation == "even":
         return ORACLES[config.method](audio, k, config)
     return in_chunks(audio, k, config, frame_rate)
 
@@ -91,7 +91,9 @@ def budget(config: Any, n: int, frame_rate: float = 25.0) -> int:
 def in_chunks(audio: Audio, k: int, config: Any, frame_rate: float) -> list[Slot]:
     """The method on each chunk as if it were an audio, with its share of k."""
     n = len(audio.features)
-    number = min(k, math.ceil(n / (config.chunk_seconds * frame_rate)))
+    seconds = 0.4 if config.chunk_seconds is None else config.chunk_seconds
+    most = max(1, k // 2) if config.allocation == "content" else k
+    number = min(most, math.ceil(n / (seconds * frame_rate)))
     cuts = [math.ceil(Fraction(c * n, number)) for c in range(number + 1)]
     sizes = [end - start for start, end in pairwise(cuts)]
     weights = [Fraction(size) for size in sizes]

@@ -209,3 +209,13 @@ def test_a_window_of_whisper_needs_less_than_one_head(what: str) -> None:
     query, key = torch.randn(1, 1500, 20 * 8), torch.randn(1, 1500, 20 * 8)
     seen = largest(lambda: run(what, query, key, torch.tensor([1500]), 20, 1.0))
     assert seen.entries < 1500 * 1500 / 4
+
+
+def test_autocast_leaves_the_scores_in_float32() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key = (torch.randn(2, 30, 24, generator=generator) for _ in range(2))
+    lengths = torch.tensor([30, 17])
+    for function in (attention_received, attention_to_self):
+        plain = function(query, key, lengths, heads=3, scale=0.3)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(function(query, key, lengths, heads=3, scale=0.3), plain)

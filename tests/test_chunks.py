@@ -80,6 +80,20 @@ def test_merging_stays_inside_a_chunk() -> None:
     ]
 
 
+@pytest.mark.parametrize("ratio", [0.5, 0.1, 0.03])
+def test_sound_gets_more_than_silence_at_every_ratio(ratio: float) -> None:
+    # 24 s of silence, 6 s of noise, from 18 s on. The finest chunks hold two tokens to keep, on average.
+    noise = torch.randn(150, 8, generator=torch.Generator().manual_seed(0))
+    features = torch.zeros(1, 750, 8)
+    features[0, 450:600] = noise
+    tokens = AudioTokens(features, torch.tensor([750]))
+    config = CompressionConfig(method="average_pooling", retention_ratio=ratio, allocation="content")
+    places = AudioTokenCompressor.from_config(config).assign(tokens).position[0]
+    assert len(places) == config.output_length(750)
+    sound = int(((places >= 450) & (places < 600)).sum())
+    assert sound >= 2 * 0.2 * len(places), (sound, len(places))  # twice its share of the time
+
+
 @pytest.mark.parametrize("allocation", ["even", "content"])
 def test_one_long_chunk_is_the_whole_audio(allocation: Any) -> None:
     features = torch.randn(2, 60, 8, generator=torch.Generator().manual_seed(0))
@@ -108,7 +122,8 @@ def test_config_of_chunks() -> None:
     assert "chunk_seconds" not in plain.to_dict()
     assert "allocation" not in plain.to_dict()
     by_content = CompressionConfig(method="ltbm", allocation="content")
-    assert by_content.chunk_seconds == 0.4
+    assert (by_content.chunk_seconds, by_content.chunk_length) == (None, 0.4)
+    assert by_content.replace(allocation="even") == plain
     assert CompressionConfig.from_dict(by_content.to_dict()) == by_content != plain
     for values, message in (
         ({"method": "ltbm", "chunk_seconds": 0}, "chunk_seconds=0 must be a finite number > 0"),

@@ -81,3 +81,14 @@ def test_replace(cls: type[CompressionConfig]) -> None:
 def test_replace_stamps_its_own_version() -> None:
     old = CompressionConfig(method="stride", hf_tokcomp_version="0.0.1")
     assert old.replace(max_tokens=3).hf_tokcomp_version == __version__
+
+
+def test_what_takes_the_place_of_a_budget_is_replaced_by_one() -> None:
+    merging = CompressionConfig(method="a_tome")
+    by_threshold = merging.replace(threshold=0.9)
+    assert (by_threshold.retention_ratio, by_threshold.deterministic_length) == (None, False)
+    assert by_threshold.replace(retention_ratio=0.5) == merging
+    assert by_threshold.replace(max_tokens=7) == CompressionConfig(method="a_tome", max_tokens=7)
+    segments = CompressionConfig(method="segmentation", min_duration=1, max_duration=2)
+    assert segments.replace(retention_ratio=0.5) == CompressionConfig(method="segmentation", retention_ratio=0.5)
+    assert CompressionConfig(method="segmentation", max_tokens=3).replace(max_duration=2).max_tokens is None

@@ -19,6 +19,7 @@ from hub_client import Hub
 
 import hf_tokcomp
 from hf_tokcomp import cli, models, registry
+from hf_tokcomp.benchmarks import tables as benchmark_tables
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli.tables import list_methods, markdown_table
 
@@ -243,6 +244,13 @@ def test_the_table_of_all_methods_is_the_printed_one() -> None:
     page = read(ROOT / "docs" / "methods.md")
     inside = page.split("<!-- methods -->\n")[1].split("<!-- /methods -->")[0].strip().splitlines()
     assert inside == markdown_table(list_methods()), "paste what `hf-tokcomp methods --markdown` prints"
+
+
+def test_the_tables_of_costs_are_filled() -> None:
+    page = read(ROOT / "docs" / "benchmarks.md")
+    inside = page.split(benchmark_tables.BEGIN)[1].split(benchmark_tables.END)[0]
+    named = set(re.findall(r"^\| `(\w+)` \|", inside, re.MULTILINE))
+    assert set(hf_tokcomp.methods()) - {"compose", "none"} <= named
 
 
 def test_every_method_says_when_to_use_it() -> None:

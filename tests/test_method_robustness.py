@@ -13,7 +13,7 @@ from drawn import METHODS, batch, compressor, draw, in_time, variants  # noqa: F
 from drawn_assignments import read_slots
 from torch import Tensor
 
-from hf_tokcomp import AudioTokens, CompressedAudio, audio_tokens
+from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressedAudio, CompressionConfig, audio_tokens
 
 LENGTHS = [40, 7, 23, 2, 0, 12]
 NEEDY = [(name, options) for name, options in variants() if compressor(name, **options).requires]
@@ -107,3 +107,25 @@ def test_what_a_method_does_not_need_may_be_missing(method: str, options: dict[s
     result, full = (module(x) for x in (bare, tokens()))
     assert torch.equal(result.features, full.features)
     assert torch.equal(result.positions, full.positions)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "segmentation", "max_duration": 1.7e308},
+        {"method": "segmentation", "min_duration": 1.7e308},
+        {"method": "ltbm", "window": 2**63},
+        {"method": "ltbm", "chunk_seconds": 1.7e308},
+        {"method": "ltbm", "chunk_seconds": 5e-324},
+        {"method": "segmentwise_top_k", "segment_seconds": 5e-324},
+        {"method": "segmentwise_top_k", "segments": 2**63},
+        {"method": "visionzip", "contextual_ratio": 1.7e308},
+        {"method": "speechprune", "frame_seconds": 1.7e308, "phase1_tokens": 2**63},
+        {"method": "speechprune", "frame_seconds": 5e-324},
+        {"method": "stride", "max_tokens": 2**63},
+        {"method": "random", "seed": 2**63},
+    ],
+)
+def test_extreme_options_are_no_error(options: dict[str, Any]) -> None:
+    result = AudioTokenCompressor.from_config(CompressionConfig(**options))(tokens())
+    assert all(min(n, 1) <= k <= n for n, k in zip(LENGTHS, result.counts, strict=True))

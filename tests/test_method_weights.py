@@ -89,3 +89,15 @@ def test_dropped_tokens_contribute_nothing(method: str, poison: float) -> None:
     out.sum().backward()
     assert poisoned.grad is not None
     assert poisoned.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(("method", "options"), variants())
+def test_autocast_does_not_change_what_is_kept(method: str, options: dict[str, Any]) -> None:
+    # Trainer with bf16=True runs the whole forward under it; bfloat16 could not tell the candidates apart.
+    module = compressor(method, **options, retention_ratio=0.3)
+    plain = module(tokens())
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = module(tokens())
+    assert torch.equal(plain.positions, cast.positions)
+    if plain.assignment is not None and cast.assignment is not None:
+        assert torch.equal(plain.assignment.slot, cast.assignment.slot)

@@ -88,11 +88,16 @@ def config_at(name: str, ratio: float) -> CompressionConfig:
         CompressionConfigError: no such method or option, or it takes no ratio.
     """
     from ..config import CompressionConfig
+    from ..model_patch import ModelPatch
 
     parts = [_method_with_options(part) for part in name.split("+")]
+    if len(parts) == 1:
+        return CompressionConfig.from_dict(parts[0] | {"retention_ratio": ratio})
     each = ratio ** (1 / len(parts))
-    stages = [part | {"retention_ratio": each} for part in parts]
-    return CompressionConfig.from_dict(stages[0] if len(stages) == 1 else {"method": "compose", "stages": stages})
+    stages = [part | {"retention_ratio": each} for part in parts[:-1]]
+    # A rate counts from the whole audio, so that rounding in the stages before does not miss the ratio.
+    stages.append(parts[-1] | {"tokens_per_second": ratio * ModelPatch.frame_rate})
+    return CompressionConfig.from_dict({"method": "compose", "stages": stages})
 
 
 def _method_with_options(text: str) -> dict[str, Any]:

@@ -48,8 +48,9 @@ def methods(
         "\ncount: what decides how many tokens stay, the audio's length or its content;\n"
         "       only a count by length can be announced by a processor.\n"
         "needs: what the method looks at beside the features, with its default options.\n"
-        "Every method but `none` and `compose` takes a budget: retention_ratio (default 0.5),\n"
-        "tokens_per_second or max_tokens; and positions: contiguous (default), original."
+        "Every method but `none` and `compose` takes a budget: retention_ratio (default 0.5, but for a\n"
+        "count by content), tokens_per_second or max_tokens. All take positions: contiguous (default) or\n"
+        "original. Most take chunk_seconds and allocation (even or content), see docs/methods.md."
     )
 
 
@@ -78,6 +79,7 @@ def list_methods() -> list[dict[str, Any]]:
             "needs": sorted(method.needs),
             "source": method.source,
             "budget": method.config_class.accepts_budget,
+            "chunks": method.config_class.accepts_chunks,
             "options": {
                 field.name: _default(field)
                 for field in dataclasses.fields(method.config_class)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,6 +32,7 @@ class ATomeConfig(CompressionConfig):
     method: str = "a_tome"
     threshold: float | None = None
     similarity: SimilaritySpace = "keys"
+    instead_of_budget: ClassVar[tuple[str, ...]] = ("threshold",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -34,6 +34,7 @@ class SegmentationConfig(CompressionConfig):
     min_duration: float | None = None
     max_duration: float | None = None
     default_retention_ratio: ClassVar[float | None] = None
+    instead_of_budget: ClassVar[tuple[str, ...]] = ("min_duration", "max_duration")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,8 +84,9 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
             return Assignment.mean(slots(halve_longest(opens, tokens.mask, wanted), tokens.mask), wanted, max(counts))
         opens[:, 1:] = peaks if self.config.min_duration is None else self._far_apart(tokens, peaks, rank)
         if self.config.max_duration is not None:
-            width, longest = opens.shape[1], self.config.max_duration  # no integer holds every duration there may be
-            most = [max(1, math.floor(min(longest * rate + 1e-6, width))) for rate in tokens.frame_rates]
+            limit = max(tokens.counts)  # of no more consequence, however long it is
+            longest = [min(self.config.max_duration * rate, limit) for rate in tokens.frame_rates]
+            most = [max(1, math.floor(number + 1e-6)) for number in longest]
             opens = split_longer_than(opens, tokens.mask, torch.tensor(most, device=opens.device))
         lengths = opens.sum(1)
         return Assignment.mean(slots(opens, tokens.mask), lengths, int(lengths.max()))

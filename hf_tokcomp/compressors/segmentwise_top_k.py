@@ -25,6 +25,7 @@ class SegmentwiseTopKConfig(CompressionConfig):
         segments: S, the number of equal segments; 1 is top_k, ``"budget"`` is one per token kept (figure 1 of the
             paper). The paper's sweep of 2 to 15 on MMAU was best at 10.
         segment_seconds: sets S instead, so that segments last that long at most: ceil(duration / segment_seconds).
+            ``segments`` is left at 10 then.
         remainder: ``"drop"`` keeps floor(K / S) tokens per segment, as the paper has it; ``"spread"`` gives what is
             left of K to the most attended tokens that were not kept.
         head_reduction: how the heads' scores are put together; the paper takes the mean and names others as possible.

@@ -61,7 +61,8 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
     Further readings: what rounding loses, and what a frame cannot take, goes one token at a time to the frames in
     falling order of their share, past full ones. Keys are repeated for grouped-query models; no norm, bias, rotary
     position or causal mask; the sign of 0 is positive. The question is the last user turn without special tokens and
-    placeholders; without one, phase 1 is skipped. Phase 2 reads the questions' lengths: one synchronisation.
+    placeholders, what the chat template writes there included; without one, phase 1 is skipped. Phase 2 reads the
+    questions' lengths from the device.
     """
 
     family = "pruning"

@@ -15,6 +15,7 @@ import hf_tokcomp
 from hf_tokcomp import CompressorOutputError, audio_tokens, registry
 from hf_tokcomp.checkpoints import SMALL_MODEL
 from hf_tokcomp.dense import dense_weight
+from hf_tokcomp.supply import add_language_model_side
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,9 +29,9 @@ class Spy(hf_tokcomp.Stride):
     requires = audio_tokens.NEEDS
     seen = None
 
-    def assign(self, tokens, counts=None):
+    def assign(self, tokens):
         Spy.seen = tokens
-        return super().assign(tokens, counts)
+        return super().assign(tokens)
 
 
 @pytest.fixture
@@ -125,3 +126,18 @@ def test_weights_that_are_not_there_are_an_error():
     odd.weight = torch.nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
     with pytest.raises(CompressorOutputError, match="cannot unpack the weights of a Linear"):
         dense_weight(odd)
+    with pytest.raises(CompressorOutputError, match="cannot unpack the weights of a Identity"):
+        dense_weight(torch.nn.Identity())  # packed weights under another name
+    odd.weight = torch.nn.Parameter(torch.zeros(0))
+    with pytest.raises(CompressorOutputError, match="sharded"):
+        dense_weight(odd)
+
+
+def test_the_language_models_side_comes_to_the_features_device():
+    model = tiny.model("qwen2_audio")
+    patch = hf_tokcomp.supported_models()["qwen2_audio"]
+    tokens = hf_tokcomp.AudioTokens(torch.zeros(1, 4, 32, device="meta"), torch.tensor([4]), counts=[4])
+    inputs = tiny.inputs("qwen2_audio", [0.2])
+    needs = frozenset({"query"})
+    moved = add_language_model_side(tokens, needs, model, patch, inputs["input_ids"], inputs["attention_mask"], [0])
+    assert moved.query.device.type == moved.query_lengths.device.type == "meta"
