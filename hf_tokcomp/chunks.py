@@ -43,7 +43,7 @@ def assign_in_chunks(
     ]
     sizes = [[end - start for start, end in pairwise(cuts)] for cuts in bounds]
     weights: list[list[float]] = [[float(size) for size in row] for row in sizes]
-    if by_content:
+    if by_content and bounds:
         weights = novelty(tokens, bounds)
     shares = [share_out(k, w, most) for k, w, most in zip(counts, weights, sizes, strict=True)]
     chunks, place = cut(tokens, bounds)
@@ -109,7 +109,7 @@ def novelty(tokens: AudioTokens, bounds: list[list[int]]) -> list[list[float]]:
     # In steps of 2^-20, which they are multiples of, and so without rounding.
     total = torch.nn.functional.pad((step * STEPS).long(), (2, 0)).cumsum(1)
     width = max(len(row) for row in bounds)
-    cuts = torch.tensor([row + [row[-1]] * (width - len(row)) for row in bounds], device=total.device)
+    cuts = torch.tensor([row + [row[-1]] * (width - len(row)) for row in bounds], dtype=torch.long, device=total.device)
     sums = total.gather(1, cuts).diff(dim=1).tolist()
     return [[number / STEPS for number in row[: len(cut) - 1]] for row, cut in zip(sums, bounds, strict=True)]
 
@@ -120,12 +120,12 @@ def cut(tokens: AudioTokens, bounds: list[list[int]]) -> tuple[AudioTokens, Tens
     device, width = tokens.features.device, tokens.features.shape[1]
     spans = [(row, start, end) for row, cuts in enumerate(bounds) for start, end in pairwise(cuts)]
     counts = [end - start for _, start, end in spans]
-    begin = torch.tensor([row * width + start for row, start, _ in spans], device=device)
+    begin = torch.tensor([row * width + start for row, start, _ in spans], dtype=torch.long, device=device)
     index = begin[:, None] + torch.arange(max(counts, default=0), device=device)
-    lengths = torch.tensor(counts, device=device)
+    lengths = torch.tensor(counts, dtype=torch.long, device=device)
     inside = torch.arange(index.shape[1], device=device) < lengths[:, None]
     place = torch.where(inside, index, len(tokens.counts) * width)
-    rows = torch.tensor([row for row, _, _ in spans], device=device)
+    rows = torch.tensor([row for row, _, _ in spans], dtype=torch.long, device=device)
     safe = index.clamp(max=max(0, len(tokens.counts) * width - 1))
     values: dict[str, Any] = {
         name: value.flatten(0, 1)[safe]
@@ -146,27 +146,30 @@ def join(
     audios, width = tokens.features.shape[:2]
     device = part.slot.device
     before = [slot for row in shares for slot in accumulate(row[:-1], initial=0)]
-    shift = torch.tensor(before, device=device)[:, None]
+    shift = torch.tensor(before, dtype=torch.long, device=device)[:, None]
     place = place.to(device)
     slot = torch.full((audios * width + 1,), -1, device=device)
     slot = slot.scatter(0, place.flatten(), torch.where(part.slot >= 0, part.slot + shift, -1).flatten())
     weight = part.weight.new_zeros(audios * width + 1).scatter(0, place.flatten(), part.weight.flatten())
     totals = [sum(row) for row in shares]
+    most = max(totals, default=0)
     position = None
     if not part.position_is_mean:
-        starts = torch.tensor([start for cuts in bounds for start in cuts[:-1]], device=device)[:, None]
-        rows = torch.tensor([i for i, row in enumerate(shares) for _ in row], device=device)[:, None]
+        starts = torch.tensor([start for cuts in bounds for start in cuts[:-1]], dtype=torch.long, device=device)[
+            :, None
+        ]
+        rows = torch.tensor([i for i, row in enumerate(shares) for _ in row], dtype=torch.long, device=device)[:, None]
         column = torch.arange(part.width, device=device)
         real = column < part.lengths[:, None]
-        target = torch.where(real, rows * max(totals) + shift + column, audios * max(totals))
-        flat = part.position.new_zeros(audios * max(totals) + 1)
+        target = torch.where(real, rows * most + shift + column, audios * most)
+        flat = part.position.new_zeros(audios * most + 1)
         flat = flat.scatter(0, target.flatten(), (part.position + starts).flatten())
-        position = flat[:-1].view(audios, max(totals))
+        position = flat[:-1].view(audios, most)
     return Assignment(
         slot[:-1].view(audios, width),
         weight[:-1].view(audios, width),
-        torch.tensor(totals, device=device),
-        max(totals, default=0),
+        torch.tensor(totals, dtype=torch.long, device=device),
+        most,
         position,  # type: ignore[arg-type]
         part.one_each,
     )

@@ -56,5 +56,5 @@ def _questions(
     # The text's columns to the front, in order.
     order = (~text).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(lengths.max())]
     words = model.get_input_embeddings()(ids.gather(1, order))
-    index = torch.tensor(rows, device=ids.device)
+    index = torch.tensor(rows, dtype=torch.long, device=ids.device)
     return words[index.to(words.device)], lengths[index]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import BUDGETED, DETERMINISTIC, MAPS, METHODS, batch, compressor, config, draw, variants
+from drawn import BUDGETED, DETERMINISTIC, MAPS, batch, compressor, config, draw, variants
 from oracles import Audio
 
 from hf_tokcomp import Assignment, AudioTokenCompressor, AudioTokens, CompressedAudio, CompressorOutputError, methods
@@ -142,12 +142,13 @@ def test_the_method_only_sees_audios_that_get_shorter(method: str) -> None:
     assert seen == []
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_no_audio_at_all(method: str) -> None:
-    result = compressor(method)(batch(audios())).features
+@pytest.mark.parametrize(("method", "options"), variants())
+def test_no_audio_at_all(method: str, options: dict[str, Any]) -> None:
+    module = compressor(method, **options)
+    result = module(batch(audios())).features
     empty = AudioTokens(torch.zeros(0, 5, 8), [])  # type: ignore[arg-type]
-    assert compressor(method)(empty).features.shape == (0, 0, result.shape[2])
-    assert compressor(method)(batch(audios(lengths=[0, 0]))).counts == [0, 0]
+    assert module(empty).features.shape == (0, 0, result.shape[2])
+    assert module(batch(audios(lengths=[0, 0]))).counts == [0, 0]
 
 
 def test_a_method_that_keeps_another_count_than_announced_is_caught() -> None:

@@ -110,7 +110,7 @@ def test_visionzip_in_blocks(options: dict[str, Any], monkeypatch: pytest.Monkey
         ({"contextual_ratio": float("inf")}, "contextual_ratio=inf must be a finite number >= 0"),
         ({"contextual_ratio": False}, "contextual_ratio=False must be a finite number >= 0"),
         ({"contextual": "max"}, "contextual='max' must be one of"),
-        ({"similarity": "projected"}, "similarity='projected' must be one of"),
+        ({"similarity": "pixels"}, "similarity='pixels' must be one of"),
     ],
 )
 def test_visionzip_refuses(options: dict[str, Any], message: str) -> None:

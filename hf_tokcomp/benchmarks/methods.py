@@ -7,11 +7,13 @@ with random weights and drawn tokens, so nothing is downloaded. docs/benchmarks.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,16 +39,21 @@ def main(arguments: Sequence[str] | None = None, size: Size | None = None) -> in
     try:
         if given.markdown is not None and BEGIN not in given.markdown.read_text(encoding="utf-8"):
             raise ValueError(f"{given.markdown} has no place for the tables; put the lines {BEGIN!r} and {END!r} in.")
-        report = Benchmark(_plan(given), size, _tell).run()
+        report = Benchmark(_plan(given), size, _tell, functools.partial(_save, given.json)).run()
     except (CompressionConfigError, ValueError, OSError, RuntimeError) as error:
         complain("error", error)
         return 1
     show(report)
-    if given.json is not None:
-        given.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    _save(given.json, report)
     if given.markdown is not None:
         rewrite(given.markdown, report)
     return 0
+
+
+def _save(file: Path | None, report: dict[str, Any]) -> None:
+    """Also while it runs, so that what ends it takes nothing along."""
+    if file is not None:
+        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def _plan(given: argparse.Namespace) -> Plan:

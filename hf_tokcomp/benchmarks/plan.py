@@ -16,7 +16,7 @@ class Plan:
         batch_sizes: audios together.
         ratios: fractions of tokens kept; the one in the middle is used for the growth with the length.
         seconds: time for a method on a workload, all ratios and the encoder together; at least three rounds.
-        limit: a method is not measured where one call would take longer, judged by a smaller workload.
+        limit: a method is not measured where one call takes longer, or would, judged by a smaller workload.
         device: ``"cpu"``, ``"cuda"``, ...
         dtype: of the encoder and so of the features.
     """

@@ -32,10 +32,17 @@ class Benchmark:
         plan: what is measured.
         size: of the models.
         tell: called with a line of text when something begins.
+        save: called with the report so far when something has been measured.
     """
 
-    def __init__(self, plan: Plan, size: Size | None = None, tell: Callable[[str], None] = lambda line: None) -> None:
-        self.plan, self.size, self.tell = plan, size or Size(), tell
+    def __init__(
+        self,
+        plan: Plan,
+        size: Size | None = None,
+        tell: Callable[[str], None] = lambda line: None,
+        save: Callable[[dict[str, Any]], None] = lambda report: None,
+    ) -> None:
+        self.plan, self.size, self.tell, self.save = plan, size or Size(), tell, save
         self.device = torch.device(plan.device)
         self.dtype: torch.dtype = getattr(torch, plan.dtype)
         self.chosen = [get_method(name) for name in plan.methods] if plan.methods else list(methods().values())
@@ -43,6 +50,15 @@ class Benchmark:
         self.encoder = EncoderClock(self.size, self.device, self.dtype)
         self.rows: list[dict[str, Any]] = []
         self.left_out: list[dict[str, str]] = []
+        self.report: dict[str, Any] = {
+            "machine": machine(self.device),
+            "plan": dataclasses.asdict(plan),
+            "size": dataclasses.asdict(self.size),
+            "encoder": self.encoder.how,
+            "rows": self.rows,
+            "growth": [],
+            "left_out": self.left_out,
+        }
         self._failed: set[str] = set()
         self._slowest: dict[str, tuple[float, int]] = {}
 
@@ -54,25 +70,18 @@ class Benchmark:
             ``growth``: a dict per method; ``left_out``: methods and reasons; beside them the plan, the sizes, the
             machine, and how the encoder's time came about.
         """
-        report = {"machine": machine(self.device), "plan": dataclasses.asdict(self.plan)}
         configs = {method.name: self._configs(method) for method in self.chosen}
         lengths = self._growth_lengths()
         cells = {(self.size.windows(d), b) for d in self.plan.durations for b in self.plan.batch_sizes}
         extra = {(windows, min(self.plan.batch_sizes)) for windows in lengths} - cells
+        self.report["workloads"] = [[windows * self.size.window_seconds, audios] for windows, audios in sorted(cells)]
         for windows, audios in sorted(cells | extra, key=lambda cell: (cell[0] * cell[1], cell[0])):
             workload = Workload(self.size, windows, audios, self.device, self.dtype)
             for name, by_ratio in configs.items():
                 wanted = by_ratio if (windows, audios) in cells else self._one_ratio(by_ratio)
                 self._measure(name, wanted, workload)
-        growth = self._growth(lengths)
-        return report | {
-            "workloads": [[windows * self.size.window_seconds, audios] for windows, audios in sorted(cells)],
-            "size": dataclasses.asdict(self.size),
-            "encoder": self.encoder.how,
-            "rows": self.rows,
-            "growth": growth,
-            "left_out": self.left_out,
-        }
+        self.report["growth"] = self._growth(lengths)
+        return self.report
 
     def _configs(self, method: Method) -> dict[float | None, CompressionConfig]:
         """A config per ratio; none where the method cannot be made from defaults."""
@@ -107,7 +116,11 @@ class Benchmark:
         for ratio, config in configs.items():
             try:
                 clocks[ratio] = MethodClock(AudioTokenCompressor.from_config(config), workload)
-                clocks[ratio].seconds()  # thrown away: first calls are slower
+                first = clocks[ratio].seconds()["total"] or 0.0  # else thrown away: first calls are slower
+                if first > self.plan.limit:
+                    self._slowest[key] = (first, amount)
+                    self._leave_out(name, f"{where}: a call takes {first:.3g} s")
+                    return
                 peaks[ratio] = peak_bytes(clocks[ratio].seconds, self.device)
             except (ValueError, RuntimeError) as error:  # an hour's measurements shall not end with one that fails
                 self._failed.add(name)
@@ -145,6 +158,7 @@ class Benchmark:
                 }
             )
         self._slowest[key] = (slowest, amount)
+        self.save(self.report)
 
     def _growth_lengths(self) -> list[int]:
         """Windows of the shortest audio, the longest, and one between; none where there is but one length."""

@@ -181,7 +181,7 @@ class TestErrors:
 
     def test_bad_values(self, kind, folder):
         cls = getattr(transformers, classes(kind)[0])
-        for bad in ({"method": "top_k", "retention_ratio": 2}, 3, {"retention_ratio": 0.5}, True, ["top_kk"]):
+        for bad in ({"method": "top_k", "retention_ratio": 2}, 3, {"retention_ratio": 0.5}, True, [3], ["top_kk"]):
             with pytest.raises(hf_tokcomp.CompressionConfigError):
                 cls.from_pretrained(folder, compression=bad)
 
