@@ -114,16 +114,16 @@ def test_what_a_method_does_not_need_may_be_missing(method: str, options: dict[s
     [
         {"method": "segmentation", "max_duration": 1.7e308},
         {"method": "segmentation", "min_duration": 1.7e308},
-        {"method": "ltbm", "window": 2**63},
+        {"method": "ltbm", "window": 2**53 - 1},
         {"method": "ltbm", "chunk_seconds": 1.7e308},
         {"method": "ltbm", "chunk_seconds": 5e-324},
         {"method": "segmentwise_top_k", "segment_seconds": 5e-324},
-        {"method": "segmentwise_top_k", "segments": 2**63},
+        {"method": "segmentwise_top_k", "segments": 2**53 - 1},
         {"method": "visionzip", "contextual_ratio": 1.7e308},
-        {"method": "speechprune", "frame_seconds": 1.7e308, "phase1_tokens": 2**63},
+        {"method": "speechprune", "frame_seconds": 1.7e308, "phase1_tokens": 2**53 - 1},
         {"method": "speechprune", "frame_seconds": 5e-324},
-        {"method": "stride", "max_tokens": 2**63},
-        {"method": "random", "seed": 2**63},
+        {"method": "stride", "max_tokens": 2**53 - 1},
+        {"method": "random", "seed": 2**53 - 1},
     ],
 )
 def test_extreme_options_are_no_error(options: dict[str, Any]) -> None:

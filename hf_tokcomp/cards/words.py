@@ -54,9 +54,9 @@ def facts(config: CompressionConfig, frame_rate: float) -> list[tuple[str, str]]
         rows.append((f"{SECONDS} s of audio", f"{before} tokens before, {after} after"))
         rows.append(("tokens per second", f"{frame_rate:g} before, {after / SECONDS:.3g} after"))
     rows.append(("positions", POSITIONS[config.positions]))
-    if config.chunk_seconds is not None:
+    if config.chunk_length is not None:
         shared = "by content" if config.allocation == "content" else "evenly"
-        rows.append(("chunks", f"of at most {config.chunk_seconds:g} s, the budget shared {shared}"))
+        rows.append(("chunks", f"of at most {config.chunk_length:g} s, the budget shared {shared}"))
     options = {name: value for name, value in config.to_dict().items() if name not in SHARED}
     if options:
         rows.append(("options", ", ".join(f"`{name}` {value}" for name, value in options.items())))
