@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,7 @@ from transformers.cache_utils import Cache
 from .cache_guard import cached_tokens, mapped_call, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
 from .instance import original, patch_of
+from .loss import forward_with_items
 from .model_patch import ModelPatch
 from .prefill import WINDOWS, Prefill, carries_audio, compress_prompt
 
@@ -25,28 +27,29 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
         PlaceholderMismatchError: the placeholders do not fit the audio.
         CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
     """
-    own_forward = original(model, "forward")
+    upstream = original(model, "forward")
     if getattr(model, "audio_compressor", None) is None:
-        return own_forward(*args, **kwargs)
+        return upstream(*args, **kwargs)
+    patch = patch_of(model)
+    own_forward = functools.partial(forward_with_items, upstream, patch.loss_counts_items)
     inputs = kwargs if not args else _by_name(type(model).forward, model, args, kwargs)
     windows = inputs.pop(WINDOWS, None)
     memory = recall(inputs.get("past_key_values"))
     if memory is not None:
         step = continue_inputs(model, memory, inputs)
         with mapped_call():
-            return own_forward(**step)
+            return own_forward(step)
     if not carries_audio(inputs):
         if inputs.get("inputs_embeds") is None and starts_anew(inputs):
             model.audio_compressor.last = None  # a new prompt, without audio
-        return own_forward(**inputs)
-    patch = patch_of(model)
+        return own_forward(inputs)
     _refuse_columns(model, inputs)
     prefill = compress_prompt(model, patch, inputs, windows)
     if prefill is None:
-        return own_forward(**inputs)
+        return own_forward(inputs)
     outputs: Any = None
     try:
-        outputs = own_forward(**short_inputs(inputs, prefill, patch))
+        outputs = own_forward(short_inputs(inputs, prefill, patch))
     finally:  # a cache that was handed in may be filled even if the call fails
         returned = outputs if isinstance(outputs, tuple) else (getattr(outputs, "past_key_values", None),)
         caches = (inputs.get("past_key_values"), *(o for o in returned if isinstance(o, Cache)))

@@ -50,8 +50,10 @@ class ModelPatch(ABC):
     """True: one audio per prompt, of several windows; False: several audios per prompt, of one window each."""
     frame_rate: ClassVar[float] = 25.0
     """Audio tokens per second."""
-    attributes: ClassVar[Mapping[str, Any]] = {}
-    """Attributes set on the patched instance, and taken back by `unpatch`."""
+    loss_counts_items: ClassVar[bool] = True
+    """Whether the model's loss heeds ``num_items_in_batch``, see `hf_tokcomp.loss`."""
+    lora_targets: ClassVar[Mapping[str, str]]
+    """Regular expressions for the linear layers of ``language_model``, ``projector`` and ``audio_tower``."""
     relies_on: ClassVar[Mapping[str, tuple[str, ...]]]
     """Parameters by method of the model class, checked against a transformers newer than the newest tried."""
     prompt: ClassVar[str]
@@ -66,7 +68,9 @@ class ModelPatch(ABC):
         """Mel frames of a full window."""
 
     @abstractmethod
-    def encode(self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str]) -> EncodedWindows:
+    def encode(
+        self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str], longest: int | None = None
+    ) -> EncodedWindows:
         """Run the audio encoder, up to but without the projector.
 
         Args:
@@ -74,6 +78,8 @@ class ModelPatch(ABC):
             features: ``(windows, mel bins, frames)``.
             mask: ``(windows, frames)``.
             needs: what is wanted beside the features.
+            longest: valid frames of the longest window, where known: the padding beyond need not be computed, and the
+                result may be as much shorter. None for whole windows.
         """
 
     @abstractmethod

@@ -127,7 +127,7 @@ def _patch(model_or_processor: Any, config: CompressionConfig) -> None:
         "save_pretrained": save_pretrained,
         "push_to_hub": push_model,
     }
-    state = replace(model, module, functions, model_patch.attributes)
+    state = replace(model, module, functions, {})
     model.audio_compressor = compressor
     # What others kept under this key comes back; a config of ours was stored, and is replaced now.
     state.config_before = MISSING if is_ours(before) else before
@@ -205,6 +205,23 @@ def active_config(model_or_processor: Any) -> CompressionConfig | None:
         return None if state is None else state.placed[CONFIG_KEY]
     compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
     return None if compressor is None else compressor.config
+
+
+def set_config(model: Any, config: CompressionConfig) -> None:
+    """Give a patched model's compressor another config of the same method; what it has learned stays.
+
+    ``config.json`` goes on naming the config that the model was patched with.
+
+    Raises:
+        ValueError: the model is not patched, or with another method.
+    """
+    compressor = getattr(_inner(model), "audio_compressor", None)
+    if compressor is None or compressor.config.method != config.method:
+        raise ValueError(f"The model is not patched with {config.method!r}; use hf_tokcomp.patch.")
+    # PEFT's wrapper passes reading on to the copy that it trains, and not setting.
+    copies = getattr(compressor, "modules_to_save", {})
+    for module in (getattr(compressor, "original_module", compressor), *copies.values()):
+        module.config = config
 
 
 def _inner(model: Any) -> Any:

@@ -84,7 +84,8 @@ def compress_prompt(
             "Give the processor `padding` for the text only, as `text_kwargs={'padding': True}`."
         )
 
-    encoded = patch.encode(model, inputs["input_features"], mask, compressor.requires)
+    longest = max(facts.frames, default=0)
+    encoded = patch.encode(model, inputs["input_features"], mask, compressor.requires, longest)
     tokens = _whole_audios(encoded, layout, patch.frame_rate)
     tokens = add_language_model_side(
         tokens, compressor.requires, model, patch, inputs["input_ids"], _flat_mask(inputs), layout.rows

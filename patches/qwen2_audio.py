@@ -1,8 +1,8 @@
 """Qwen2-Audio: several audios per prompt, 30 s at most each.
 
 Upstream encodes inline in `Qwen2AudioModel.forward`, so the encoder's call is written out here: the same padding mask,
-the same call. Its loss takes `**kwargs` but ignores `num_items_in_batch`, so that Trainer multiplies loss and gradients
-by the accumulation steps; `accepts_loss_kwargs = False` tells Trainer so.
+the same call. Its `forward` takes `**kwargs` but its loss ignores `num_items_in_batch`, so that Trainer multiplies loss
+and gradients by the accumulation steps; `loss_counts_items = False` has it made right.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Qwen2AudioPatch(WhisperEncoderPatch):
     processor_class = "Qwen2AudioProcessor"
     feature_mask = "feature_attention_mask"
     audio_spans_windows = False
-    attributes: ClassVar[dict[str, Any]] = {"accepts_loss_kwargs": False}
+    loss_counts_items = False
     prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>{text}"
     relies_on: ClassVar[dict[str, tuple[str, ...]]] = {
         **WhisperEncoderPatch.relies_on,

@@ -8,7 +8,9 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from transformers.masking_utils import create_bidirectional_mask
 
 from hf_tokcomp.attention import (
     Reduction,
@@ -34,6 +36,10 @@ over each two queries, too: half of a double sum either way.
 """
 
 
+SEEN_BEYOND = 2
+"""Mel frames beyond the last valid one that its encoder position looks at: one for each convolution."""
+
+
 class WhisperEncoderPatch(ModelPatch):
     """Encodes windows and reads attention and keys off the last layer's projections."""
 
@@ -49,6 +55,13 @@ class WhisperEncoderPatch(ModelPatch):
         "generate": ("inputs", "generation_config", "logits_processor", "stopping_criteria", "streamer"),
     }
 
+    # What a compressed prompt changes is what the language model reads, so LoRA goes there unless told otherwise.
+    lora_targets: ClassVar[dict[str, str]] = {
+        "language_model": r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
+        "projector": r".*\.multi_modal_projector\.linear(_1|_2)?",
+        "audio_tower": r".*\.audio_tower\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
+    }
+
     def window_tokens(self, frames: int) -> int:
         positions = (frames - 1) // 2 + 1
         return max(0, (positions - 2) // 2 + 1)
@@ -57,13 +70,18 @@ class WhisperEncoderPatch(ModelPatch):
         tower = model.model.audio_tower
         return int(tower.config.max_source_positions * tower.conv1.stride[0] * tower.conv2.stride[0])
 
-    def encode(self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str]) -> EncodedWindows:
+    def encode(
+        self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str], longest: int | None = None
+    ) -> EncodedWindows:
         tower = model.model.audio_tower
         layer = tower.layers[-1].self_attn
         wanted = needs & {*RECEIVED, "attention_self", "keys"}
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
         with watch as recorded:
-            states = self.run_encoder(model, features, mask)
+            if longest is None or longest + SEEN_BEYOND >= features.shape[-1]:
+                states = self.run_encoder(model, features, mask)
+            else:
+                states = run_on_sound(tower, features[..., : longest + SEEN_BEYOND], mask)
         if not wanted:
             return EncodedWindows(states)
         if "key" not in recorded:
@@ -108,3 +126,31 @@ class WhisperEncoderPatch(ModelPatch):
 
     def project(self, model: Any, features: Tensor) -> Tensor:
         return model.model.multi_modal_projector(features)  # type: ignore[no-any-return]
+
+
+def run_on_sound(tower: Any, features: Tensor, mask: Tensor) -> Tensor:
+    """The encoder's last hidden state ``(windows, tokens, dim)`` for windows without the padding behind them.
+
+    Upstream's encoders take whole windows only, so what their `forward` does is written out here. Padding is masked in
+    every layer, hence the tokens of the sound are the same.
+
+    Args:
+        tower: the encoder.
+        features: ``(windows, mel bins, frames)``, up to the longest window's last valid frame and `SEEN_BEYOND` more.
+        mask: ``(windows, all frames)``.
+    """
+    weight = tower.conv1.weight
+    features = features.to(weight.dtype) if weight.is_meta else features.to(weight.device, weight.dtype)
+    states = nn.functional.gelu(tower.conv1(features))
+    states = nn.functional.gelu(tower.conv2(states)).transpose(1, 2)
+    index = torch.arange(states.shape[1], device=states.device)
+    states = states + tower.embed_positions(index).to(states.dtype)
+    states = nn.functional.dropout(states, p=tower.dropout, training=tower.training)
+    positions = (mask.sum(-1).to(states.device) - 1) // 2 + 1
+    attention_mask = create_bidirectional_mask(
+        config=tower.config, inputs_embeds=states, attention_mask=(index < positions[:, None]).long()
+    )
+    for layer in tower.layers:
+        if not (tower.training and tower.layerdrop > 0 and torch.rand([]) < tower.layerdrop):
+            states = layer(states, attention_mask)
+    return tower.layer_norm(tower.avg_pooler(states.transpose(1, 2)).transpose(1, 2))  # type: ignore[no-any-return]

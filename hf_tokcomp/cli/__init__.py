@@ -1,4 +1,4 @@
-"""The command line `hf-tokcomp`: run, compare, plot, demo, push, card, methods, models.
+"""The command line `hf-tokcomp`: run, compare, plot, demo, push, card, methods, models, finetune.
 
 Errors are one line on stderr and a non-zero exit: 2 for a command that cannot be understood, 1 for one that failed.
 Set ``HF_TOKCOMP_DEBUG=1`` to see tracebacks and the libraries' own messages.
@@ -15,6 +15,8 @@ import typer
 
 from .compare import compare
 from .demo import demo
+from .finetune import SETTINGS as FINETUNE_SETTINGS
+from .finetune import finetune
 from .output import complain, debugging, quiet_libraries
 from .plot import plot
 from .push import card, push
@@ -40,6 +42,9 @@ for command, summary in (
     (models, "List the models that can be patched."),
 ):
     app.command(short_help=summary)(command)
+app.command(
+    short_help="Fine-tune a model under compression.", context_settings=FINETUNE_SETTINGS, add_help_option=False
+)(finetune)
 
 
 def _show_version(wanted: bool) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..metrics import word_errors
+
 if TYPE_CHECKING:
     from ..config import CompressionConfig
     from .inference import Reading
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
 
 COMPOSITION = "ltbm+top_k"
 """What stands for `compose` where all methods are compared: merge, then prune."""
-NORMALISATION = "lower-cased, without punctuation"
 
 
 @dataclass(eq=False)
@@ -74,20 +75,9 @@ class Cell:
 
 
 def score(truths: Sequence[str | None], texts: Sequence[str]) -> dict[str, float]:
-    """Word error rate and the share of texts that are exactly right, over the recordings whose truth is known.
-
-    Both sides are lower-cased and lose their punctuation. The rate is of all words together and can be above 1.
-    """
-    import jiwer
-
-    plain = jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()])
-    pairs = [(plain(truth), plain(text)) for truth, text in zip(truths, texts, strict=True) if truth is not None]
-    references, answers = [truth for truth, _ in pairs], [text for _, text in pairs]
-    counts = jiwer.process_words(references, answers)
-    words = counts.hits + counts.substitutions + counts.deletions
-    wrong = counts.substitutions + counts.deletions + counts.insertions
-    right = sum(truth == text for truth, text in pairs)
-    return {"wer": wrong / max(words, 1), "exact_match": right / len(pairs), "wrong": wrong, "words": words}
+    """`word_errors` over the recordings whose truth is known."""
+    known = [(truth, text) for truth, text in zip(truths, texts, strict=True) if truth is not None]
+    return word_errors([truth for truth, _ in known], [text for _, text in known])
 
 
 def plan(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from .cells import NORMALISATION, Cell, plan
+from ..metrics import NORMALISATION
+from .cells import Cell, plan
 from .options import (
     AudioArgument,
     DeviceOption,

@@ -1,0 +1,157 @@
+"""`hf-tokcomp finetune`: LoRA fine-tuning under compression, with every argument of transformers' own Trainer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from .options import change_compression, parse_compression
+from .output import print_table
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from ..training.arguments import FinetuneArguments
+
+SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""For typer: the arguments go to transformers' own parser."""
+
+
+def finetune(context: typer.Context) -> None:
+    """Fine-tune a model under compression with LoRA."""
+    options, args = parse(context.args)
+    if options is None or args is None:
+        return
+    config = change_compression(parse_compression(options.compression), options.retention_ratio, options.positions)
+    folder = _run(options, args, config)
+    if args.process_index == 0:
+        _print_results(folder)
+    if options.push and args.process_index == 0:
+        from ..pushing import push_to_hub
+
+        commit = push_to_hub(
+            folder,
+            args.hub_model_id,
+            base_model=options.base_model,
+            license=options.license,
+            metrics=_metrics_file(folder),
+            token=args.hub_token,
+            private=args.hub_private_repo,
+            revision=args.hub_revision,
+            overwrite_card=False,
+        )
+        print(f"\nPushed: {commit}")
+
+
+def parse(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, TrainingArguments | None]:
+    """The arguments of a command line, perhaps with a YAML file before them, which flags override.
+
+    Returns:
+        None and None where help was asked for and printed.
+
+    Raises:
+        typer.BadParameter: an argument that is unknown, or a value that it cannot have.
+        ValueError: they contradict each other.
+        FileNotFoundError: there is no such YAML file.
+    """
+    from transformers import HfArgumentParser, TrainingArguments
+
+    from ..training.arguments import FinetuneArguments
+
+    class Parser(HfArgumentParser):  # type: ignore[misc]
+        def error(self, message: str) -> NoReturn:
+            raise typer.BadParameter(message)
+
+    def parser(*kinds: Any) -> Any:
+        usage = "hf-tokcomp finetune [FILE.yaml] --dataset DATA --output-dir FOLDER [...]"
+        return Parser(kinds, usage=usage, allow_abbrev=False, add_help=False)
+
+    given = list(arguments)
+    if "--help-all" in given:
+        print(parser(FinetuneArguments, TrainingArguments).format_help())
+        return None, None
+    if "--help" in given or "-h" in given:
+        print(parser(FinetuneArguments).format_help())
+        print(
+            "And every argument of transformers.TrainingArguments, such as --num-train-epochs: --help-all lists them."
+        )
+        return None, None
+    whole = parser(FinetuneArguments, TrainingArguments)
+    if given and not given[0].startswith("-"):
+        whole.set_defaults(**_read_yaml(Path(given.pop(0)), (FinetuneArguments, TrainingArguments)))
+    own, training, unknown = whole.parse_args_into_dataclasses(given, return_remaining_strings=True)
+    if unknown:
+        raise typer.BadParameter(_suggested(unknown[0], (FinetuneArguments, TrainingArguments)))
+    if whole.parse_args(given).output_dir is None:  # which TrainingArguments would make up
+        raise ValueError("--output-dir is missing: the folder for the adapter.")
+    _check(own, training)
+    return own, training
+
+
+def _read_yaml(file: Path, kinds: Sequence[Any]) -> dict[str, Any]:
+    import yaml
+
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no file {file} with arguments.")
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} must hold names and values, such as `learning_rate: 1.0e-4`.")
+    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    for name in values:
+        if name not in names:
+            raise ValueError(f"{file}: {_suggested(str(name), kinds)}")
+    if isinstance(values.get("compression"), dict | list):  # as JSON on the command line
+        values["compression"] = json.dumps(values["compression"])
+    return values
+
+
+def _suggested(name: str, kinds: Sequence[Any]) -> str:
+    from ..registry import did_you_mean
+
+    known = [field.name for kind in kinds for field in dataclasses.fields(kind)]
+    flag = name.lstrip("-").partition("=")[0].replace("-", "_")
+    return f"there is no argument {name}{did_you_mean(flag, known)}"
+
+
+def _check(options: FinetuneArguments, args: TrainingArguments) -> None:
+    if args.push_to_hub:
+        raise ValueError("--push-to-hub would overwrite the card; use --push, with --hub-model-id.")
+    if options.push and args.hub_model_id is None:
+        raise ValueError("--push needs --hub-model-id USER/NAME.")
+    options.check()
+
+
+def _run(options: FinetuneArguments, args: TrainingArguments, config: Any) -> Path:
+    from ..training.finetune import finetune as run
+    from .output import quiet_transformers
+    from .recordings import find_model
+
+    quiet_transformers()
+    options.model = find_model(options.model)
+    return run(options, args, config)
+
+
+def _metrics_file(folder: Path) -> Path | None:
+    from ..training.finetune import METRICS_NAME
+
+    return folder / METRICS_NAME if (folder / METRICS_NAME).is_file() else None
+
+
+def _print_results(folder: Path) -> None:
+    file = _metrics_file(folder)
+    if file is not None:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        kinds = [kind for kind in ("uncompressed", "before", "metrics") if kind in values]
+        names = {"metrics": "after"}
+        rows = [(name, *(f"{values[kind][name]:.4g}" for kind in kinds)) for name in values["metrics"]]
+        print()
+        print_table(("", *(names.get(kind, kind) for kind in kinds)), rows, right=[names.get(k, k) for k in kinds])
+    print(f"\nThe adapter is in {folder}. Load it: hf_tokcomp.load_adapter({str(folder)!r})")

@@ -1,0 +1,20 @@
+"""LoRA fine-tuning under compression, with transformers' own Trainer (arXiv 2511.20973)."""
+
+from .answers import Answer, answer
+from .callbacks import CardWriter, GenerationMetrics, TokensKept
+from .collator import AudioTextCollator
+from .lora import lora_config
+from .schedule import RetentionSchedule
+from .trainer import make_trainer
+
+__all__ = [
+    "Answer",
+    "AudioTextCollator",
+    "CardWriter",
+    "GenerationMetrics",
+    "RetentionSchedule",
+    "TokensKept",
+    "answer",
+    "lora_config",
+    "make_trainer",
+]

@@ -1,0 +1,123 @@
+"""FinetuneArguments: what `hf-tokcomp finetune` takes beside transformers' own `TrainingArguments`."""
+
+# Without `from __future__ import annotations`: HfArgumentParser reads the types.
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..config import Positions
+from ..metrics import Task
+
+PARTS = ("language_model", "projector", "audio_tower")
+PROMPTS: dict[Task, str] = {
+    "asr": "Transcribe the input speech.",
+    "translation": "Translate the input speech.",
+    "captioning": "Please describe the audio in detail.",
+    "qa": "",
+}
+"""What is asked where neither the data nor the user says."""
+
+
+@dataclass
+class FinetuneArguments:
+    """Model, compression, data and adapter of a run; each field's help says what it is."""
+
+    dataset: str = field(
+        default="", metadata={"help": "Training data: Hub id, folder, or a .jsonl, .csv, .tsv or .parquet file."}
+    )
+    model: str | None = field(
+        default=None,
+        metadata={"help": "Folder or Hub id of a model. Default: the small one that ships with hf_tokcomp."},
+    )
+    model_revision: str | None = field(default=None, metadata={"help": "The model's revision."})
+    compression: str | None = field(
+        default=None,
+        metadata={
+            "help": "What to train under: a method, JSON, a folder or a Hub id. Default: the model's own, or none."
+        },
+    )
+    retention_ratio: float | None = field(default=None, metadata={"help": "Fraction of the audio tokens to keep."})
+    positions: Positions | None = field(
+        default=None, metadata={"help": "Where the model believes the kept tokens to be."}
+    )
+    task: Task = field(default="asr", metadata={"help": "What is learned; it decides about prompt and metric."})
+    prompt: str | None = field(
+        default=None, metadata={"help": "What to ask where the data does not say. Default: by the task."}
+    )
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a data set on the Hub."})
+    split: str = field(default="train", metadata={"help": "Training split."})
+    eval_dataset: str | None = field(
+        default=None, metadata={"help": "Held-out data. Default: a split of --dataset, where --eval-split names one."}
+    )
+    eval_split: str | None = field(
+        default=None, metadata={"help": "Held-out split. Default: test of --eval-dataset, if that is given."}
+    )
+    audio_column: str | None = field(
+        default=None, metadata={"help": "Column with the audio. Default: the one with a usual name."}
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "Column with the answer. Default: the one with a usual name."}
+    )
+    prompt_column: str | None = field(
+        default=None,
+        metadata={"help": "Column with the question. Default: the one with a usual name, if there is one."},
+    )
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many rows."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on the first so many rows."})
+    skip_bad: bool = field(
+        default=False, metadata={"help": "Skip and count rows that cannot be used, instead of stopping."}
+    )
+    no_check: bool = field(default=False, metadata={"help": "Do not read all audio before training."})
+    adapt: list[str] = field(
+        default_factory=lambda: ["language_model"],
+        metadata={"help": f"Parts that get LoRA: {', '.join(PARTS)}.", "choices": list(PARTS)},
+    )
+    lora_r: int = field(default=16, metadata={"help": "LoRA's rank."})
+    lora_alpha: int = field(default=32, metadata={"help": "LoRA's scale, over the rank."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapter."})
+    ratios: list[float] | None = field(
+        default=None, metadata={"help": "Retention ratios to draw from at every step, so that one adapter serves all."}
+    )
+    curriculum: float = field(
+        default=0.0, metadata={"help": "Share of the training in which the ratio falls from 1 to the one asked for."}
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
+        default="auto", metadata={"help": "The base model's precision; auto is the checkpoint's."}
+    )
+    load_in_4bit: bool = field(
+        default=False, metadata={"help": "Load the base model in 4 bits (QLoRA); needs bitsandbytes."}
+    )
+    load_in_8bit: bool = field(default=False, metadata={"help": "Load the base model in 8 bits; needs bitsandbytes."})
+    max_new_tokens: int = field(default=128, metadata={"help": "Longest answer in the evaluation."})
+    evaluate_uncompressed: bool = field(
+        default=False, metadata={"help": "Measure the untrained model with all tokens, too."}
+    )
+    push: bool = field(
+        default=False,
+        metadata={"help": "Share the result on the Hub, with its card; --hub-model-id names the repository."},
+    )
+    base_model: str | None = field(
+        default=None, metadata={"help": "Hub id of the base model, for the card, where --model is a folder."}
+    )
+    license: str | None = field(default=None, metadata={"help": "The adapter's licence, as the Hub names it."})
+
+    def instruction(self) -> str | None:
+        """What is asked where a row does not say; None where every row must."""
+        return self.prompt or PROMPTS[self.task] or None
+
+    def check(self) -> None:
+        """Raise where they contradict each other.
+
+        Raises:
+            ValueError: they do; the flags are named.
+        """
+        if not self.dataset:
+            raise ValueError("--dataset is missing: a Hub id, a folder, or a .jsonl, .csv, .tsv or .parquet file.")
+        if self.load_in_4bit and self.load_in_8bit:
+            raise ValueError("--load-in-4bit and --load-in-8bit exclude each other.")
+        unknown = [part for part in self.adapt if part not in PARTS]
+        if unknown:
+            raise ValueError(f"--adapt takes {', '.join(PARTS)}, not {', '.join(unknown)}.")
+        for name in ("max_train_samples", "max_eval_samples", "lora_r", "max_new_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {value}.")

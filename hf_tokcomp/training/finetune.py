@@ -1,0 +1,217 @@
+"""finetune: from a data set to a folder with an adapter, its compression, processor, metrics and card."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from .._version import __version__
+from ..cards.results import Measurement, Score
+from ..config import CompressionConfig
+from ..metrics import NORMALISATION
+from ..models import auto_classes, patch_for_processor
+from ..patching import active_config, compressed
+from .arguments import FinetuneArguments
+from .callbacks import CardWriter, GenerationMetrics
+from .data import Examples, load_examples
+from .lora import lora_config
+from .schedule import RetentionSchedule
+from .trainer import make_trainer
+
+logger = logging.getLogger(__name__)
+
+METRICS_NAME = "metrics.json"
+RUN_NAME = "finetune.json"
+LAST = ("last", "true", "True")
+"""What ``--resume-from-checkpoint`` takes beside a folder."""
+
+
+def finetune(options: FinetuneArguments, args: TrainingArguments, compression: CompressionConfig | None) -> Path:
+    """Fine-tune a model under compression.
+
+    Everything that can be wrong with the arguments or the data is found before a step is made. The folder holds the
+    adapter with `compression_config.json`, the processor, ``metrics.json`` (before, after), ``finetune.json`` (how it
+    came about) and the card; checkpoints are below it.
+
+    Args:
+        options: model, data and adapter.
+        args: transformers' own; ``output_dir`` is the folder.
+        compression: what to train under; None for the model's own, or none.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: there is an earlier run in the folder, and nobody said to resume it.
+        ValueError: arguments that contradict each other, or rows that cannot be used; they are named.
+        OSError: there is no such model or data set.
+    """
+    options.check()
+    folder = Path(args.output_dir)
+    resume = _resumed(folder, args.resume_from_checkpoint)
+    processor = _load_processor(options)
+    train, held_out = load_data(options, processor)
+    with args.main_process_first(desc="loading the model"):
+        model = _load_model(options, compression, processor)
+    size = args.per_device_eval_batch_size
+    trainer = make_trainer(
+        model,
+        train.dataset,
+        args,
+        processor=processor,
+        prompt=options.instruction(),
+        task=None if held_out is None else options.task,
+        eval_dataset=None if held_out is None else held_out.dataset,
+        lora=lora_config(
+            model,
+            **{part: part in options.adapt for part in ("language_model", "projector", "audio_tower")},
+            r=options.lora_r,
+            lora_alpha=options.lora_alpha,
+            lora_dropout=options.lora_dropout,
+        ),
+        max_new_tokens=options.max_new_tokens,
+        callbacks=_callbacks(options, args),
+    )
+    measured: dict[str, dict[str, float]] = {}
+    measure = next((c for c in trainer.callback_handler.callbacks if isinstance(c, GenerationMetrics)), None)
+    if measure is not None and held_out is not None:
+        logger.info("Measuring %d held-out rows, %d at a time.", len(held_out.dataset), size)
+        if options.evaluate_uncompressed:
+            with compressed(trainer.model, "none"):
+                measured["uncompressed"] = measure.measure(trainer.model)
+        measured["before"] = measure.measure(trainer.model)
+    trainer.train(resume_from_checkpoint=resume)
+    trainer.save_model(str(folder))
+    trainer.save_state()
+    if measure is not None:
+        measured["after"] = measure.measure(trainer.model)
+    if trainer.is_world_process_zero():
+        _write_results(folder, options, trainer, measured, train, held_out)
+    trainer.accelerator.wait_for_everyone()
+    return folder
+
+
+def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Examples | None]:
+    """The rows to train on, and those held out, checked."""
+    patch = patch_for_processor(processor)[1]
+    extractor = processor.feature_extractor
+    longest = processor.max_audio_len if patch.audio_spans_windows else extractor.chunk_length
+    shared: dict[str, Any] = {
+        "config_name": options.dataset_config,
+        "audio_column": options.audio_column,
+        "text_column": options.text_column,
+        "prompt_column": options.prompt_column,
+        "skip_bad": options.skip_bad,
+        "check": not options.no_check,
+        "max_seconds": float(longest),
+        "sampling_rate": int(extractor.sampling_rate),
+    }
+    train = load_examples(options.dataset, split=options.split, max_samples=options.max_train_samples, **shared)
+    if options.eval_dataset is None and options.eval_split is None:
+        return train, None
+    name = options.eval_dataset or options.dataset
+    return train, load_examples(
+        name, split=options.eval_split or "test", max_samples=options.max_eval_samples, **shared
+    )
+
+
+def _resumed(folder: Path, wanted: str | None) -> str | None:
+    """The checkpoint to go on from."""
+    if wanted is None:
+        if (folder / "adapter_config.json").is_file() or (folder.is_dir() and get_last_checkpoint(str(folder))):
+            raise FileExistsError(
+                f"{folder} has an earlier run. Name another --output-dir, or go on: --resume-from-checkpoint last."
+            )
+        return None
+    found = get_last_checkpoint(str(folder)) if wanted in LAST and folder.is_dir() else wanted
+    if found is None or not Path(found).is_dir():
+        raise FileNotFoundError(f"There is no checkpoint to resume from: {folder if wanted in LAST else wanted}.")
+    return str(found)
+
+
+def _load_processor(options: FinetuneArguments) -> Any:
+    return transformers.AutoProcessor.from_pretrained(options.model, revision=options.model_revision)
+
+
+def _load_model(options: FinetuneArguments, compression: CompressionConfig | None, processor: Any) -> Any:
+    given: dict[str, Any] = {"revision": options.model_revision, "dtype": options.dtype}
+    if options.load_in_4bit or options.load_in_8bit:
+        given["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=options.load_in_4bit,
+            load_in_8bit=options.load_in_8bit,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype="bfloat16",
+        )
+    if compression is not None:
+        given["compression"] = compression
+    model_class = getattr(transformers, auto_classes(patch_for_processor(processor)[1])[0])
+    return model_class.from_pretrained(options.model, **given)
+
+
+def _callbacks(options: FinetuneArguments, args: TrainingArguments) -> list[Any]:
+    repo = args.hub_model_id or f"someone/{Path(args.output_dir).resolve().name}"
+    callbacks: list[Any] = [CardWriter(repo, base_model=options.base_model or options.model, license=options.license)]
+    if options.ratios is not None or options.curriculum > 0:
+        callbacks.append(RetentionSchedule(options.ratios, options.curriculum, args.seed))
+    return callbacks
+
+
+def _write_results(
+    folder: Path,
+    options: FinetuneArguments,
+    trainer: Any,
+    measured: dict[str, dict[str, float]],
+    train: Examples,
+    held_out: Examples | None,
+) -> None:
+    config = active_config(trainer.model)
+    steps = trainer.state.global_step
+    run = {
+        "arguments": vars(options),
+        "compression": None if config is None else config.to_dict(),
+        "steps": steps,
+        "epochs": trainer.state.epoch,
+        "seed": trainer.args.seed,
+        "rows": {"train": len(train.dataset), "skipped": len(train.skipped)},
+        "processes": trainer.args.world_size,
+        "versions": {"hf_tokcomp": __version__, "transformers": transformers.__version__},
+        "log": trainer.state.log_history,
+    }
+    _write_json(folder / RUN_NAME, run)
+    measurements = []
+    if held_out is not None and measured:
+        name = Path(options.eval_dataset or options.dataset)
+        note = (
+            f"{len(held_out.dataset)} recordings, greedy; before is the model under this compression without training. "
+            f"Trained for {steps} steps of {trainer.args.train_batch_size * trainer.args.world_size} rows times "
+            f"{trainer.args.gradient_accumulation_steps}, seed {trainer.args.seed}."
+        )
+        if options.task in ("asr", "qa"):
+            note += f" Texts and truths are compared {NORMALISATION}."
+        about = {"dataset": name.parent.name if name.stem == "manifest" else name.name, "note": note}
+        if options.eval_split:
+            about["split"] = options.eval_split
+        numbers = {key: measured.get(which, {}) for key, which in _KINDS.items()}
+        _write_json(folder / METRICS_NAME, about | {key: values for key, values in numbers.items() if values})
+        scores = [
+            Score(key, value, numbers["uncompressed"].get(key), numbers["before"].get(key))
+            for key, value in numbers["metrics"].items()
+        ]
+        measurements.append(Measurement(scores=tuple(scores), **about))
+    for callback in trainer.callback_handler.callbacks:
+        if isinstance(callback, CardWriter):
+            callback.fields = callback.fields | {"measurements": measurements, "has_processor": True}
+            callback.write(folder, trainer.model)
+
+
+_KINDS = {"metrics": "after", "before": "before", "uncompressed": "uncompressed"}
+
+
+def _write_json(file: Path, values: Any) -> None:
+    file.write_text(json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")

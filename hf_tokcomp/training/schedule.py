@@ -1,0 +1,80 @@
+"""RetentionSchedule: a retention ratio that changes from step to step, for a curriculum or for one adapter for many."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import TrainerCallback
+
+from ..config import CompressionConfig
+from ..errors import CompressionConfigError
+from ..patching import active_config, set_config
+
+
+class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
+    """Sets the model's retention ratio before every optimizer step, and puts its own back after it.
+
+    So whatever is evaluated or saved between steps is under the model's own config. The ratio depends on the seed and
+    the number of the step alone: it is the same in every process, and a resumed run goes on as an unbroken one.
+    Both ideas are ours.
+
+    Args:
+        ratios: one of these is drawn for every step, so that one adapter serves all of them; None for the model's own.
+        curriculum: the share of the training in which the ratio falls from 1 to the one that is due, 0 to 1.
+        seed: of the draws.
+
+    Raises:
+        ValueError: a value out of range, or nothing that changes.
+    """
+
+    def __init__(self, ratios: Sequence[float] | None = None, curriculum: float = 0.0, seed: int = 0) -> None:
+        if ratios is not None and (not ratios or not all(0 < ratio <= 1 for ratio in ratios)):
+            raise ValueError(f"ratios must be above 0 and at most 1, and at least one of them; got {list(ratios)}.")
+        if not 0 <= curriculum <= 1:
+            raise ValueError(f"curriculum is a share of the training, 0 to 1, not {curriculum}.")
+        if ratios is None and curriculum == 0:
+            raise ValueError("A RetentionSchedule needs ratios to draw from, a curriculum, or both.")
+        self.ratios = None if ratios is None else [float(ratio) for ratio in ratios]
+        self.curriculum = curriculum
+        self.seed = seed
+        self._own: CompressionConfig | None = None
+
+    def ratio(self, step: int, steps: int, own: float) -> float:
+        """The ratio of a step.
+
+        Args:
+            step: its number, from 0.
+            steps: of the whole training.
+            own: the model's own ratio.
+        """
+        due = own if self.ratios is None else random.Random(f"{self.seed}/{step}").choice(self.ratios)
+        ramp = self.curriculum * steps
+        return due if step >= ramp else due + (1 - due) * (1 - step / ramp)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Check that the model's budget is a ratio.
+
+        Raises:
+            CompressionConfigError: it is not, or the model is not compressed.
+        """
+        config = active_config(model)
+        if config is None or config.retention_ratio is None:
+            raise CompressionConfigError(
+                "A RetentionSchedule changes the retention ratio, and this model's compression "
+                f"({None if config is None else config.method!r}) has none: give it a retention_ratio."
+            )
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        own = active_config(model)
+        if own is None or own.retention_ratio is None:
+            return
+        self._own = own
+        ratio = self.ratio(state.global_step, state.max_steps, own.retention_ratio)
+        set_config(model, own.replace(retention_ratio=ratio))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if self._own is not None:
+            set_config(model, self._own)
+            self._own = None

@@ -1,0 +1,74 @@
+"""The encoder runs the frames that hold sound, and gives what it gives for whole windows."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+import torch
+from hf_tokcomp.patches.whisper_encoder import run_on_sound
+
+import hf_tokcomp
+from hf_tokcomp.models import patch_for_class
+
+NEEDS = frozenset({"attention", "attention_max", "attention_peak", "attention_self", "keys"})
+FRAMES = [5, 6, 7, 8, 9, 10, 11, 12, 33, 34, 35, 36, 70, 95, 96, 97, 98, 99, 100]
+
+
+@pytest.fixture
+def encoded_frames(monkeypatch):
+    """Mel frames of every call of an encoder's first convolution."""
+    seen = []
+    own = torch.nn.Conv1d.forward
+
+    def watch(self, features):
+        if self.stride == (1,):
+            seen.append(features.shape[-1])
+        return own(self, features)
+
+    monkeypatch.setattr(torch.nn.Conv1d, "forward", watch)
+    return seen
+
+
+@pytest.mark.parametrize("longest", FRAMES)
+def test_the_tokens_of_the_sound_are_the_same(kind, model, longest):
+    patch = patch_for_class(type(model))[1]
+    frames = [longest, max(4, longest // 2)]
+    features = torch.randn(2, 16, 100, generator=torch.Generator().manual_seed(longest))
+    mask = (torch.arange(100) < torch.tensor(frames)[:, None]).long()
+    whole = patch.encode(model, features, mask, NEEDS)
+    part = patch.encode(model, features, mask, NEEDS, longest)
+    assert part.features.shape[1] < whole.features.shape[1] or longest > 94
+    for row, n in enumerate(frames):
+        for name in ("features", *NEEDS):
+            tokens = patch.window_tokens(n)
+            expected = getattr(whole, name)[row, :tokens]
+            torch.testing.assert_close(getattr(part, name)[row, :tokens], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_short_batch_costs_its_longest_audio(kind, model, encoded_frames):
+    hf_tokcomp.patch(model, {"method": "stride", "retention_ratio": 0.5})
+    inputs = tiny.inputs(kind, [0.3, 0.21])
+    model(**inputs)
+    assert encoded_frames == [32]  # 30 frames, and the two that the convolutions look at
+
+
+def test_uncompressed_the_encoder_is_upstreams_own(kind, model, encoded_frames):
+    inputs = tiny.inputs(kind, [0.3, 0.21])
+    expected = model(**inputs).logits
+    hf_tokcomp.patch(model, "none")
+    assert torch.equal(model(**inputs).logits, expected)
+    assert encoded_frames == [100, 100]
+
+
+def test_dropout_and_layerdrop_work_as_upstreams(kind):
+    """The same random numbers in the same order: whole windows but for their last frames."""
+    model = tiny.model(kind).train()
+    tower = model.model.audio_tower
+    tower.dropout, tower.layerdrop = 0.5, 0.5
+    patch = patch_for_class(type(model))[1]
+    features, mask = torch.randn(1, 16, 100), torch.ones(1, 100, dtype=torch.long)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        expected = patch.encode(model, features, mask, frozenset())
+        torch.manual_seed(seed)
+        torch.testing.assert_close(run_on_sound(tower, features, mask), expected.features)
