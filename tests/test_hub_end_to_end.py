@@ -47,12 +47,13 @@ def answers(model):
         ids = model.eval().generate(**inputs, max_new_tokens=64)[0, inputs["input_ids"].shape[1] :]
         text = processor.decode(ids, skip_special_tokens=True)
         said[question] = {"ids": ids.tolist(), "text": text, "logits": model(**inputs).logits[0, -1].tolist()}
-    return {"compression": hf_tokcomp.active_config(model).to_dict(), "answers": said}
+    config = hf_tokcomp.active_config(model)
+    return {"compression": config and config.to_dict(), "answers": said}
 """
 
 SHARE = """
 processor = AutoProcessor.from_pretrained("someone/base")
-model = Qwen2AudioForConditionalGeneration.from_pretrained("someone/base", compression="none")
+model = Qwen2AudioForConditionalGeneration.from_pretrained("someone/base")
 plain = answers(model)
 hf_tokcomp.patch(model, {"method": "ltbm", "retention_ratio": 0.25})
 model.push_to_hub("someone/quarter", processor=processor)
