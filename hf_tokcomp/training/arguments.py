@@ -4,6 +4,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..checkpoints import SMALL_MODEL
 from ..config import Positions
 from ..metrics import Task
 
@@ -99,6 +100,11 @@ class FinetuneArguments:
         default=None, metadata={"help": "Hub id of the base model, for the card, where --model is a folder."}
     )
     license: str | None = field(default=None, metadata={"help": "The adapter's licence, as the Hub names it."})
+
+    @property
+    def model_name(self) -> str:
+        """The model's folder or Hub id."""
+        return self.model or str(SMALL_MODEL)
 
     def instruction(self) -> str | None:
         """What is asked where a row does not say; None where every row must."""

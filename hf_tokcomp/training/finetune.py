@@ -136,7 +136,7 @@ def _resumed(folder: Path, wanted: str | None) -> str | None:
 
 
 def _load_processor(options: FinetuneArguments) -> Any:
-    return transformers.AutoProcessor.from_pretrained(options.model, revision=options.model_revision)
+    return transformers.AutoProcessor.from_pretrained(options.model_name, revision=options.model_revision)
 
 
 def _load_model(options: FinetuneArguments, compression: CompressionConfig | None, processor: Any) -> Any:
@@ -151,12 +151,14 @@ def _load_model(options: FinetuneArguments, compression: CompressionConfig | Non
     if compression is not None:
         given["compression"] = compression
     model_class = getattr(transformers, auto_classes(patch_for_processor(processor)[1])[0])
-    return model_class.from_pretrained(options.model, **given)
+    return model_class.from_pretrained(options.model_name, **given)
 
 
 def _callbacks(options: FinetuneArguments, args: TrainingArguments) -> list[Any]:
     repo = args.hub_model_id or f"someone/{Path(args.output_dir).resolve().name}"
-    callbacks: list[Any] = [CardWriter(repo, base_model=options.base_model or options.model, license=options.license)]
+    callbacks: list[Any] = [
+        CardWriter(repo, base_model=options.base_model or options.model_name, license=options.license)
+    ]
     if options.ratios is not None or options.curriculum > 0:
         callbacks.append(RetentionSchedule(options.ratios, options.curriculum, args.seed))
     return callbacks

@@ -1,0 +1,221 @@
+"""What LoRA fine-tuning wins back: word error rates of the small model on digit strings, before and after.
+
+``python -m hf_tokcomp.benchmarks.finetuning FOLDER --data RECORDINGS`` trains one adapter per method and seed on mixed
+retention ratios, measures it at each of them, and prints a table; ``--quick`` takes one seed and one ratio. Whatever is
+in FOLDER already is not done again, and a training that was cut off goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("none", "average_pooling", "stride", "segmentation", "ltbm", "conv_resampler", "query_resampler")
+RATIOS = ("1/2", "1/3", "1/4", "1/6")
+QUICK_RATIO = "1/3"
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One adapter to train and measure.
+
+    Args:
+        folder: where everything goes.
+        method: its key; ``none`` is the uncompressed model with the same training.
+        ratios: what it is trained on and measured at.
+        seed: of the adapter's weights, the rows' order and the draws of ratios.
+        steps: optimizer steps.
+        rows: rows per step.
+        learning_rate: at its highest.
+    """
+
+    folder: Path
+    method: str
+    ratios: tuple[str, ...]
+    seed: int
+    steps: int
+    rows: int
+    learning_rate: float
+
+    @property
+    def output(self) -> Path:
+        return self.folder / f"{self.method}-{'-'.join(r.replace('/', '_') for r in self.ratios)}-seed{self.seed}"
+
+    def compression(self, ratio: str) -> dict[str, Any]:
+        """The config at a ratio; positions as in the full prompt, which suits this model (docs/results.md)."""
+        if self.method == "none":
+            return {"method": "none"}
+        return {"method": self.method, "retention_ratio": float(Fraction(ratio)), "positions": "original"}
+
+
+def run(job: Job) -> None:
+    """Train and measure, if that is not done already."""
+    file = job.output / RESULTS
+    if file.is_file():
+        return
+    import torch
+
+    torch.set_num_threads(1)  # models this small are fastest so, with one process per core
+    before = measure(job, None)
+    train(job)
+    after = measure(job, job.output)
+    values = {
+        "method": job.method,
+        "seed": job.seed,
+        "steps": job.steps,
+        "rows_per_step": job.rows,
+        "learning_rate": job.learning_rate,
+        "before": before,
+        "after": after,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "torch": torch.__version__,
+    }
+    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def train(job: Job) -> None:
+    """`hf-tokcomp finetune`, from its own arguments."""
+    from transformers import TrainingArguments
+
+    from ..checkpoints import SMALL_MODEL
+    from ..config import CompressionConfig
+    from ..training.arguments import FinetuneArguments
+    from ..training.finetune import finetune
+
+    if (job.output / "adapter_config.json").is_file():
+        return
+    mixed = job.method != "none" and len(job.ratios) > 1
+    options = FinetuneArguments(
+        dataset=str(job.folder / "train" / "manifest.jsonl"),
+        model=str(SMALL_MODEL),
+        adapt=["language_model", "projector"],
+        lora_dropout=0.0,
+        ratios=[float(Fraction(ratio)) for ratio in job.ratios] if mixed else None,
+        no_check=True,
+    )
+    args = TrainingArguments(
+        output_dir=str(job.output),
+        max_steps=job.steps,
+        per_device_train_batch_size=job.rows,
+        learning_rate=job.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=job.steps // 10,
+        logging_steps=25,
+        save_steps=50,
+        save_total_limit=1,
+        seed=job.seed,
+        disable_tqdm=True,
+        report_to="none",
+        use_cpu=True,
+        resume_from_checkpoint="last" if list(job.output.glob("checkpoint-*")) else None,
+    )
+    finetune(options, args, CompressionConfig.from_dict(job.compression(job.ratios[0])))
+
+
+def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
+    """Word errors at every ratio, by ratio."""
+    import transformers
+
+    from ..adapters import load_adapter
+    from ..checkpoints import SMALL_MODEL
+    from ..config import CompressionConfig
+    from ..patching import learned_weights, set_config
+    from ..training import AudioTextCollator, GenerationMetrics
+    from ..training.data import load_examples
+
+    rows = load_examples(str(job.folder / "test" / "manifest.jsonl"), check=False).dataset
+    collator = AudioTextCollator(transformers.AutoProcessor.from_pretrained(SMALL_MODEL))
+    measuring = GenerationMetrics(rows, collator, "asr", batch_size=50, max_new_tokens=12)
+    ratios = job.ratios if job.method != "none" else ("1",)
+    compression = job.compression(job.ratios[0])
+    model_class = transformers.Qwen2AudioForConditionalGeneration
+    if adapter is None:
+        model = model_class.from_pretrained(SMALL_MODEL, compression=compression)
+        if learned_weights(model):
+            return {}  # untrained it is what average pooling is, and nobody would use it
+    else:
+        model = load_adapter(adapter)
+    found = {}
+    for ratio in ratios:
+        set_config(model, CompressionConfig.from_dict(job.compression(ratio)))
+        found[ratio] = measuring.measure(model)
+    return found
+
+
+def prepare(folder: Path, data: Path, train_count: int, test_count: int) -> None:
+    """Strings of digits to train on and to measure with: other recordings, the same speakers."""
+    from ..checkpoints.recipe.prompts import DIGITS_PROMPT
+    from ..checkpoints.recipe.test_set import digit_strings, write
+
+    for name, split, count, seed in (("train", "train", train_count, 11), ("test", "test", test_count, 1)):
+        if not (folder / name / "manifest.jsonl").is_file():
+            write(folder / name, digit_strings(data, split, count, seed), DIGITS_PROMPT, name)  # type: ignore[arg-type]
+
+
+def table(folder: Path, jobs: Sequence[Job]) -> str:
+    """What is there, as a Markdown table: word error rates in percent, mean and spread over the seeds."""
+    ratios = jobs[0].ratios
+    lines = ["| method | training | " + " | ".join(ratios) + " |", "|---|---|" + "---|" * len(ratios)]
+    for method in dict.fromkeys(job.method for job in jobs):
+        files = [job.output / RESULTS for job in jobs if job.method == method]
+        values = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+        for when, name in (("before", "none"), ("after", "LoRA")):
+            cells = [_cell([v[when] for v in values if v[when]], ratio) for ratio in ratios]
+            if any(cells):
+                lines.append(f"| {method} | {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(measured: Sequence[dict[str, dict[str, float]]], ratio: str) -> str:
+    rates = [100 * values.get(ratio, values.get("1", {}))["wer"] for values in measured]
+    if not rates:
+        return ""
+    if len(set(rates)) == 1:
+        return f"{rates[0]:.1f}"
+    return f"{statistics.mean(rates):.1f} ({min(rates):.1f} to {max(rates):.1f})"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    from ..checkpoints.recipe.sources import data_folder
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where strings, adapters and results go")
+    parser.add_argument("--data", help="folder with digits/; default: $HF_TOKCOMP_DATA")
+    parser.add_argument("--quick", action="store_true", help=f"one seed, at {QUICK_RATIO} alone")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
+    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--rows", type=int, default=32, help="strings per step")
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--train-strings", type=int, default=4000)
+    parser.add_argument("--test-strings", type=int, default=300)
+    parser.add_argument("--workers", type=int, default=2, help="trainings at the same time")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    prepare(given.folder, data_folder(given.data), given.train_strings, given.test_strings)
+    ratios = (QUICK_RATIO,) if given.quick else RATIOS
+    jobs = [
+        Job(given.folder, method, ratios, seed, given.steps, given.rows, given.learning_rate)
+        for seed in range(1 if given.quick else given.seeds)
+        for method in given.methods.split(",")
+    ]
+    with get_context("spawn").Pool(given.workers, maxtasksperchild=1) as pool:
+        for number, _ in enumerate(pool.imap_unordered(run, jobs), start=1):
+            logger.info("%d of %d adapters are done.\n%s", number, len(jobs), table(given.folder, jobs))
+
+
+if __name__ == "__main__":
+    main()
