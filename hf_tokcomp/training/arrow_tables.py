@@ -36,17 +36,17 @@ def load_table(what: str, name: str, /, **options: Any) -> datasets.Dataset:
             return undecoded(datasets.load_dataset(what, **options))
     except datasets.exceptions.DatasetNotFoundError as error:
         raise FileNotFoundError(
-            f"There is no file or folder {name}, and on the Hub no data set that you may read: {_first_line(error)}"
+            f"There is no file or folder {name}, and on the Hub no data set that you may read: {_said(error)}"
         ) from error
     except ConnectionError as error:
         raise ConnectionError(
             f"There is no file or folder {name}, and the Hub could not be asked for a data set of this name: "
-            f"{_first_line(error)}"
+            f"{_said(error)}"
         ) from error
     except (ValueError, ImportError, datasets.exceptions.DatasetsError) as error:
         if "torchcodec" in "".join(map(str, _causes(error))):
             raise NeedsFilesError(name) from error
-        said = "; ".join(dict.fromkeys(_first_line(cause) for cause in _causes(error)))
+        said = "; ".join(dict.fromkeys(map(_said, _causes(error))))
         raise ValueError(f"{name} cannot be read (split= and config_name= choose what is): {said}") from error
 
 
@@ -110,5 +110,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _said(error: BaseException) -> str:
+    """What an error says, in one line that is not too long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 400 else f"{text[:400]}..."

@@ -92,7 +92,7 @@ class Source:
         raise ValueError(f"{path} is not a table of examples; it should end in {', '.join(FILES)}.")
 
     def _folder(self, folder: Path, confined: bool = False) -> Table:
-        """What is in a folder: saved by `datasets`, a file by its name, here or in a folder named as the split, parquet."""
+        """What is in a folder: what `datasets` saved, a file by its name, here or in the split's folder, or parquet."""
         split = self.split or "train"
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
             return Table(str(folder), saved_table(folder, self.split), folder, None, confined)
