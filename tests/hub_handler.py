@@ -94,6 +94,10 @@ class Handler(BaseHTTPRequestHandler):
                 return self._validate(json.loads(self.body)["content"])
             case [method, "api", "models", owner, name, *rest]:
                 return self._model(method, f"{owner}/{name}", rest)
+            case [method, "api", "datasets", owner, name, *rest]:  # in `HubServer.put`, too, "datasets/" comes first
+                return self._model(method, f"datasets/{owner}/{name}", rest)
+            case [("GET" | "HEAD"), "datasets", owner, name, "resolve", revision, *path]:
+                return self._file(f"datasets/{owner}/{name}", revision, "/".join(path))
             case [("GET" | "HEAD"), owner, name, "resolve", revision, *path]:
                 return self._file(f"{owner}/{name}", revision, "/".join(path))
         raise Refusal(404, message=f"{self.command} {self.path} is not served here")
@@ -224,7 +228,8 @@ class Handler(BaseHTTPRequestHandler):
     def _info(self, repo: str, revision: str) -> Answer:
         commit = self._commit(repo, revision)
         siblings = [{"rfilename": path} for path in sorted(commit.files)]
-        values = {"_id": repo, "id": repo, "modelId": repo, "author": repo.split("/")[0], "sha": commit.sha}
+        name = repo.removeprefix("datasets/")
+        values = {"_id": name, "id": name, "modelId": name, "author": name.split("/")[0], "sha": commit.sha}
         more = {"private": self._stored(repo).private, "gated": False, "disabled": False, "tags": []}
         return self._json(values | more | {"siblings": siblings, "downloads": 0, "likes": 0})
 

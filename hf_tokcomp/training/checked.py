@@ -1,0 +1,90 @@
+"""Whether recordings can be trained on: they are there, can be decoded and have the right length."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+from datasets.utils import tqdm
+
+from ..audio import load_audio
+
+NAMED = 5
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class AudioCheck:
+    """How recordings are looked at.
+
+    Args:
+        decode: decode them; else it is only seen whether the file is there.
+        min_seconds: the least length.
+        max_seconds: the greatest, if there is one.
+        sampling_rate: the rate they are decoded to.
+    """
+
+    decode: bool
+    min_seconds: float
+    max_seconds: float | None
+    sampling_rate: int
+
+    def __call__(self, audio: dict[str, Any]) -> str | None:
+        """What is wrong with an audio ``{"bytes", "path"}``; None where nothing is."""
+        content, path = audio["bytes"], audio["path"]
+        name = path or "the audio"
+        if content is None and path is None:
+            return "there is no audio"
+        if not self.decode:
+            there = content is not None or "://" in path or path.startswith("data:") or os.path.isfile(path)
+            return None if there else f"There is no audio file {path}"
+        try:
+            seconds = len(load_audio(audio, self.sampling_rate)) / self.sampling_rate
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            return str(error).rstrip(".")
+        if seconds < self.min_seconds:
+            return f"{name} is {seconds:.3g} s long, less than {self.min_seconds:g} s"
+        if self.max_seconds is not None and seconds > self.max_seconds:
+            return f"{name} is {seconds:.5g} s long, more than {self.max_seconds:g} s, where the model stops listening"
+        return None
+
+
+def check_audio(table: datasets.Dataset, rows: Sequence[int], check: AudioCheck, workers: int | None) -> dict[int, str]:
+    """What is wrong with the audio of rows, by row.
+
+    Threads and not processes: libsndfile and soxr leave Python's lock, and forking beside torch's threads may hang.
+
+    Args:
+        table: with a column ``audio``, undecoded.
+        rows: those to look at.
+        check: how.
+        workers: how many are decoded at once; None for as many as there are cores.
+    """
+    wrong: dict[int, str] = {}
+
+    def look(row: int) -> str | None:
+        return check(table[row]["audio"])
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with (
+        ThreadPoolExecutor(workers or cores) as pool,
+        tqdm(total=len(rows), desc="Checking recordings", unit=" rows", disable=None) as bar,
+    ):
+        for start in range(0, len(rows), BLOCK):  # in blocks, so that an interrupt is heard and no queue piles up
+            block = rows[start : start + BLOCK]
+            for row, reason in zip(block, pool.map(look, block), strict=True):
+                if reason is not None:
+                    wrong[row] = reason
+            bar.update(len(block))
+    return wrong
+
+
+def listed(skipped: Sequence[tuple[int, str]], unit: str) -> str:
+    """The first few of what is wrong, a line each."""
+    lines = [f"  {unit} {number}: {reason}." for number, reason in skipped[:NAMED]]
+    more = len(skipped) - NAMED
+    return "\n".join([*lines, f"  and {more} more."] if more > 0 else lines)

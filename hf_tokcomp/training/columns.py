@@ -1,0 +1,78 @@
+"""Which columns of a table are audio, text and prompt, and their values in one form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+
+from ..plain import shown
+from .arrow_tables import holds_audio
+from .sources import Table
+
+AUDIO = ("audio", "path", "file", "file_name", "filename", "audio_path", "wav", "context")
+TEXT = (
+    "text", "sentence", "transcript", "transcription", "normalized_text",
+    "caption", "answer", "answers", "translation", "label",
+)  # fmt: skip
+PROMPT = ("prompt", "instruction", "question")
+
+
+def find_column(table: Table, what: str, given: str | None, usual: Sequence[str]) -> str | None:
+    """The column that holds something: the one given, or the only one with a usual name; None where there is none.
+
+    Raises:
+        ValueError: there is no such column, or several fit.
+    """
+    has = f"{table.name} has the columns {', '.join(table.columns)}"
+    if given:
+        if given not in table.columns:
+            raise ValueError(f"There is no column {given!r} for {what}_column: {has}.")
+        return given
+    fits = [column for column in usual if column in table.columns]
+    if what == "audio":
+        inline = [column for column in fits if _is_inline(table, column)]
+        fits = inline or fits
+        if "audio" in fits:  # beside `path` or `file`, which name the same recording
+            return "audio"
+    if len(fits) > 1:
+        raise ValueError(
+            f"{has}; {' and '.join(fits)} could each be the {what}: choose with {what}_column=..."
+            + (' ("" for none)' if what == "prompt" else "")
+        )
+    return fits[0] if fits else None
+
+
+def _is_inline(table: Table, column: str) -> bool:
+    return not isinstance(table.content, list) and holds_audio(table.content, column)
+
+
+def values(table: Table, column: str) -> list[Any]:
+    """The values of a column, those of a class label as the class's name."""
+    if isinstance(table.content, list):
+        return [row.get(column) for row in table.content]
+    found = list(table.content[column])
+    feature = table.content.features[column]
+    if isinstance(feature, datasets.ClassLabel):
+        return [None if value is None or value < 0 else feature.int2str(value) for value in found]
+    return found
+
+
+def texts(value: Any) -> list[str]:
+    """The texts in a value: one, or those of a list; numbers as they are written, nothing as "".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, list | tuple | np.ndarray):
+        return [single for entry in value for single in texts(entry)] or [""]
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return [""]
+    if isinstance(value, str):
+        return [value.strip()]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [str(value)]
+    raise ValueError(f"the text is {shown(value)}, a {type(value).__name__}")

@@ -1,0 +1,142 @@
+"""load_examples: recordings with their texts, from a table, a folder or the Hub, checked before any training."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import datasets
+
+from .checked import AudioCheck, check_audio, listed
+from .columns import AUDIO, PROMPT, TEXT, find_column
+from .inline import audio_table
+from .joining import all_prompts, all_texts, joined
+from .sources import Source, Table
+
+logger = logging.getLogger(__name__)
+MIN_SECONDS = 0.08  # two audio tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """What can be trained on, and what cannot.
+
+    Args:
+        dataset: with the columns ``audio`` (``{"bytes", "path"}``, undecoded, for `load_audio`), ``text`` and, where
+            the table has one, ``prompt`` (None in rows without).
+        rows: how many rows were read.
+        skipped: number and reason of each row that was left out.
+        unit: what the numbers are: "line", of the file and from 1; or "row", from 0.
+    """
+
+    dataset: datasets.Dataset
+    rows: int
+    skipped: list[tuple[int, str]] = field(default_factory=list)
+    unit: str = "row"
+
+
+def load_examples(
+    name: str,
+    *,
+    split: str | None = None,
+    config_name: str | None = None,
+    audio_column: str | None = None,
+    text_column: str | None = None,
+    prompt_column: str | None = None,
+    flatten_texts: bool = False,
+    skip_bad: bool = False,
+    check: bool = True,
+    max_seconds: float | None = None,
+    min_seconds: float = MIN_SECONDS,
+    max_samples: int | None = None,
+    sampling_rate: int = 16_000,
+    num_proc: int | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | None = None,
+) -> Examples:
+    """Recordings with their texts. No code of a data set is ever run.
+
+    Args:
+        name: one of
+
+            - a table: .jsonl, .json, .csv, .tsv or .parquet, with audio as paths from the table's folder, addresses,
+              or, in parquet, bytes or dicts. The command line's manifests are such tables;
+            - a folder: one that `Dataset.save_to_disk` wrote; or with a table named as the split (for "train" also
+              ``manifest`` or ``metadata``), or in a folder named as the split; or with parquet files;
+            - a data set on the Hub, ``user/name`` or ``user/name@revision``.
+        split: which part, "train" by default. It means nothing for a single table.
+        config_name: which configuration of a data set on the Hub.
+        audio_column: the column of audio; None for the one with a usual name.
+        text_column: the column of what the model is to say; likewise.
+        prompt_column: the column of what it is asked; likewise, and "" for none.
+        flatten_texts: make one example of each text where a row has a list of them, as captions do; without it such
+            a row is bad.
+        skip_bad: leave bad rows out, and say so in a warning, instead of stopping.
+        check: decode every recording. Without it only texts are looked at, and whether files are there.
+        max_seconds: the longest recording that is good: where the model stops listening. None for any.
+        min_seconds: the shortest.
+        max_samples: how many rows are read, from the first; None for all.
+        sampling_rate: the model's rate.
+        num_proc: how many recordings are decoded at once, in threads; None for as many as there are cores.
+        revision: of a data set on the Hub.
+        token: for the Hub.
+        cache_dir: where `datasets` and the Hub keep what they fetch or convert.
+
+    Returns:
+        The examples, in the order of the table.
+
+    Raises:
+        FileNotFoundError: there is nothing under this name.
+        ValueError: a table cannot be read, no column or more than one fits, or rows are bad: the first few are named,
+            with the reason. Also where no row is good.
+        ConnectionError: the Hub could not be asked.
+    """
+    for option, given in (("max_samples", max_samples), ("num_proc", num_proc), ("sampling_rate", sampling_rate)):
+        if given is not None and given < 1:
+            raise ValueError(f"{option} is at least 1, not {given}.")
+    table = Source(split, config_name, revision, token, cache_dir).open(str(name)).first(max_samples)
+    if not len(table.content):
+        raise ValueError(f"{table.name} has no rows.")
+    audio_name = _required(table, "audio", audio_column, AUDIO)
+    text_name = _required(table, "text", text_column, TEXT)
+    prompt_name = None if prompt_column == "" else find_column(table, "prompt", prompt_column, PROMPT)
+
+    audio, wrong = audio_table(table, audio_name, sampling_rate)
+    spoken = all_texts(table, text_name, flatten_texts, wrong)
+    asked = None if prompt_name is None else all_prompts(table, prompt_name, wrong)
+    rows = [row for row in range(len(audio)) if row not in wrong]
+    wrong |= check_audio(audio, rows, AudioCheck(check, min_seconds, max_seconds, sampling_rate), num_proc)
+
+    unit = "row" if table.lines is None else "line"
+    skipped = [(row if table.lines is None else table.lines[row], wrong[row]) for row in sorted(wrong)]
+    if skipped:
+        _report(table, skipped, len(audio), unit, skip_bad)
+    return Examples(joined(audio, spoken, asked, set(wrong)), len(audio), skipped, unit)
+
+
+def _required(table: Table, what: str, given: str | None, usual: tuple[str, ...]) -> str:
+    found = find_column(table, what, given, usual)
+    if found is None:
+        raise ValueError(
+            f"{table.name} has the columns {', '.join(table.columns)}, of which none is called {', '.join(usual)}: "
+            f"name the one that holds the {what} with {what}_column=..."
+        )
+    return found
+
+
+def _report(table: Table, skipped: list[tuple[int, str]], rows: int, unit: str, skip_bad: bool) -> None:
+    """Say which rows are bad.
+
+    Raises:
+        ValueError: they are not to be skipped, or no other is left.
+    """
+    few = listed(skipped, unit)
+    if len(skipped) == rows:
+        raise ValueError(f"None of the {rows} rows of {table.name} can be used:\n{few}")
+    if not skip_bad:
+        raise ValueError(
+            f"{len(skipped)} of the {rows} rows of {table.name} cannot be used:\n{few}\n"
+            "Put them right, or leave them out with skip_bad=True (--skip-bad)."
+        )
+    logger.warning("%d of the %d rows of %s are left out:\n%s", len(skipped), rows, table.name, few)

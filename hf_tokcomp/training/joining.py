@@ -1,0 +1,71 @@
+"""Texts and prompts of a table, and one table of them and the audio, which is never copied."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import pyarrow as pa
+
+from .columns import texts, values
+from .sources import Table
+
+
+def all_texts(table: Table, column: str, flatten: bool, wrong: dict[int, str]) -> list[list[str]]:
+    """The texts of every row; rows without a good one go into `wrong`."""
+    found = []
+    for row, value in enumerate(values(table, column)):
+        try:
+            several = texts(value)
+        except ValueError as error:
+            wrong.setdefault(row, str(error))
+            several = []
+        if not all(several):
+            wrong.setdefault(row, "the text is empty")
+        elif len(several) > 1 and not flatten:
+            wrong.setdefault(
+                row, f"there are {len(several)} texts; flatten_texts=True makes an example of each, for captions"
+            )
+        found.append(several)
+    return found
+
+
+def all_prompts(table: Table, column: str, wrong: dict[int, str]) -> list[str | None]:
+    """The prompt of every row, None where it has none; rows with something else go into `wrong`."""
+    found: list[str | None] = []
+    for row, value in enumerate(values(table, column)):
+        try:
+            several = texts(value)
+        except ValueError as error:
+            wrong.setdefault(row, str(error).replace("the text", "the prompt"))
+            several = [""]
+        if len(several) > 1:
+            wrong.setdefault(row, f"there are {len(several)} prompts")
+        found.append(several[0] or None)
+    return found
+
+
+def joined(
+    audio: datasets.Dataset, spoken: list[list[str]], asked: list[str | None] | None, wrong: set[int]
+) -> datasets.Dataset:
+    """One table of audio, texts and prompts without the bad rows.
+
+    Audio is never copied: where rows have several texts, tables with the first, the second ... text of every row lie
+    one behind the other, and the result picks from them.
+    """
+    layers = max(len(several) for row, several in enumerate(spoken) if row not in wrong)
+    tables: list[Any] = []
+    for layer in range(layers):
+        column: dict[str, Any] = {"text": [several[layer] if layer < len(several) else None for several in spoken]}
+        if asked is not None:
+            column["prompt"] = asked
+        added = datasets.Dataset(pa.table({key: pa.array(value, pa.string()) for key, value in column.items()}))
+        tables.append(datasets.concatenate_datasets([audio, added], axis=1))
+    order = [
+        layer * len(spoken) + row
+        for row, several in enumerate(spoken)
+        if row not in wrong
+        for layer in range(len(several))
+    ]
+    whole = tables[0] if layers == 1 else datasets.concatenate_datasets(tables)
+    return whole if order == list(range(len(whole))) else whole.select(order)

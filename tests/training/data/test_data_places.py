@@ -1,0 +1,188 @@
+"""Parquet, folders and the Hub."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hub_client import Hub
+from training_files import FORMS, RATE, ROWS, STORED, jsonl, parquet, seconds, wav, write
+
+from hf_tokcomp.training.data import load_examples
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_parquet_with_audio_in_every_form(folder: Path, form: str) -> None:
+    examples = load_examples(str(parquet(folder / "t[1] *.parquet", FORMS[form]())))
+    assert examples.dataset.features["audio"] == datasets.Audio(decode=False)
+    assert examples.dataset.column_names == ["audio", "text"]
+    assert seconds(examples) == [0.2, 0.4]
+    assert list(examples.dataset["text"]) == ["text 0", "text 1"]
+
+
+def test_parquet_that_is_written_anew_is_read_anew(folder: Path) -> None:
+    path = parquet(folder / "t.parquet", FORMS["bytes"]())
+    load_examples(str(path))
+    parquet(path, FORMS["bytes"](), text=["new", "newer"])
+    os.utime(path, (1, 1))
+    assert list(load_examples(str(path)).dataset["text"]) == ["new", "newer"]
+
+
+def test_bytes_stay_where_they_are_mapped_from(folder: Path) -> None:
+    """A table larger than the memory can be read: its bytes are those of the cache's file."""
+    audio = pa.array([{"bytes": wav(0.2), "path": "x"}] * 50 + [{"bytes": None, "path": "a.wav"}], STORED)
+    path = parquet(folder / "t.parquet", audio)
+    before = pa.total_allocated_bytes()
+    examples = load_examples(str(path), check=False)
+    assert pa.total_allocated_bytes() - before < 50 * len(wav(0.2)) / 10
+    assert len(examples.dataset) == 51
+
+
+def saved(split: str | None = None) -> datasets.Dataset:
+    """A table with an audio feature that is to be decoded, as people save them."""
+    table = pa.table({"audio": pa.array([{"bytes": wav(0.2), "path": None}], STORED), "sentence": [f"of {split}"]})
+    made = datasets.Dataset(table).cast_column("audio", datasets.Audio(sampling_rate=RATE))
+    return datasets.Dataset(made.data, split=None if split is None else datasets.NamedSplit(split), info=made.info)
+
+
+def test_folders_of_save_to_disk(tmp_path: Path) -> None:
+    saved().save_to_disk(tmp_path / "one")
+    assert seconds(load_examples(str(tmp_path / "one"))) == [0.2]
+    saved("test").save_to_disk(tmp_path / "test")
+    assert len(load_examples(str(tmp_path / "test"), split="test").dataset) == 1
+    with pytest.raises(ValueError, match="of the split test, not 'train'"):
+        load_examples(str(tmp_path / "test"), split="train")
+    datasets.DatasetDict({"train": saved("train"), "dev": saved("dev")}).save_to_disk(tmp_path / "both")
+    assert list(load_examples(str(tmp_path / "both")).dataset["text"]) == ["of train"]
+    assert list(load_examples(str(tmp_path / "both"), split="dev").dataset["text"]) == ["of dev"]
+    with pytest.raises(ValueError, match=r"no split 'test'.*train, dev"):
+        load_examples(str(tmp_path / "both"), split="test")
+    datasets.DatasetDict({"dev": saved("dev")}).save_to_disk(tmp_path / "only")
+    assert list(load_examples(str(tmp_path / "only")).dataset["text"]) == ["of dev"]
+
+
+@pytest.mark.parametrize(
+    ("files", "split", "found"),
+    [
+        (["manifest.jsonl"], None, "manifest.jsonl"),
+        (["manifest.jsonl"], "train", "manifest.jsonl"),
+        (["metadata.csv"], None, "metadata.csv"),
+        (["metadata.jsonl", "train.csv", "test.jsonl"], None, "train.csv"),
+        (["train.jsonl", "test.tsv"], "test", "test.tsv"),
+        (["train.jsonl", "deep/manifest.jsonl"], "deep", "deep/manifest.jsonl"),
+        (["train.jsonl", "deep/metadata.csv"], "deep", "deep/metadata.csv"),
+        (["train/train.jsonl"], None, "train/train.jsonl"),
+    ],
+)
+def test_folders_by_the_names_of_their_files(folder: Path, files: list[str], split: str | None, found: str) -> None:
+    for name in files:
+        path = folder / name
+        audio = folder / "a.wav"
+        if path.suffix == ".jsonl":
+            jsonl(path, {"audio": str(audio), "text": name})
+        else:
+            between = "\t" if path.suffix == ".tsv" else ","
+            write(path, f"file_name{between}text", f"{audio}{between}{name}")
+    assert list(load_examples(str(folder), split=split).dataset["text"]) == [found]
+
+
+def test_folders_without_a_table_say_what_was_looked_for(folder: Path) -> None:
+    jsonl(folder / "train.jsonl", *ROWS)
+    with pytest.raises(FileNotFoundError, match=r"a file test with the ending .jsonl, .*It holds: a.wav, b.wav, deep/"):
+        load_examples(str(folder), split="test")
+    (folder / "train.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match=r"a file train or manifest or metadata with .*a folder train "):
+        load_examples(str(folder))
+    jsonl(folder / "train.jsonl", *ROWS)
+    write(folder / "train.csv", "audio,text")
+    with pytest.raises(ValueError, match=r"holds train.jsonl and train.csv"):
+        load_examples(str(folder))
+
+
+def test_folders_of_parquet_with_splits_and_configs(tmp_path: Path) -> None:
+    """`datasets` reads these by path as it reads the Hub's."""
+    root = tmp_path / "set"
+    for split in ("train", "test"):
+        for shard in range(2):
+            path = root / "data" / f"{split}-0000{shard}-of-00002.parquet"
+            parquet(path, pa.array([{"bytes": wav(), "path": "x.wav"}], STORED), text=[f"{split} {shard}"])
+    assert list(load_examples(str(root)).dataset["text"]) == ["train 0", "train 1"]
+    assert list(load_examples(str(root), split="test").dataset["text"]) == ["test 0", "test 1"]
+    with pytest.raises(ValueError, match='"dev"'):
+        load_examples(str(root), split="dev")
+    write(
+        root / "README.md", "---", "configs:", "- config_name: a", "  data_files: data/train*", "- config_name: b",
+        "  data_files: data/test*", "---",
+    )  # fmt: skip
+    assert list(load_examples(str(root), config_name="b").dataset["text"]) == ["test 0", "test 1"]
+    with pytest.raises(ValueError, match=r"config_name.*\['a', 'b'\]"):
+        load_examples(str(root))
+
+
+@pytest.mark.parametrize("name", ["data/none.jsonl", "nothing here", "none", "./none/at/all"])
+def test_names_of_nothing_are_not_asked_of_the_hub(name: str) -> None:
+    with pytest.raises(FileNotFoundError, match="There is no file or folder"):
+        load_examples(name)
+
+
+# --- the Hub ----------------------------------------------------------------------------------------------------------
+
+PRINT = """
+import sys
+from hf_tokcomp.audio import load_audio
+from hf_tokcomp.training.data import load_examples
+options = dict(pair.split("=") for pair in sys.argv[2:])
+for row in load_examples(sys.argv[1], **options).dataset:
+    print(row["text"], len(load_audio(row["audio"])))
+"""
+
+
+def test_hub_with_audio_in_its_tables(hub: Hub, tmp_path: Path) -> None:
+    files = {}
+    for split in ("train", "test"):
+        audio = pa.array([{"bytes": wav(0.2), "path": "x.wav"}], STORED)
+        path = parquet(tmp_path / f"{split}.parquet", audio, sentence=[split])
+        files[f"data/{split}-00000-of-00001.parquet"] = path.read_bytes()
+    first = hub.put("datasets/someone/speech", files)
+    hub.put("datasets/someone/speech", {"data/test-00000-of-00001.parquet": None})
+    assert hub.run(PRINT, "someone/speech").stdout == "train 3200\n"
+    assert hub.run(PRINT, f"someone/speech@{first}", "split=test").stdout == "test 3200\n"
+    assert hub.run(PRINT, "someone/speech", "split=test", f"revision={first}").stdout == "test 3200\n"
+
+
+def test_hub_with_audio_in_files(hub: Hub, folder: Path) -> None:
+    """`datasets` would need torchcodec for the first, and gives the second without its files."""
+    recordings = {f"{name}": (folder / name).read_bytes() for name in ("a.wav", "b.wav")}
+    table = "file_name,text\na.wav,one\nb.wav,two\n"
+    hub.put("datasets/someone/folder", recordings | {"metadata.csv": table})
+    assert hub.run(PRINT, "someone/folder").stdout == "one 3200\ntwo 4800\n"
+    lines = "".join(json.dumps(row) + "\n" for row in ROWS[:2])
+    hub.put("datasets/someone/lines", recordings | {"train.jsonl": lines})
+    assert hub.run(PRINT, "someone/lines").stdout == "one 3200\ntwo 4800\n"
+
+
+def test_hub_names_no_files_of_this_machine(hub: Hub, folder: Path) -> None:
+    outside = [
+        str(folder / "a.wav"),
+        "../../../../../../a.wav",
+        "https://nowhere.invalid/a.wav",
+    ]
+    lines = "".join(json.dumps({"audio": path, "text": "x"}) + "\n" for path in outside)
+    hub.put("datasets/someone/bad", {"train.jsonl": lines})
+    said = hub.run(PRINT, "someone/bad", check=False).stderr
+    assert said.count("is not a file of the data set") == len(outside)
+    audio = pa.array([{"bytes": None, "path": str(folder / "a.wav")}], STORED)
+    hub.put("datasets/someone/bad2", {"train.parquet": parquet(folder / "x.parquet", audio).read_bytes()})
+    assert "is not a file of the data set" in hub.run(PRINT, "someone/bad2", check=False).stderr
+
+
+def test_hub_without_the_data_set(hub: Hub) -> None:
+    said = hub.run(PRINT, "someone/none", check=False).stderr.splitlines()[-1]
+    assert said.startswith("FileNotFoundError: There is no file or folder someone/none, and on the Hub no data set")
+    said = hub.run(PRINT, "someone/none", offline=True, check=False).stderr.splitlines()[-1]
+    assert said.startswith("ConnectionError: There is no file or folder someone/none, and the Hub could not be asked")
