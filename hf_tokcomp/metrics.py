@@ -40,6 +40,16 @@ def word_errors(truths: Sequence[str], texts: Sequence[str]) -> dict[str, float]
     return {"wer": wrong / max(words, 1), "exact_match": right / len(pairs), "wrong": wrong, "words": words}
 
 
+def word_error_rate(truths: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
+    """The rates of `word_errors`: ``wer`` and ``exact_match``.
+
+    Raises:
+        ValueError: there is nothing to compare, or not one text for every truth.
+    """
+    found = word_errors(truths, texts)
+    return {name: found[name] for name in ("wer", "exact_match")}
+
+
 def bleu(truths: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
     """Corpus BLEU by sacrebleu with its own tokenization, 0 to 100, one reference each; cased, with punctuation.
 
@@ -62,7 +72,7 @@ def accuracy(truths: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
     return {"accuracy": sum(truth == text for truth, text in pairs) / len(pairs)}
 
 
-METRICS: dict[Task, Metric] = {"asr": word_errors, "translation": bleu, "captioning": bleu, "qa": accuracy}
+METRICS: dict[Task, Metric] = {"asr": word_error_rate, "translation": bleu, "captioning": bleu, "qa": accuracy}
 """What is measured for a task."""
 
 

@@ -151,12 +151,14 @@ class CompressionCard:
 
 def _table(measurement: Measurement) -> dict[str, Any]:
     title = measurement.dataset + (f", {measurement.split}" if measurement.split else "")
+    trained = any(score.before is not None for score in measurement.scores)
+    head = ["compressed", *(["before training"] if trained else []), "all tokens"]
     rows = [
-        (f"`{score.name}`", _number(score.value), "" if score.uncompressed is None else _number(score.uncompressed))
+        [f"`{score.name}`", *map(_number, (score.value, *((score.before,) if trained else ()), score.uncompressed))]
         for score in measurement.scores
     ]
-    return {"title": title, "rows": rows, "note": measurement.note}
+    return {"title": title, "head": head, "rows": rows, "note": measurement.note}
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}"
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -20,7 +20,8 @@ from ..registry import did_you_mean
 from .names import hub_id
 
 TASK = "audio-text-to-text"
-KEYS = ("dataset", "dataset_id", "split", "task", "metrics", "uncompressed", "note")
+NUMBERS = ("metrics", "before", "uncompressed")
+KEYS = ("dataset", "dataset_id", "split", "task", *NUMBERS, "note")
 RATE = "audio_tokens_per_second"
 METRICS = ("wer", "exact_match")
 """The scores in a report of `hf-tokcomp compare`."""
@@ -28,11 +29,12 @@ METRICS = ("wer", "exact_match")
 
 @dataclass(frozen=True)
 class Score:
-    """One number, with what the uncompressed model reaches where that is known."""
+    """One number, with what the uncompressed model, and the compressed one before training, reach if that is known."""
 
     name: str
     value: float
     uncompressed: float | None = None
+    before: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def read_measurements(
 
     Args:
         path: one of: what ``hf-tokcomp compare --output`` wrote, where the config must be among those compared; an
-            object of the keys `KEYS`, with ``metrics`` and ``uncompressed`` as names and numbers, or a list of them;
-            names and numbers alone.
+            object of the keys `KEYS`, such as the ``metrics.json`` of ``hf-tokcomp finetune``, with ``metrics``,
+            ``before`` and ``uncompressed`` as names and numbers, or a list of them; names and numbers alone.
         config: the compression.
         dataset: the name of the data set, instead of the file's.
         models: Hub ids of the model that the numbers may be of; empty if any will do. A report that was made with a
@@ -119,7 +121,7 @@ def _from_mapping(values: Any, dataset: str | None) -> Measurement:
     for key in values:
         if key not in KEYS:
             raise ValueError(f"{key!r} is not known{did_you_mean(key, KEYS)} Keys: {', '.join(KEYS)}")
-    texts = {key: value for key, value in values.items() if key not in ("metrics", "uncompressed")}
+    texts = {key: value for key, value in values.items() if key not in NUMBERS}
     if dataset is not None:
         texts["dataset"] = dataset
     for key, value in texts.items():
@@ -127,13 +129,14 @@ def _from_mapping(values: Any, dataset: str | None) -> Measurement:
             raise ValueError(f"{key} must be a text, not {shown(value)}")
     if "dataset" not in texts:
         raise ValueError('a number says nothing without its data set: add --dataset NAME, or "dataset" in the file')
-    metrics, before = _numbers(values, "metrics"), _numbers(values, "uncompressed")
+    metrics, before, plain = (_numbers(values, key) for key in NUMBERS)
     if not metrics:
         raise ValueError("there are no metrics in it")
-    for name in before:
-        if name not in metrics:
-            raise ValueError(f"{name!r} is in uncompressed and not in metrics")
-    scores = tuple(Score(name, value, before.get(name)) for name, value in metrics.items())
+    for key, others in (("before", before), ("uncompressed", plain)):
+        for name in others:
+            if name not in metrics:
+                raise ValueError(f"{name!r} is in {key} and not in metrics")
+    scores = tuple(Score(name, value, plain.get(name), before.get(name)) for name, value in metrics.items())
     return Measurement(scores=scores, **{key: " ".join(value.split()) for key, value in texts.items()})
 
 

@@ -41,6 +41,7 @@ class TokensKept(_Logging):
         self.on_substep_end(args, state, control, model)
         if control.should_log and self._before and self.log is not None:
             self.log({"tokens_kept": round(self._after / self._before, 4)})
+            control.should_log = True  # Trainer takes it that all is logged now, and the loss is still to come
             self._before = self._after = 0
 
 

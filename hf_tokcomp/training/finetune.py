@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
         OSError: there is no such model or data set.
     """
     options.check()
+    _check_processes(args)
     folder = Path(args.output_dir)
     resume = _resumed(folder, args.resume_from_checkpoint)
     processor = _load_processor(options)
@@ -119,6 +121,15 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
     return train, load_examples(
         name, split=options.eval_split or "test", max_samples=options.max_eval_samples, **shared
     )
+
+
+def _check_processes(args: TrainingArguments) -> None:
+    """Raise where a launcher started several processes, and each would train by itself, into the same folder."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if args.world_size != started:
+        raise ValueError(
+            f"{started} processes were started, and Trainer knows of {args.world_size}: without GPUs it needs --use-cpu."
+        )
 
 
 def _resumed(folder: Path, wanted: str | None) -> str | None:

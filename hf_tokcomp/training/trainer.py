@@ -33,9 +33,10 @@ def make_trainer(
     """A `transformers.Trainer` that fine-tunes a model under compression with LoRA.
 
     Nothing is hidden: the same can be had by hand with `hf_tokcomp.patch`, `lora_config`, `peft.get_peft_model`,
-    `AudioTextCollator` and `Trainer`. Of ``args`` three settings are changed, on a copy: ``remove_unused_columns`` is
+    `AudioTextCollator` and `Trainer`. Of ``args`` four settings are changed, on a copy: ``remove_unused_columns`` is
     False, since the collator reads the rows themselves; ``label_names`` is ``["labels"]``, without which `Trainer` has
-    no loss of a PeftModel to evaluate; ``prediction_loss_only`` is True, since logits have a length of their own.
+    no loss of a PeftModel to evaluate; ``prediction_loss_only`` is True, since logits have a length of their own; and
+    ``ddp_find_unused_parameters`` is False if nobody set it, since every weight of the adapter is used in every step.
 
     Args:
         model: a supported model, compressed already or not, in PEFT already or not.
@@ -71,6 +72,8 @@ def make_trainer(
     args.remove_unused_columns = False
     args.label_names = ["labels"]
     args.prediction_loss_only = True
+    if args.ddp_find_unused_parameters is None:
+        args.ddp_find_unused_parameters = False
     collator = AudioTextCollator(processor, prompt)
     all_callbacks = [*callbacks, TokensKept()]
     if task is not None:
