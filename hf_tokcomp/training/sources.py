@@ -27,7 +27,7 @@ class Table:
         name: how messages call it.
         content: rows of a text table, or a `datasets.Dataset` with its audio undecoded.
         folder: where relative paths start.
-        lines: the line of each row, where there are lines.
+        lines: the line of each row, where there are lines (of rows beyond the first, too).
         confined: paths must lead to files in `folder`: a stranger wrote them.
     """
 
@@ -49,7 +49,7 @@ class Table:
         if rows is None or rows >= len(self.content):
             return self
         few = self.content[:rows] if isinstance(self.content, list) else self.content.select(range(rows))
-        return replace(self, content=few, lines=None if self.lines is None else self.lines[:rows])
+        return replace(self, content=few)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -132,57 +133,63 @@ def test_names_of_nothing_are_not_asked_of_the_hub(name: str) -> None:
 
 # --- the Hub ----------------------------------------------------------------------------------------------------------
 
-PRINT = """
-import sys
+ASK = """
+import json, sys
 from hf_tokcomp.audio import load_audio
 from hf_tokcomp.training.data import load_examples
-options = dict(pair.split("=") for pair in sys.argv[2:])
-for row in load_examples(sys.argv[1], **options).dataset:
-    print(row["text"], len(load_audio(row["audio"])))
+for name, options in json.loads(sys.argv[1]):
+    try:
+        rows = load_examples(name, **options).dataset
+        print(json.dumps([[row["text"], len(load_audio(row["audio"]))] for row in rows]))
+    except Exception as error:
+        print(json.dumps(f"{type(error).__name__}: {error}"))
 """
 
 
-def test_hub_with_audio_in_its_tables(hub: Hub, tmp_path: Path) -> None:
+def ask(hub: Hub, *requests: tuple[str, dict[str, str]], offline: bool = False) -> list[Any]:
+    """The texts and lengths of samples that each call of `load_examples` gives, or its error, in one new process."""
+    return [json.loads(line) for line in hub.run(ASK, json.dumps(requests), offline=offline).stdout.splitlines()]
+
+
+def test_hub_with_audio_in_tables_and_in_files(hub: Hub, folder: Path) -> None:
+    """`datasets` would need torchcodec for a folder of recordings, and gives lines of JSON without their files."""
     files = {}
     for split in ("train", "test"):
         audio = pa.array([{"bytes": wav(0.2), "path": "x.wav"}], STORED)
-        path = parquet(tmp_path / f"{split}.parquet", audio, sentence=[split])
+        path = parquet(folder / f"{split}.parquet", audio, sentence=[split])
         files[f"data/{split}-00000-of-00001.parquet"] = path.read_bytes()
-    first = hub.put("datasets/someone/speech", files)
-    hub.put("datasets/someone/speech", {"data/test-00000-of-00001.parquet": None})
-    assert hub.run(PRINT, "someone/speech").stdout == "train 3200\n"
-    assert hub.run(PRINT, f"someone/speech@{first}", "split=test").stdout == "test 3200\n"
-    assert hub.run(PRINT, "someone/speech", "split=test", f"revision={first}").stdout == "test 3200\n"
-
-
-def test_hub_with_audio_in_files(hub: Hub, folder: Path) -> None:
-    """`datasets` would need torchcodec for the first, and gives the second without its files."""
-    recordings = {f"{name}": (folder / name).read_bytes() for name in ("a.wav", "b.wav")}
-    table = "file_name,text\na.wav,one\nb.wav,two\n"
-    hub.put("datasets/someone/folder", recordings | {"metadata.csv": table})
-    assert hub.run(PRINT, "someone/folder").stdout == "one 3200\ntwo 4800\n"
+    first = hub.put("datasets/someone/tables", files)
+    hub.put("datasets/someone/tables", {"data/test-00000-of-00001.parquet": None})
+    recordings = {name: (folder / name).read_bytes() for name in ("a.wav", "b.wav")}
+    hub.put("datasets/someone/folder", recordings | {"metadata.csv": "file_name,text\na.wav,one\nb.wav,two\n"})
     lines = "".join(json.dumps(row) + "\n" for row in ROWS[:2])
     hub.put("datasets/someone/lines", recordings | {"train.jsonl": lines})
-    assert hub.run(PRINT, "someone/lines").stdout == "one 3200\ntwo 4800\n"
+    found = ask(
+        hub,
+        ("someone/tables", {}),
+        (f"someone/tables@{first}", {"split": "test"}),
+        ("someone/tables", {"split": "test", "revision": first}),
+        ("someone/tables", {"split": "test"}),
+        ("someone/folder", {}),
+        ("someone/lines", {}),
+    )
+    assert found[:3] == [[["train", 3200]], [["test", 3200]], [["test", 3200]]]
+    assert found[3].startswith("ValueError: someone/tables cannot be read (split= and config_name= choose what is)")
+    assert found[4:] == [[["one", 3200], ["two", 4800]]] * 2
 
 
 def test_hub_names_no_files_of_this_machine(hub: Hub, folder: Path) -> None:
-    outside = [
-        str(folder / "a.wav"),
-        "../../../../../../a.wav",
-        "https://nowhere.invalid/a.wav",
-    ]
+    outside = [str(folder / "a.wav"), "../../../../../../a.wav", "https://nowhere.invalid/a.wav"]
     lines = "".join(json.dumps({"audio": path, "text": "x"}) + "\n" for path in outside)
-    hub.put("datasets/someone/bad", {"train.jsonl": lines})
-    said = hub.run(PRINT, "someone/bad", check=False).stderr
-    assert said.count("is not a file of the data set") == len(outside)
+    hub.put("datasets/someone/lines", {"train.jsonl": lines})
     audio = pa.array([{"bytes": None, "path": str(folder / "a.wav")}], STORED)
-    hub.put("datasets/someone/bad2", {"train.parquet": parquet(folder / "x.parquet", audio).read_bytes()})
-    assert "is not a file of the data set" in hub.run(PRINT, "someone/bad2", check=False).stderr
+    hub.put("datasets/someone/tables", {"train.parquet": parquet(folder / "x.parquet", audio).read_bytes()})
+    by_lines, by_tables, none = ask(hub, ("someone/lines", {}), ("someone/tables", {}), ("someone/none", {}))
+    assert by_lines.count("is not a file of the data set") == len(outside)
+    assert by_tables.count("is not a file of the data set") == 1
+    assert none.startswith("FileNotFoundError: There is no file or folder someone/none, and on the Hub no data set")
 
 
-def test_hub_without_the_data_set(hub: Hub) -> None:
-    said = hub.run(PRINT, "someone/none", check=False).stderr.splitlines()[-1]
-    assert said.startswith("FileNotFoundError: There is no file or folder someone/none, and on the Hub no data set")
-    said = hub.run(PRINT, "someone/none", offline=True, check=False).stderr.splitlines()[-1]
+def test_hub_that_may_not_be_asked(hub: Hub) -> None:
+    (said,) = ask(hub, ("someone/none", {}), offline=True)
     assert said.startswith("ConnectionError: There is no file or folder someone/none, and the Hub could not be asked")
