@@ -267,8 +267,11 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
 
     report = json.loads(file.read_text())
     cells = {(c["method"], c["retention_ratio"], c["positions"]): c for c in report["cells"]}
-    assert report["left_out"] == {}
-    methods = set(hf_tokcomp.methods()) - {"none", "compose"} | {"ltbm+top_k"}
+    learned = {name for name, method in hf_tokcomp.methods().items() if method.learns}
+    assert learned
+    assert set(report["left_out"]) == learned
+    assert all("weights to learn" in reason for reason in report["left_out"].values())
+    methods = set(hf_tokcomp.methods()) - {"none", "compose"} - learned | {"ltbm+top_k"}
     assert set(cells) == {("none", 1.0, None)} | {
         (method, ratio, kind) for method in methods for ratio in (0.5, 0.1) for kind in ("contiguous", "original")
     }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import DIM, CLASSES, METHODS, REQUIRED, batch, draw, in_time
+from drawn import CLASSES, DIM, METHODS, REQUIRED, batch, draw, in_time
 
 from hf_tokcomp import AudioTokenCompressor, CompressionConfig, CompressionConfigError
 from hf_tokcomp.compressors.compose import MAX_STAGES

@@ -143,8 +143,14 @@ def test_mixed_precision(method: str, features: torch.dtype, weights: torch.dtyp
     result = module(batch(audios(), dtype=features)).features
     assert result.dtype == features
     torch.testing.assert_close(result.float(), exact, rtol=0.05, atol=0.15)
-    if features == torch.float16:
-        return  # which autocast to bfloat16 does not know
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("features", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", LEARNED)
+def test_autocast(method: str, features: torch.dtype, weights: torch.dtype) -> None:
+    exact = compressor(method, retention_ratio=0.3)(batch(audios())).features
+    module = compressor(method, retention_ratio=0.3).to(weights)
     with torch.autocast("cpu", torch.bfloat16):
         cast = module(batch(audios(), dtype=features)).features
     assert cast.dtype == features

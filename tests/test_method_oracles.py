@@ -53,7 +53,9 @@ def compare(module: AudioTokenCompressor[Any], audios: list[Audio]) -> int:
 
 
 def test_every_method_has_an_oracle() -> None:
-    assert set(METHODS) - {"none"} == set(ORACLES) | set(LEARNED_ORACLES), "write the new method's slow version in tests/oracle_*.py"
+    assert set(METHODS) - {"none"} == set(ORACLES) | set(LEARNED_ORACLES), (
+        "write the new method's slow version in tests/oracle_*.py"
+    )
 
 
 @pytest.mark.parametrize("kind", ["walk", "ties"])

@@ -128,7 +128,9 @@ def read_panels(
             inner = _inner(model)
             patch = patch_of(inner)
             if not trained and any(True for _ in inner.audio_compressor.parameters()):
-                logger.warning("%s has weights to learn, and none were loaded: they are newly initialized.", config.method)
+                logger.warning(
+                    "%s has weights to learn, and none were loaded: they are newly initialized.", config.method
+                )
             said = None
             if text:
                 said = _answer(model, processor, inputs, max_new_tokens)
