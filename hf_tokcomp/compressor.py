@@ -91,7 +91,8 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     """Base class of all methods: ``assign`` says which token goes to which slot, the rest is done here.
 
     A method that is a map from tokens to slots overrides `assign_slots`; one that is not overrides `forward`. One that
-    learns derives from `hf_tokcomp.resampling.LearnedCompressor`. Shapes: features ``(audios, tokens, dim)``, attention ``(audios, tokens)``.
+    learns derives from `hf_tokcomp.resampling.LearnedCompressor`. Shapes: features ``(audios, tokens, dim)``,
+    attention ``(audios, tokens)``.
     """
 
     family: ClassVar[str] = "-"

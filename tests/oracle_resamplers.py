@@ -1,4 +1,4 @@
-"""The slow versions of the resamplers; see `oracles`. Weights are the module's own, by the names it saves them under."""
+"""The slow versions of the resamplers; see `oracles`. Weights are the module's own, by the names they are saved by."""
 
 from __future__ import annotations
 

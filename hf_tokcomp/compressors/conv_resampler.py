@@ -46,7 +46,8 @@ class ConvLayer(nn.Module):
         # Padding is made zero behind the norm, whose bias would make it something: it looks like the audio's end.
         seen = torch.where(mask[..., None], self.norm(features.to(dtype)), 0)
         mixed = self.depthwise(nn.functional.pad(seen.transpose(1, 2), self.around)).transpose(1, 2)
-        return features + self.pointwise(nn.functional.gelu(mixed))
+        added: Tensor = self.pointwise(nn.functional.gelu(mixed))
+        return features + added
 
 
 @register_compressor(ConvResamplerConfig)

@@ -39,11 +39,11 @@ class QueryResampler(LearnedCompressor[QueryResamplerConfig]):
     """Learns a query for each of K equal stretches, which attends to the tokens in and around it.
 
     Source: after the Q-Former of BLIP-2, arXiv 2301.12597, which SALMONN, arXiv 2310.13289, applies to audio window by
-    window. Those have a fixed number of queries, each with weights of its own. Ours has one for all slots, told apart by
-    the mean of the slot's tokens and by the slot's place in the audio, so the same weights serve every budget; and one
-    layer of attention instead of a small transformer. A score also has a learned part for how far the token is from the
-    middle of the slot, in slots. The result is added to the mean, and both additions begin at zero: before training the
-    features are exactly those of `average_pooling`. All of this is our choice.
+    window. Those have a fixed number of queries, each with weights of its own. Ours has one for all slots, told apart
+    by the mean of the slot's tokens and by the slot's place in the audio, so the same weights serve every budget; and
+    one layer of attention instead of a small transformer. A score also has a learned part for how far the token is from
+    the middle of the slot, in slots. The result is added to the mean, and both additions begin at zero: before training
+    the features are exactly those of `average_pooling`. All of this is our choice.
     """
 
     source = "after arXiv 2301.12597, arXiv 2310.13289"
@@ -73,36 +73,44 @@ class QueryResampler(LearnedCompressor[QueryResamplerConfig]):
         place = (2 * stretches.index + 1) / stretches.after.clamp(min=1) - 1
         query = self.query + place[..., None].to(dtype) * self.place + self.to_query(self.mean_norm(mean.to(dtype)))
         seen = self.token_norm(features.to(dtype))
-        out = self._attend(query, self.to_key(seen), self.to_value(seen), stretches, features.dtype)
-        mean = mean + self.attended(out.to(dtype))
+        heads = (-1, self.config.heads, self.config.head_dim)
+        parts = [
+            part.to(features.dtype).view(len(features), *heads)
+            for part in (query, self.to_key(seen), self.to_value(seen))
+        ]
+        mean = mean + self.attended(self._attend(*parts, stretches).to(dtype))
         return mean + self.feed_forward(mean.to(dtype))  # type: ignore[no-any-return]
 
-    def _attend(
-        self, query: Tensor, key: Tensor, value: Tensor, stretches: EqualStretches, wide: torch.dtype
-    ) -> Tensor:
-        """``(audios, slots, width)``: what each slot's query finds in the tokens of its own slot and those around it.
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, stretches: EqualStretches) -> Tensor:
+        """What each slot's query finds in the tokens of its own slot and of those around it.
 
         Scores are kept per token and neighbouring slot, ``(audios, tokens, 2 * context + 1, heads)``: a matrix of all
         slots by all tokens would be nearly empty.
+
+        Args:
+            query: ``(audios, slots, heads, head_dim)``, float32 like the others.
+            key: ``(audios, tokens, heads, head_dim)``.
+            value: ``(audios, tokens, heads, head_dim)``.
+            stretches: which token belongs to which slot.
+
+        Returns:
+            ``(audios, slots, heads * head_dim)``.
         """
-        config, context = self.config, self.config.context
-        audios, tokens = stretches.slot.shape
+        context = self.config.context
         own = stretches.slot[..., None] + torch.arange(-context, context + 1, device=stretches.slot.device)
         own = torch.where((stretches.slot[..., None] >= 0) & (own >= 0) & (own < stretches.after[..., None]), own, -1)
-        heads = (config.heads, config.head_dim)
         scores = []
         for way in own.unbind(-1):
-            asking = query.gather(1, way.clamp(min=0)[..., None].expand(-1, -1, query.shape[-1]))
-            scores.append((asking.to(wide) * key.to(wide)).unflatten(-1, heads).sum(-1))
-        middle = (torch.arange(tokens, device=own.device) + 0.5) * stretches.after / stretches.before.clamp(min=1)
+            asking = query.gather(1, way.clamp(min=0)[..., None, None].expand_as(key))
+            scores.append((asking * key).sum(-1))
+        middle = (torch.arange(key.shape[1], device=own.device) + 0.5) * stretches.after / stretches.before.clamp(min=1)
         away = middle[..., None] - own - 0.5
-        away = away[..., None].to(wide)
+        away = away[..., None].to(key.dtype)
         distance = away * self.distance[0] + away.abs() * self.distance[1]
-        score = torch.stack(scores, 2) * config.head_dim**-0.5 + distance
+        score = torch.stack(scores, 2) * key.shape[-1] ** -0.5 + distance
         weight = softmax_per_slot(score.flatten(1, 2), own.flatten(1, 2), stretches.width)
-        weight = weight.view(audios, tokens, -1, config.heads)
-        found = query.new_zeros(audios, stretches.width, query.shape[-1], dtype=wide)
-        for way, share in zip(own.unbind(-1), weight.unbind(2), strict=True):
-            value_of = (share[..., None] * value.to(wide).unflatten(-1, heads)).flatten(2)
-            found = found + sum_per_slot(value_of, way, stretches.width)
+        shares = weight.view_as(score).unbind(2)
+        found = torch.zeros_like(query).flatten(2)
+        for way, share in zip(own.unbind(-1), shares, strict=True):
+            found = found + sum_per_slot((share[..., None] * value).flatten(2), way, stretches.width)
         return found
