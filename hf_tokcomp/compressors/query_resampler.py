@@ -73,13 +73,16 @@ class QueryResampler(LearnedCompressor[QueryResamplerConfig]):
         place = (2 * stretches.index + 1) / stretches.after.clamp(min=1) - 1
         query = self.query + place[..., None].to(dtype) * self.place + self.to_query(self.mean_norm(mean.to(dtype)))
         seen = self.token_norm(features.to(dtype))
-        heads = (-1, self.config.heads, self.config.head_dim)
-        parts = [
-            part.to(features.dtype).view(len(features), *heads)
-            for part in (query, self.to_key(seen), self.to_value(seen))
-        ]
-        mean = mean + self.attended(self._attend(*parts, stretches).to(dtype))
+        found = self._attend(
+            self._heads(query), self._heads(self.to_key(seen)), self._heads(self.to_value(seen)), stretches
+        )
+        mean = mean + self.attended(found.to(dtype))
         return mean + self.feed_forward(mean.to(dtype))  # type: ignore[no-any-return]
+
+    def _heads(self, values: Tensor) -> Tensor:
+        """``(audios, n, heads * head_dim)`` to ``(audios, n, heads, head_dim)`` in float32 (or wider)."""
+        wide = values.to(torch.promote_types(values.dtype, torch.float32))
+        return wide.view(*values.shape[:2], self.config.heads, self.config.head_dim)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, stretches: EqualStretches) -> Tensor:
         """What each slot's query finds in the tokens of its own slot and of those around it.
