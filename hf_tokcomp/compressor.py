@@ -27,12 +27,21 @@ class CompressedAudio:
         counts: slots of each audio.
         positions: ``(audios, slots)`` long, each slot's position in original tokens, rising, all distinct.
         assignment: how the slots came about; None for a method that is no map from tokens to slots.
+        span: ``(audios, slots, 2)`` long, the first token that a slot stands for and the one behind the last, for a
+            method that is no such map; None where the assignment says it.
     """
 
     features: Tensor
     counts: list[int]
     positions: Tensor
     assignment: Assignment | None = None
+    span: Tensor | None = None
+
+    def times(self, frame_rate: float) -> Tensor | None:
+        """``(audios, slots, 2)`` seconds, each slot's span; None where nobody knows."""
+        if self.assignment is not None:
+            return self.assignment.token_times(frame_rate)
+        return None if self.span is None else self.span / frame_rate
 
 
 @dataclass(eq=False)
@@ -43,7 +52,7 @@ class CompressionRecord:
         tokens_before: audio tokens of each audio, before.
         tokens_after: audio tokens of each audio, after.
         assignment: the `Assignment` of the batch of audios; None for a method that is none, and under ``none``.
-        times: ``(audios, slots, 2)`` seconds, each slot's span; None where there is no assignment.
+        times: ``(audios, slots, 2)`` seconds, each slot's span; None under ``none``, and where nobody knows.
         columns: ``(batch, short)`` long, each column's place in the user's prompt, -1 for padding.
         labels: ``(batch, short)`` the user's labels, shortened; None where none were given.
         width: length of the user's prompt.
@@ -81,20 +90,23 @@ class CompressionRecord:
 class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     """Base class of all methods: ``assign`` says which token goes to which slot, the rest is done here.
 
-    A method that is a map from tokens to slots overrides `assign_slots`; one that is not (a learned resampler)
-    overrides `forward`. Shapes: features ``(audios, tokens, dim)``, attention ``(audios, tokens)``.
+    A method that is a map from tokens to slots overrides `assign_slots`; one that is not overrides `forward`. One that
+    learns derives from `hf_tokcomp.resampling.LearnedCompressor`. Shapes: features ``(audios, tokens, dim)``,
+    attention ``(audios, tokens)``.
     """
 
     family: ClassVar[str] = "-"
-    """What becomes of the tokens: ``pooling``, ``sampling``, ``pruning``, ``merging`` or ``hybrid``."""
+    """What becomes of the tokens: ``pooling``, ``sampling``, ``pruning``, ``merging``, ``hybrid`` or ``learned``."""
     source: ClassVar[str] = ""
     """The paper the method comes from, with its arXiv number."""
     requires: frozenset[str] = frozenset()
     """What the method needs beside the features: any of `hf_tokcomp.audio_tokens.NEEDS`. Where that depends on the
-    options, set it in ``__init__``."""
+    options, set it in ``__init__``, if it does not learn."""
     preserves_mass: bool = True
     """Whether the weights of every merged slot sum to one. Where that depends on the options, set it in
     ``__init__``."""
+    learns: ClassVar[bool] = False
+    """Whether the method has weights. Its ``__init__`` then takes the width of the features beside the config."""
 
     def __init__(self, config: ConfigType) -> None:
         super().__init__()
@@ -102,9 +114,22 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         self.last: CompressionRecord | None = None
 
     @staticmethod
-    def from_config(config: CompressionConfig) -> AudioTokenCompressor[Any]:
-        """The compressor of the config's method."""
-        return get_method(config.method).compressor_class(config)
+    def from_config(config: CompressionConfig, dim: int | None = None) -> AudioTokenCompressor[Any]:
+        """The compressor of the config's method.
+
+        Args:
+            config: the config.
+            dim: width of the features, for a method that learns; `patch` knows it from the model.
+
+        Raises:
+            ValueError: the method learns, and ``dim`` is missing.
+        """
+        compressor_class: Any = get_method(config.method).compressor_class
+        if not compressor_class.learns:
+            return compressor_class(config)  # type: ignore[no-any-return]
+        if dim is None:
+            raise ValueError(f"{config.method!r} has weights as wide as the features: say how wide, as dim=...")
+        return compressor_class(config, dim)  # type: ignore[no-any-return]
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         """The method itself, for audios that really get shorter.

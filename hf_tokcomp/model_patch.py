@@ -68,6 +68,10 @@ class ModelPatch(ABC):
         """Mel frames of a full window."""
 
     @abstractmethod
+    def feature_dim(self, model: Any) -> int:
+        """Width of the encoder's features, which a compressor that learns must know."""
+
+    @abstractmethod
     def encode(
         self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str], longest: int | None = None
     ) -> EncodedWindows:

@@ -75,8 +75,8 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
 
     Args:
         model_or_processor: a supported model (also inside PEFT, DDP or a compiled module) or its processor. It is
-            changed in place, on the instance alone. An earlier patch is replaced; with an equal config its compressor
-            stays, with all it has learned.
+            changed in place, on the instance alone. An earlier patch is replaced; its compressor stays, with all it has
+            learned, where the configs differ in nothing but the budget and `positions`.
         compression: a method's key, a dict, a list of them (`compose`), a `CompressionConfig`, a local folder or a Hub
             id, ``user/repo`` or ``user/repo@revision``.
 
@@ -92,12 +92,13 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
     before = active_config(model_or_processor)
     learned = before is not None and learned_weights(model_or_processor)
     _patch(model_or_processor, config)
-    if learned and before is not None and before != config:
+    if learned and before is not None and not config.has_weights_of(before):
         logger.warning("This model had a trained %r compressor; patched anew, its weights are gone.", before.method)
     return model_or_processor
 
 
-def _patch(model_or_processor: Any, config: CompressionConfig) -> None:
+def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any = None) -> None:
+    """Patch; with this compressor, where a model had it before."""
     if isinstance(model_or_processor, ProcessorMixin):
         module, model_patch = patch_for_processor(model_or_processor)
         if not config.deterministic_length:
@@ -111,11 +112,12 @@ def _patch(model_or_processor: Any, config: CompressionConfig) -> None:
     model = _inner(model_or_processor)
     module, model_patch = patch_for_class(type(model))
     check_transformers(type(model), model_patch)
-    compressor = getattr(model, "audio_compressor", None)
-    if compressor is not None and compressor.config == config:
+    compressor = getattr(model, "audio_compressor", None) if compressor is None else compressor
+    if compressor is not None and _may_stay(compressor.config, config):
+        _set_config(compressor, config)
         compressor.last = None
     else:
-        compressor = AudioTokenCompressor.from_config(config).train(model.training)
+        compressor = AudioTokenCompressor.from_config(config, model_patch.feature_dim(model)).train(model.training)
         if model.device.type != "meta":
             compressor.to(model.device, model.dtype)
     unpatch(model)
@@ -132,6 +134,17 @@ def _patch(model_or_processor: Any, config: CompressionConfig) -> None:
     # What others kept under this key comes back; a config of ours was stored, and is replaced now.
     state.config_before = MISSING if is_ours(before) else before
     setattr(model.config, CONFIG_KEY, config.to_dict())
+
+
+def _may_stay(before: CompressionConfig, config: CompressionConfig) -> bool:
+    return before == config or (get_method(config.method).learns and before.has_weights_of(config))
+
+
+def _set_config(compressor: Any, config: CompressionConfig) -> None:
+    """Another budget for the same weights, also where PEFT trains copies of the compressor."""
+    for module in compressor.modules():
+        if isinstance(module, AudioTokenCompressor) and module.config.method == config.method:
+            module.config = config
 
 
 def unpatch(model_or_processor: Target) -> Target:
@@ -181,8 +194,7 @@ def way_back(model_or_processor: Any) -> Callable[[], None]:
     compressor, last = model.audio_compressor, model.audio_compressor.last
 
     def back() -> None:
-        _patch(model, before)
-        model.audio_compressor = compressor
+        _patch(model, before, compressor)
         compressor.last = last
 
     return back
@@ -218,10 +230,7 @@ def set_config(model: Any, config: CompressionConfig) -> None:
     compressor = getattr(_inner(model), "audio_compressor", None)
     if compressor is None or compressor.config.method != config.method:
         raise ValueError(f"The model is not patched with {config.method!r}; use hf_tokcomp.patch.")
-    # PEFT's wrapper passes reading on to the copy that it trains, and not setting.
-    copies = getattr(compressor, "modules_to_save", {})
-    for module in (getattr(compressor, "original_module", compressor), *copies.values()):
-        module.config = config
+    _set_config(compressor, config)
 
 
 def _inner(model: Any) -> Any:

@@ -112,7 +112,7 @@ def compress_prompt(
         list(layout.tokens),
         list(audio.counts),
         audio.assignment,
-        None if audio.assignment is None else audio.assignment.token_times(patch.frame_rate),
+        audio.times(patch.frame_rate),
         prompt.columns,
         prompt.labels,
         inputs["input_ids"].shape[1],

@@ -30,7 +30,7 @@ class Method(NamedTuple):
 
     @property
     def family(self) -> str:
-        """What it does with the tokens it does not keep: pooling, sampling, pruning, merging, hybrid, ..."""
+        """What it does with the tokens it does not keep: pooling, sampling, pruning, merging, hybrid, learned."""
         return self.compressor_class.family
 
     @property
@@ -42,7 +42,14 @@ class Method(NamedTuple):
     def needs(self) -> frozenset[str]:
         """What it looks at beside the features, with its default options."""
         config = self.default_config
-        return self.compressor_class.requires if config is None else self.compressor_class(config).requires
+        if config is None or self.learns:
+            return self.compressor_class.requires
+        return self.compressor_class(config).requires
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has weights, which begin newly initialized."""
+        return self.compressor_class.learns
 
     @property
     def deterministic_length(self) -> bool:

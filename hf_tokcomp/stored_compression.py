@@ -7,11 +7,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from .compressor import AudioTokenCompressor
 from .config import CompressionConfig
 from .config_files import CONFIG_KEY, is_ours
 from .errors import CompressorWeightsError
 from .patching import active_config, learned_weights, patch, unpatch
+from .registry import get_method
 from .stored_files import Where
 from .stored_weights import checkpoint_weights, load_weights
 
@@ -109,7 +109,8 @@ def put_on(
     if wanted is None:
         _take_off(model, checkpoint)
         return
-    has_been = active_config(model) == wanted
+    active = active_config(model)
+    has_been = active is not None and active.has_weights_of(wanted)
     patch(model, wanted)
     stored = None if checkpoint is None else checkpoint.compression
     learns = bool(learned_weights(model))
@@ -139,4 +140,4 @@ def _take_off(model: Any, checkpoint: Checkpoint | None) -> None:
 
 
 def _learns(config: CompressionConfig | None) -> bool:
-    return config is not None and bool(AudioTokenCompressor.from_config(config).state_dict())
+    return config is not None and get_method(config.method).learns

@@ -70,6 +70,9 @@ class WhisperEncoderPatch(ModelPatch):
         tower = model.model.audio_tower
         return int(tower.config.max_source_positions * tower.conv1.stride[0] * tower.conv2.stride[0])
 
+    def feature_dim(self, model: Any) -> int:
+        return int(model.model.audio_tower.config.hidden_size)
+
     def encode(
         self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str], longest: int | None = None
     ) -> EncodedWindows:

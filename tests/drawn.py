@@ -16,9 +16,11 @@ from torch import Tensor
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig, methods
 from hf_tokcomp.audio_tokens import FirstLayer
 
+DIM = 8  # width of the features
 METHODS = list(methods())
 BUDGETED = [name for name, method in methods().items() if method.config_class.accepts_budget]
 MAPS = [name for name, m in methods().items() if m.compressor_class.forward is AudioTokenCompressor.forward]
+LEARNED = [name for name, method in methods().items() if method.learns]
 CLASSES = [method.config_class for method in methods().values()]
 SHARED = {field.name for field in dataclasses.fields(CompressionConfig)}
 DETERMINISTIC = [name for name, method in methods().items() if method.deterministic_length]
@@ -35,6 +37,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"stages": ["segmentation", {"method": "a_tome", "threshold": 0.5}]},
         {"stages": ["visionzip", "visionzip"]},
     ],
+    "conv_resampler": [{"layers": 1, "kernel_size": 1}, {"kernel_size": 4}, {"layers": 3}],
+    "query_resampler": [{"heads": 1, "head_dim": 3}, {"context": 0, "heads": 2}, {"context": 3, "heads": 3}],
     "a_tome": [{"similarity": "features"}, {"threshold": 0.4}, {"threshold": -0.3, "similarity": "features"}],
     "bottom_k": [{"head_reduction": "max"}],
     "global_merge": [{"similarity": "keys"}, {"chunk_seconds": 0.3}],
@@ -95,10 +99,19 @@ def config(method: str, **values: Any) -> CompressionConfig:
 
 
 def compressor(method: str, **values: Any) -> AudioTokenCompressor[Any]:
-    return AudioTokenCompressor.from_config(config(method, **values))
+    return trained(AudioTokenCompressor.from_config(config(method, **values), DIM))
 
 
-def draw(rng: np.random.Generator, n: int, kind: str = "walk", dim: int = 8) -> Audio:
+def trained(module: Any, seed: int = 5) -> Any:
+    """Random weights for a compressor that learns: before training, parts of it do nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for value in module.state_dict().values():
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.3)
+    return module
+
+
+def draw(rng: np.random.Generator, n: int, kind: str = "walk", dim: int = DIM) -> Audio:
     """An audio of `n` tokens: neighbours alike ("walk"), or a few vectors and scores over and over ("ties")."""
 
     def walk(width: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Written from the methods' definitions and from nothing else: loops over tokens, float64, no code of the library.
 A new method needs an entry, here or in a file ``oracle_*.py``: a function ``(audio, k, config) -> list[Slot]`` under
-``@oracle(name)``. k is 0 where the config gives no budget.
+``@oracle(name)``. k is 0 where the config gives no budget. One for a method that learns is under ``@learned_oracle``.
 """
 
 from __future__ import annotations
@@ -48,6 +48,20 @@ class CloseCall(Exception):
 
 Oracle = Callable[[Audio, int, Any], list[Slot]]
 ORACLES: dict[str, Oracle] = {}
+
+LearnedOracle = Callable[[np.ndarray, int, Any, dict[str, np.ndarray]], np.ndarray]
+LEARNED_ORACLES: dict[str, LearnedOracle] = {}
+
+
+def learned_oracle(name: str) -> Callable[[LearnedOracle], LearnedOracle]:
+    """For a method that learns: ``(features, k, config, weights by name) -> (k, dim)``."""
+
+    def register(function: LearnedOracle) -> LearnedOracle:
+        assert name not in LEARNED_ORACLES
+        LEARNED_ORACLES[name] = function
+        return function
+
+    return register
 
 
 def oracle(name: str) -> Callable[[Oracle], Oracle]:

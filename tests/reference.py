@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import drawn
 import torch
 from torch import Tensor
 
@@ -94,7 +95,8 @@ def embeds_and_positions(
 ) -> tuple[Tensor, Tensor, int]:
     """The short prompt of one row: embeddings ``(1, short, hidden)``, position ids, and the next position."""
     tokens = encode(model, kind, inputs)
-    audio = hf_tokcomp.AudioTokenCompressor.from_config(config)(tokens)
+    compressor = hf_tokcomp.AudioTokenCompressor.from_config(config, tokens.features.shape[-1])
+    audio = drawn.trained(compressor)(tokens)
     projected = model.model.multi_modal_projector(audio.features)[0]
     embed = model.get_input_embeddings()
     rows, positions, number = [], [], 0

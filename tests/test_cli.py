@@ -267,8 +267,11 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
 
     report = json.loads(file.read_text())
     cells = {(c["method"], c["retention_ratio"], c["positions"]): c for c in report["cells"]}
-    assert report["left_out"] == {}
-    methods = set(hf_tokcomp.methods()) - {"none", "compose"} | {"ltbm+top_k"}
+    learned = {name for name, method in hf_tokcomp.methods().items() if method.learns}
+    assert learned
+    assert set(report["left_out"]) == learned
+    assert all("weights to learn" in reason for reason in report["left_out"].values())
+    methods = set(hf_tokcomp.methods()) - {"none", "compose"} - learned | {"ltbm+top_k"}
     assert set(cells) == {("none", 1.0, None)} | {
         (method, ratio, kind) for method in methods for ratio in (0.5, 0.1) for kind in ("contiguous", "original")
     }
@@ -313,21 +316,14 @@ def test_scores() -> None:
     assert score(["a"], [""])["wer"] == 1
 
 
-def test_methods_with_weights_are_left_out_unless_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = hf_tokcomp.AudioTokenCompressor.from_config
-
-    def with_weights(config: Any) -> Any:
-        module = real(config)
-        if config.method == "stride":
-            module.scale = torch.nn.Parameter(torch.ones(()))
-        return module
-
-    monkeypatch.setattr(hf_tokcomp.AudioTokenCompressor, "from_config", staticmethod(with_weights))
+def test_methods_with_weights_are_left_out_unless_named() -> None:
+    learned = [name for name, method in hf_tokcomp.methods().items() if method.learns]
     cells, left_out = plan(None, [0.5], ["original"], 1)
-    assert list(left_out) == ["stride"]
-    assert "stride" not in {cell.method for cell in cells}
-    cells, left_out = plan(["stride", "none"], [0.5, 1.0], ["original"], 1)
-    assert [(cell.method, cell.ratio) for cell in cells] == [("none", 1.0), ("stride", 0.5)]
+    assert list(left_out) == learned
+    assert not {cell.method for cell in cells} & set(learned)
+    cells, left_out = plan([*learned, "none"], [0.5, 1.0], ["original"], 1)
+    assert left_out == {}
+    assert [(cell.method, cell.ratio) for cell in cells] == [("none", 1.0), *((name, 0.5) for name in learned)]
 
 
 # demo and tables

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn import CLASSES, METHODS, REQUIRED, batch, draw, in_time
+from drawn import CLASSES, DIM, METHODS, REQUIRED, batch, draw, in_time
 
 from hf_tokcomp import AudioTokenCompressor, CompressionConfig, CompressionConfigError
 from hf_tokcomp.compressors.compose import MAX_STAGES
@@ -166,7 +166,7 @@ def test_any_number_is_refused_or_works(cls: type[CompressionConfig]) -> None:
                 assert len(config) < 2000
                 continue
             assert CompressionConfig.from_dict(json.loads(config.to_json_string())) == config
-            out = AudioTokenCompressor.from_config(config)(tokens)
+            out = AudioTokenCompressor.from_config(config, DIM)(tokens)
             assert torch.isfinite(out.features[0, : out.counts[0]]).all()
             if config.deterministic_length:
                 assert [config.output_length(n) for n in (30, 7)] == list(out.counts)

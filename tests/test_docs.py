@@ -250,7 +250,9 @@ def test_the_tables_of_costs_are_filled() -> None:
     page = read(ROOT / "docs" / "benchmarks.md")
     inside = page.split(benchmark_tables.BEGIN)[1].split(benchmark_tables.END)[0]
     named = set(re.findall(r"^\| `(\w+)` \|", inside, re.MULTILINE))
-    assert set(hf_tokcomp.methods()) - {"compose", "none"} <= named
+    # What a method with weights costs depends on their sizes, which are options.
+    learned = {name for name, method in hf_tokcomp.methods().items() if method.learns}
+    assert set(hf_tokcomp.methods()) - {"compose", "none"} - learned <= named
 
 
 def test_every_method_says_when_to_use_it() -> None:

@@ -25,7 +25,9 @@ class ToyConfig(CompressionConfig):
 class ToyResampler(AudioTokenCompressor[ToyConfig]):
     """Means of equal stretches, and one linear layer."""
 
-    def __init__(self, config: ToyConfig) -> None:
+    learns = True
+
+    def __init__(self, config: ToyConfig, dim: int) -> None:
         super().__init__(config)
         self.mix = nn.Linear(config.dim, config.dim)
         self.register_buffer("scale", torch.ones(1))

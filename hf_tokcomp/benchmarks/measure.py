@@ -47,7 +47,7 @@ class MethodClock:
     """
 
     def __init__(self, compressor: AudioTokenCompressor[Any], workload: Workload) -> None:
-        self.compressor, self.workload = compressor.to(workload.device).eval(), workload
+        self.compressor, self.workload = compressor.to(workload.device, workload.dtype).eval(), workload
         self.counts: list[int] = []
         self._assign_seconds: float | None = None
         assign = compressor.assign

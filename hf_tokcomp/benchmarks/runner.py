@@ -115,7 +115,7 @@ class Benchmark:
         clocks, peaks = {}, {}
         for ratio, config in configs.items():
             try:
-                clocks[ratio] = MethodClock(AudioTokenCompressor.from_config(config), workload)
+                clocks[ratio] = MethodClock(AudioTokenCompressor.from_config(config, self.size.width), workload)
                 first = clocks[ratio].seconds()["total"] or 0.0  # else thrown away: first calls are slower
                 if first > self.plan.limit:
                     self._slowest[key] = (first, amount)

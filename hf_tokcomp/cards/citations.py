@@ -26,10 +26,21 @@ class Paper:
 
 
 PAPERS: dict[str, Paper] = {
+    "2301.12597": Paper(
+        "blip2",
+        "{BLIP-2}: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models",
+        "Li, Junnan and Li, Dongxu and Savarese, Silvio and Hoi, Steven",
+    ),
     "2306.16009": Paper(
         "a_tome",
         "Accelerating Transducers through Adjacent Token Merging",
         "Li, Yuang and Wu, Yu and Li, Jinyu and Liu, Shujie",
+    ),
+    "2310.13289": Paper(
+        "salmonn",
+        "{SALMONN}: Towards Generic Hearing Abilities for Large Language Models",
+        "Tang, Changli and Yu, Wenyi and Sun, Guangzhi and Chen, Xianzhao and Tan, Tian and Li, Wei and Lu, Lu and "
+        "Ma, Zejun and Zhang, Chao",
     ),
     "2410.03007": Paper(
         "fastadasp",

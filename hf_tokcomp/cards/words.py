@@ -94,6 +94,11 @@ def limits(config: CompressionConfig, trained: bool | None) -> list[str]:
                 "Speech recognition suffers first. For transcripts keep half of the tokens or more, and train; methods "
                 "that prune are worse there than those that merge."
             )
+    if any(get_method(name).learns for name in methods_of(config)):
+        said.append(
+            "The compressor has weights to learn. Without trained ones they are newly initialized: load them with the "
+            "model or the adapter they were trained in."
+        )
     if config.positions == "original":
         said.append(
             "Tokens keep their places in time. Serving engines renumber the prompt, which is another compression: what "

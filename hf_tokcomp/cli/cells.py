@@ -95,7 +95,6 @@ def plan(
     Raises:
         CompressionConfigError: no such method, or a ratio out of range.
     """
-    from ..compressor import AudioTokenCompressor
     from ..config import CompressionConfig
     from ..errors import CompressionConfigError
     from ..registry import methods as registered
@@ -111,7 +110,7 @@ def plan(
             continue
         try:
             first = config_at(name, 0.5)
-            if methods is None and any(True for _ in AudioTokenCompressor.from_config(first).parameters()):
+            if methods is None and registered()[first.method].learns:
                 left_out[name] = "it has weights to learn; name it in --methods to run it untrained"
                 continue
         except CompressionConfigError as error:

@@ -130,11 +130,14 @@ class Reader:
                 "%s has %.1f s; the model reads the first %g s only.", recording.name, recording.seconds, longest
             )
 
-    def _check_trained(self, method: str) -> None:
-        """Only the checkpoint's own compressor comes with weights; any other begins anew."""
+    def _check_trained(self, compression: CompressionConfig) -> None:
+        """Only the checkpoint's own compressor comes with weights, for any budget; any other begins anew."""
+        method = compression.method
+        if self.stored is not None and self.stored.has_weights_of(compression):
+            return
         if method not in self._untrained and any(True for _ in self.model.audio_compressor.parameters()):
             self._untrained.add(method)
-            logger.warning("%s has weights to learn, and none were loaded: what is read means nothing.", method)
+            logger.warning("%s has weights to learn, and none were loaded: they are newly initialized.", method)
 
     def read(
         self, batch: Batch, compression: CompressionConfig | None = None, max_new_tokens: int | None = None
@@ -148,7 +151,7 @@ class Reader:
         """
         if compression is not None and compression != self.stored:
             with compressed(self.model, compression):
-                self._check_trained(compression.method)
+                self._check_trained(compression)
                 return self.read(batch, None, max_new_tokens)
         if max_new_tokens is None:
             max_new_tokens = self.model.generation_config.max_new_tokens or 128

@@ -16,7 +16,7 @@ from .output import print_json, print_table
 if TYPE_CHECKING:
     from ..registry import Method
 
-FAMILIES = ("-", "pooling", "sampling", "pruning", "merging", "hybrid", "compose")
+FAMILIES = ("-", "pooling", "sampling", "pruning", "merging", "hybrid", "learned", "compose")
 """In the order in which methods are listed; those of other families come last."""
 
 

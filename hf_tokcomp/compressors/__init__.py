@@ -5,11 +5,13 @@ from .average_pooling import AveragePooling, AveragePoolingConfig
 from .bottom_k import BottomK, BottomKConfig
 from .cdpruner import CDPruner, CDPrunerConfig
 from .compose import Compose, ComposeConfig
+from .conv_resampler import ConvResampler, ConvResamplerConfig
 from .divprune import DivPrune, DivPruneConfig
 from .fastadasp import FastAdaSP, FastAdaSPConfig
 from .global_merge import GlobalMerge, GlobalMergeConfig
 from .ltbm import LTBM, LTBMConfig
 from .none import NoCompression, NoneConfig
+from .query_resampler import QueryResampler, QueryResamplerConfig
 from .random import Random, RandomConfig
 from .sa_map import SAMap, SAMapConfig
 from .segmentation import Segmentation, SegmentationConfig
@@ -31,6 +33,8 @@ __all__ = [
     "CDPrunerConfig",
     "Compose",
     "ComposeConfig",
+    "ConvResampler",
+    "ConvResamplerConfig",
     "DivPrune",
     "DivPruneConfig",
     "FastAdaSP",
@@ -40,6 +44,8 @@ __all__ = [
     "LTBMConfig",
     "NoCompression",
     "NoneConfig",
+    "QueryResampler",
+    "QueryResamplerConfig",
     "Random",
     "RandomConfig",
     "SAMap",

@@ -97,7 +97,9 @@ def _stage(number: int, given: Any) -> CompressionConfig:
     if stage.positions != "contiguous":
         raise CompressionConfigError(f"stages[{number}]: positions={stage.positions!r} belongs to compose as a whole.")
     if get_method(stage.method).compressor_class.forward is not AudioTokenCompressor.forward:
-        raise CompressionConfigError(f"stages[{number}]: {stage.method!r} is no map from tokens to slots.")
+        raise CompressionConfigError(
+            f"stages[{number}]: {stage.method!r} is no map from tokens to slots, so it stands alone."
+        )
     return stage
 
 

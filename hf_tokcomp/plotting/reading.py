@@ -122,12 +122,15 @@ def read_panels(
     panels = []
     for config in configs:
         # What the model is patched with already stays: it may have learned weights.
-        ready = config == active_config(model)
+        active = active_config(model)
+        ready, trained = config == active, active is not None and config.has_weights_of(active)
         with nullcontext() if ready else compressed(model, config), torch.inference_mode():
             inner = _inner(model)
             patch = patch_of(inner)
-            if not ready and any(True for _ in inner.audio_compressor.parameters()):
-                logger.warning("%s has weights to learn, and none were loaded: it means nothing.", config.method)
+            if not trained and any(True for _ in inner.audio_compressor.parameters()):
+                logger.warning(
+                    "%s has weights to learn, and none were loaded: they are newly initialized.", config.method
+                )
             said = None
             if text:
                 said = _answer(model, processor, inputs, max_new_tokens)

@@ -21,6 +21,7 @@ def test_alone_and_in_ragged_batches(kind, seconds, method, positions):
     rows = reference.alone(kind, tiny.inputs(kind, seconds), seconds)
     expected = [reference.greedy(model, kind, alone, config, new=3) for alone in rows]
     hf_tokcomp.patch(model, config)
+    drawn.trained(model.audio_compressor)
     for side in ("left", "right"):
         inputs = tiny.inputs(kind, seconds, side=side)
         logits = model(**inputs).logits
