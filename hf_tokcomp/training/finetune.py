@@ -128,7 +128,7 @@ def _check_processes(args: TrainingArguments) -> None:
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if args.world_size != started:
         raise ValueError(
-            f"{started} processes were started, and Trainer knows of {args.world_size}: without GPUs it needs --use-cpu."
+            f"{started} processes were started, and Trainer knows of {args.world_size}. Without GPUs add --use-cpu."
         )
 
 
