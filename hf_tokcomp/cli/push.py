@@ -11,7 +11,7 @@ from .options import Positions, change_compression, parse_compression
 from .output import complain, print_table
 
 if TYPE_CHECKING:
-    from ..packing import Package
+    from ..package import Package
 
 RepoArgument = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository on the Hub.")]
 CompressionOption = Annotated[
@@ -89,7 +89,7 @@ def push(
     ] = False,
 ) -> None:
     """Share a compression, a compressed model or an adapter on the Hub, with a model card, in one commit."""
-    from ..pushing import push_package
+    from ..hub_commit import push_package
 
     config = change_compression(parse_compression(compression), retention_ratio, positions)
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)

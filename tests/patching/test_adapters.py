@@ -10,7 +10,7 @@ import torch
 import toy_learned
 import transformers
 from packaging.version import Version
-from peft import AutoPeftModel, LoraConfig, PeftModel, get_peft_model
+from peft import AutoPeftModel, LoraConfig, PeftMixedModel, PeftModel, get_peft_model
 from transformers import AutoModelForSeq2SeqLM
 
 import hf_tokcomp
@@ -224,6 +224,16 @@ class TestLoading:
         one = hf_tokcomp.load_adapter(adapter)
         assert torch.equal(generate(model, kind, seconds), generate(one, kind, seconds))
 
+    def test_pefts_mixed_model(self, kind, base, adapter, seconds):
+        model = PeftMixedModel.from_pretrained(concrete(kind).from_pretrained(base), str(adapter))
+        assert compression(model) == as_config(CONFIG)
+        one = hf_tokcomp.load_adapter(adapter)
+        assert torch.equal(generate(model, kind, seconds), generate(one, kind, seconds))
+        mixed = get_peft_model(tiny.model(kind), lora(), mixed=True)
+        assert compression(mixed) is None
+        mixed.load_adapter(str(adapter), "second")
+        assert compression(mixed) == as_config(CONFIG)
+
     def test_from_a_subfolder(self, kind, base, adapter, tmp_path):
         make_adapter(kind, base, tmp_path / "repository" / "inner", OTHER)
         model = hf_tokcomp.load_adapter(tmp_path / "repository", subfolder="inner")
@@ -350,6 +360,26 @@ class TestConflicts:
         (message,) = self.said(caplog)
         assert "left out" in message
 
+    @pytest.mark.parametrize("given", [OTHER, None], ids=["other", "none"])
+    @pytest.mark.parametrize("way", ["auto class", "peft", "one line"])
+    def test_one_that_cannot_be_read_is_overruled_aloud(self, kind, base, adapter, caplog, way, given):
+        (adapter / FILE).write_text('{"method": "of_somebody_else"}')
+        if way == "auto class":
+            model = auto(kind).from_pretrained(adapter, compression=given)
+        elif way == "peft":
+            model = PeftModel.from_pretrained(tiny.model(kind), adapter, compression=given)
+        else:
+            model = hf_tokcomp.load_adapter(adapter, compression=given)
+        assert compression(model) == (given and as_config(given))
+        assert all("adapter's compression cannot be read" in said for said in self.said(caplog))
+        assert "of_somebody_else" in caplog.text
+
+    def test_one_that_cannot_be_read_gives_way_to_the_models(self, kind, adapter, caplog):
+        (adapter / FILE).write_text("{")
+        model = PeftModel.from_pretrained(hf_tokcomp.patch(tiny.model(kind), OTHER), adapter)
+        assert compression(model) == as_config(OTHER)
+        assert "adapter's compression cannot be read" in caplog.text
+
     def test_none_on_a_base_with_a_config(self, kind, tmp_path, caplog):
         hf_tokcomp.patch(tiny.model(kind), OTHER).save_pretrained(tmp_path / "base")
         make_adapter(kind, tmp_path / "base", tmp_path / "adapter", CONFIG)
@@ -444,6 +474,16 @@ class TestErrors:
         with pytest.raises(hf_tokcomp.CompressionConfigError, match="nothing_like_it"):
             PeftModel.from_pretrained(model, adapter)
         assert compression(model) is None
+
+    def test_no_code_of_the_base_model_is_run(self, kind, adapter, tmp_path, monkeypatch):
+        base = tmp_path / "base of strangers"
+        base.mkdir()
+        config = {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config"}}
+        (base / "config.json").write_text(json.dumps(config))
+        (base / "theirs.py").write_text("raise SystemExit('their code was run')")
+        monkeypatch.setattr("builtins.input", lambda *_: "y")
+        with pytest.raises(hf_tokcomp.UnsupportedModelError, match="is of type 'theirs', which is not supported"):
+            hf_tokcomp.load_adapter(adapter, base=base)
 
     def test_what_is_not_an_adapter(self, kind, base, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"adapter_config\.json"):
