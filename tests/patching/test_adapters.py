@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -16,6 +17,7 @@ from transformers import AutoModelForSeq2SeqLM
 import hf_tokcomp
 from hf_tokcomp import CompressionConfig
 from hf_tokcomp.models import auto_classes
+from hf_tokcomp.stored_adapter import given_adapter
 
 CONFIG = {"method": "top_k", "retention_ratio": 0.4, "positions": "original"}
 OTHER = {"method": "stride", "retention_ratio": 0.5}
@@ -163,6 +165,11 @@ class TestSaving:
         model.save_pretrained(tmp_path)
         assert "modules_to_save=['audio_compressor']" in caplog.text
 
+    def test_an_adapter_to_the_compressor_is_not_left_out(self, kind, tmp_path, caplog):
+        config = LoraConfig(r=2, target_modules=r".*audio_compressor\.mix")
+        get_peft_model(hf_tokcomp.patch(tiny.model(kind), toy_learned.CONFIG), config).save_pretrained(tmp_path)
+        assert not caplog.records
+
     def test_other_models_are_saved_as_ever(self, tmp_path):
         plain = torch.nn.Sequential(torch.nn.Linear(2, 2))
         get_peft_model(plain, LoraConfig(target_modules=["0"])).save_pretrained(tmp_path)
@@ -223,6 +230,14 @@ class TestLoading:
         assert compression(model) == as_config(CONFIG)
         one = hf_tokcomp.load_adapter(adapter)
         assert torch.equal(generate(model, kind, seconds), generate(one, kind, seconds))
+
+    def test_a_second_compressor_that_was_learned(self, kind, learned, seconds):
+        folder, trained = learned
+        model = hf_tokcomp.load_adapter(folder)
+        toy_learned.stir(model.get_base_model().audio_compressor.modules_to_save["default"])
+        model.load_adapter(folder, "second")
+        model.set_adapter("second")
+        assert torch.equal(generate(model.eval(), kind, seconds), generate(trained, kind, seconds))
 
     def test_pefts_mixed_model(self, kind, base, adapter, seconds):
         model = PeftMixedModel.from_pretrained(concrete(kind).from_pretrained(base), str(adapter))
@@ -288,6 +303,15 @@ class TestLoading:
         weights["audio_compressor.mix.weight"] = torch.zeros(32, 32)
         with pytest.raises(hf_tokcomp.CompressorWeightsError, match=r"compression=\.\.\."):
             tiny.model(kind).load_adapter(adapter_state_dict=weights, peft_config=source.peft_config["default"])
+
+
+@pytest.mark.parametrize(
+    ("names", "whole"),
+    [(["model.audio_compressor"], True), ([3, "audio_compressor"], True), (["lm_head"], False), (None, False)],
+    ids=str,
+)
+def test_which_modules_to_save_name_the_compressor(names, whole):
+    assert given_adapter(SimpleNamespace(modules_to_save=names), None).whole is whole
 
 
 class TestConflicts:
