@@ -231,6 +231,15 @@ class TestLoading:
         one = hf_tokcomp.load_adapter(adapter)
         assert torch.equal(generate(model, kind, seconds), generate(one, kind, seconds))
 
+    def test_what_the_model_has_learned_stays_in_silence(self, kind, base, tmp_path, caplog):
+        make_adapter(kind, base, tmp_path, toy_learned.CONFIG)
+        model = hf_tokcomp.patch(tiny.model(kind), toy_learned.CONFIG)
+        compressor = model.audio_compressor
+        caplog.clear()
+        PeftModel.from_pretrained(model, tmp_path)
+        assert model.audio_compressor is compressor
+        assert not [r for r in caplog.records if r.name.startswith("hf_tokcomp")]
+
     def test_a_second_compressor_that_was_learned(self, kind, learned, seconds):
         folder, trained = learned
         model = hf_tokcomp.load_adapter(folder)
