@@ -20,6 +20,7 @@ from .hub import split_revision
 from .instance import load_patch
 from .models import PATCHES, auto_classes, how_to_add
 from .patching import Compression, _inner, active_config, resolve_compression, way_back
+from .plain import shown
 from .saving import arguments
 from .stored_adapter import StoredAdapter, given_adapter, read_adapter
 from .stored_compression import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, NotGiven, choose, put_on, stored_config
@@ -74,17 +75,17 @@ def load_adapter(
     both = pick_where({"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only})
     where = pick_where(both, {"revision": revision, "subfolder": subfolder})
     given = _resolved(compression, adapter, where)
-    stored = read_adapter(adapter, where)
+    stored = read_adapter(adapter, where, overruled=given is not NOT_GIVEN)
     if stored is None:
         raise FileNotFoundError(f"There is no adapter_config.json in {adapter}: it is not an adapter.")
     name = base or stored.base
     if not name:
         raise ValueError(f"The adapter {adapter} does not name its base model; name it as base=...")
     of_base = pick_where(both, {"revision": None if base else stored.base_revision})
-    # Not with the class that the adapter names: a name in a file is never imported.
-    model_type = transformers.AutoConfig.from_pretrained(name, **of_base).model_type
+    # Not with the class that the adapter names, nor by AutoConfig, which offers to run a repository's own code.
+    model_type = transformers.PretrainedConfig.get_config_dict(name, **of_base)[0].get("model_type")
     if model_type not in PATCHES:
-        raise UnsupportedModelError(f"{name} is of type {model_type!r}, which is not supported. {how_to_add()}")
+        raise UnsupportedModelError(f"{name} is of type {shown(model_type)}, which is not supported. {how_to_add()}")
     model_class = getattr(transformers, auto_classes(load_patch(PATCHES[model_type]))[0])
     if given is NOT_GIVEN and stored.compression is not None:
         given = stored.compression
@@ -106,14 +107,15 @@ def into_model(own: Callable[..., Any], model: Any, *args: Any, compression: Any
     running = GIVEN.get()
     if running is not None:  # called by `from_pretrained`: the base model has just been loaded
         compression = running[0]
-        checkpoint = Checkpoint(model.name_or_path, pick_where(base_where), compression=stored_config(model))
+        base = stored_config(model, overruled=compression is not NOT_GIVEN)
+        checkpoint = Checkpoint(model.name_or_path, pick_where(base_where), compression=base)
     name = given.get("peft_model_id") or getattr(load_config, "pretrained_model_name_or_path", None)
     where = pick_where(base_where, given.get("adapter_kwargs") or {}, given)
 
-    def adapter() -> StoredAdapter | None:
+    def adapter(overruled: bool) -> StoredAdapter | None:
         if name is None or given.get("adapter_state_dict") is not None:
             return given_adapter(given.get("peft_config"), given.get("adapter_state_dict"))
-        return read_adapter(name, where)
+        return read_adapter(name, where, overruled)
 
     def finish(stored: StoredAdapter, info: Any) -> None:
         _load_what_is_left(model, stored, given.get("adapter_name") or "default", info)
@@ -135,7 +137,7 @@ def _compressed_first(
     own: Callable[[], Any],
     model: Any,
     given: Any,
-    adapter: Callable[[], StoredAdapter | None],
+    adapter: Callable[[bool], StoredAdapter | None],
     checkpoint: Checkpoint | None = None,
     finish: Callable[[StoredAdapter, Any], None] = lambda *_: None,
 ) -> Any:
@@ -146,9 +148,10 @@ def _compressed_first(
         if given is not NOT_GIVEN and given is not None:
             raise UnsupportedModelError(f"{type(model).__name__} is not supported. {how_to_add()}")
         return own()
-    stored = adapter() or StoredAdapter("")
+    active = active_config(inner)
+    stored = adapter(given is not NOT_GIVEN or active is not None) or StoredAdapter("")
     base = None if checkpoint is None else checkpoint.compression
-    wanted = choose(given, active_config(inner), stored.compression, base)
+    wanted = choose(given, active, stored.compression, base)
     back = way_back(inner)
     inside = _INSIDE.set(True)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,8 +98,10 @@ class CompressionConfig(PushToHubConfigMixin):
                 "leave these out, or the order."
             )
         self.check_integer("schema_version", 0)
-        if not isinstance(self.hf_tokcomp_version, str):
-            raise CompressionConfigError(f"hf_tokcomp_version={shown(self.hf_tokcomp_version)} must be a string.")
+        version = self.hf_tokcomp_version
+        # It stands in messages and on model cards, so it must not be a text of somebody's choice.
+        if not (isinstance(version, str) and re.fullmatch(r"[\w.+!-]{0,64}", version, re.ASCII)):
+            raise CompressionConfigError(f"hf_tokcomp_version={shown(version)} must be a version such as '0.1.0'.")
 
     def _check_budget(self) -> None:
         given = [name for name in BUDGETS if getattr(self, name) is not None]

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from .hub import check_token, download, split_revision
-from .hub_errors import MissingFileError, hub_errors
+from .hub import download, split_revision
+from .hub_errors import MissingFileError
 from .plain import MAX_BYTES, parse_json, too_large
 
 if TYPE_CHECKING:
@@ -48,14 +48,10 @@ class PushToHubConfigMixin:
         folder.mkdir(parents=True, exist_ok=True)
         text: str = self.to_json_string()  # type: ignore[attr-defined]
         # Written beside and renamed: a reader never sees half a file.
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            file.write(text)
-        try:
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, folder / CONFIG_NAME)
-        except OSError:
-            os.unlink(file.name)
-            raise
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:
+            file = Path(beside, CONFIG_NAME)
+            file.write_text(text, encoding="utf-8")
+            file.replace(folder / CONFIG_NAME)
         if push_to_hub:
             self.push_to_hub(options.pop("repo_id", None) or folder.resolve().name, **options)
         return folder / CONFIG_NAME
@@ -141,7 +137,7 @@ class PushToHubConfigMixin:
         private: bool | None = None,
         revision: str | None = None,
         subfolder: str | None = None,
-        commit_message: str = "Upload compression config",
+        commit_message: str | None = None,
         commit_description: str | None = None,
         create_pr: bool = False,
     ) -> CommitInfo:
@@ -156,7 +152,7 @@ class PushToHubConfigMixin:
             private: whether a new repository is private; None for its owner's default.
             revision: the branch.
             subfolder: folder inside the repository.
-            commit_message: first line of the commit.
+            commit_message: the commit's first line.
             commit_description: the rest of it.
             create_pr: open a pull request instead of committing.
 
@@ -166,30 +162,20 @@ class PushToHubConfigMixin:
         Raises:
             PermissionError: the token may not write there, or there is none.
             ConnectionError: the Hub could not be asked.
+            ValueError: ``repo_id`` is no name, or ``private`` is for a repository that is public.
         """
-        from huggingface_hub import CommitOperationAdd, HfApi
+        from .hub_commit import push_package
+        from .packing import pack_config
 
-        from .pushing import new_card
-
-        check_token(token)
-        text: str = self.to_json_string()  # type: ignore[attr-defined]
-        api = HfApi(token=token, library_name="hf_tokcomp")
-        with hub_errors(repo_id, revision):
-            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            if revision is not None and not revision.startswith("refs/"):
-                api.create_branch(repo_id, branch=revision, exist_ok=True)
-            operations = [CommitOperationAdd(f"{subfolder}/{CONFIG_NAME}" if subfolder else CONFIG_NAME, text.encode())]
-            card = None if subfolder else new_card(self, api, repo_id, revision)
-            if card is not None:
-                operations.append(CommitOperationAdd(CARD_NAME, card.encode()))
-            return api.create_commit(
-                repo_id,
-                operations,
-                revision=revision,
-                commit_message=commit_message,
-                commit_description=commit_description,
-                create_pr=create_pr,
-            )
+        return push_package(
+            pack_config(self, repo_id, subfolder),  # type: ignore[arg-type]
+            token=token,
+            private=private,
+            revision=revision,
+            message=commit_message,
+            description=commit_description,
+            create_pr=create_pr,
+        ).commit
 
 
 def _read(file: Path) -> bytes:

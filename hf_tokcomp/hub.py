@@ -16,7 +16,7 @@ from .plain import MAX_BYTES, too_large
 def split_revision(name: str) -> tuple[str, str | None]:
     """``"user/repo@v2"`` as ``("user/repo", "v2")``; None where no revision is named."""
     repo, at, revision = name.partition("@")
-    return (repo, revision) if at and revision else (name, None)
+    return (repo, revision) if repo and at and revision else (name, None)
 
 
 def is_hub_id(name: str) -> bool:
@@ -63,7 +63,7 @@ def download(
     """
     check_token(token)
     path = f"{subfolder}/{filename}" if subfolder else filename
-    with hub_errors(repo, revision, path, local_files_only):
+    with hub_errors(repo, revision, path, local_files_only, token):
 
         def ask(dry_run: bool) -> object:
             return hf_hub_download(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from huggingface_hub import constants
+from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -33,7 +34,11 @@ class MissingFileError(FileNotFoundError):
 
 @contextmanager
 def hub_errors(
-    repo: str, revision: str | None = None, path: str = "", local_files_only: bool = False
+    repo: str,
+    revision: str | None = None,
+    path: str = "",
+    local_files_only: bool = False,
+    token: str | bool | None = None,
 ) -> Iterator[None]:
     """Turn huggingface_hub's errors into built-in ones that name the repository and what to do.
 
@@ -42,6 +47,7 @@ def hub_errors(
         revision: its revision.
         path: the file that is fetched; empty where something is sent.
         local_files_only: whether the Hub may not be asked.
+        token: the one that is sent; a server might repeat it, and no message does.
 
     Raises:
         FileNotFoundError: no such repository, revision or file (`MissingFileError`); or the name is none.
@@ -53,7 +59,8 @@ def hub_errors(
     at = f"{repo} at {revision}" if revision else repo
     what = f"{path} of {at}" if path else at
     try:
-        yield
+        with _without_tokens(token):
+            yield
     except HFValidationError as error:
         raise FileNotFoundError(
             f"{shown(repo)} is neither a folder, a file nor the id of a Hub repository (user/repo)."
@@ -105,6 +112,29 @@ def _said(error: BaseException) -> str:
     if isinstance(error, HfHubHTTPError):
         text = f"{error.response.status_code}, {error.server_message or text}"
     return _public(" ".join(text.split()).rstrip("."))
+
+
+@contextmanager
+def _without_tokens(token: str | bool | None) -> Iterator[None]:
+    """Take the token out of what an error, and those behind it, say."""
+    try:
+        yield
+    except Exception as error:
+        behind: BaseException | None = error
+        while behind is not None:
+            behind.args = tuple(masked(said, token) for said in behind.args)
+            if isinstance(behind, HfHubHTTPError):
+                behind.server_message = masked(behind.server_message, token)
+            behind = behind.__cause__ or behind.__context__
+        raise
+
+
+def masked(said: Any, token: str | bool | None) -> Any:
+    """A text without this token and the environment's; what is no text as it is."""
+    for secret in (token, get_token()):
+        if isinstance(said, str) and isinstance(secret, str) and secret:
+            said = said.replace(secret, "***")
+    return said
 
 
 def _public(text: str) -> str:

@@ -59,9 +59,11 @@ def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any 
     finally:
         GIVEN.reset(running)
     model = loaded[0] if isinstance(loaded, tuple) else loaded  # output_loading_info=True
-    stored = stored_config(model)
-    if active_config(model) is not None or (stored is None and given in (None, NOT_GIVEN)):
-        return loaded  # an adapter was loaded, and has seen to it; or there is nothing to do
+    if active_config(model) is not None:
+        return loaded  # an adapter was loaded, and has seen to it
+    stored = stored_config(model, overruled=given is not NOT_GIVEN)
+    if stored is None and given is NOT_GIVEN:
+        return loaded
     checkpoint = Checkpoint(os.fspath(_name(args, kwargs) or ""), pick_where(kwargs), kwargs.get("variant"), stored)
     put_on(model, choose(given, None, None, stored), checkpoint, WEIGHTS_FOLLOW.get())
     if isinstance(loaded, tuple) and active_config(model) is not None:

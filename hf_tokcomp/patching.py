@@ -239,6 +239,8 @@ def _inner(model: Any) -> Any:
     while not isinstance(seen, PreTrainedModel | ProcessorMixin):
         if hasattr(seen, "get_base_model"):
             seen = seen.get_base_model()
+        elif hasattr(getattr(seen, "base_model", None), "model"):
+            seen = seen.base_model.model  # PEFT's mixed model, which has no method for it
         elif hasattr(seen, "_orig_mod"):
             seen = seen._orig_mod
         elif hasattr(seen, "module"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ from .config import CompressionConfig
 from .config_files import CONFIG_NAME
 from .errors import CompressorWeightsError
 from .hub_errors import MissingFileError
+from .stored_compression import read_stored
 from .stored_files import Where, fetch
 from .stored_weights import (
     COMPRESSOR,
@@ -85,8 +87,13 @@ class StoredAdapter:
         load_weights(compressor, values, self.name)
 
 
-def read_adapter(name: str | os.PathLike[str], where: Where) -> StoredAdapter | None:
+def read_adapter(name: str | os.PathLike[str], where: Where, overruled: bool = False) -> StoredAdapter | None:
     """What a folder or Hub repository says; None where there is no adapter.
+
+    Args:
+        name: folder or Hub id.
+        where: keywords for the Hub.
+        overruled: another compression than the adapter's counts, so that a config that cannot be read is a warning.
 
     Raises:
         CompressionConfigError: its ``compression_config.json`` is not valid.
@@ -99,7 +106,7 @@ def read_adapter(name: str | os.PathLike[str], where: Where) -> StoredAdapter | 
     values = _read_object(config_file)
     found = StoredAdapter(
         str(name),
-        _compression(name, where),
+        read_stored("adapter's", functools.partial(_compression, name, where), overruled),
         _text(values.get("base_model_name_or_path")),
         _text(values.get("revision")),
         _names_compressor(values),

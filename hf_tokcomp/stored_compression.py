@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from .config import CompressionConfig
 from .config_files import CONFIG_KEY, is_ours
-from .errors import CompressorWeightsError
+from .errors import CompressionConfigError, CompressorWeightsError
 from .patching import active_config, learned_weights, patch, unpatch
 from .registry import get_method
 from .stored_files import Where
@@ -44,15 +46,44 @@ class Checkpoint:
     """
 
     name: str
-    where: Where = field(default_factory=dict)
+    where: Where = field(default_factory=dict, repr=False)  # a token may be among them
     variant: str | None = None
     compression: CompressionConfig | None = None
 
 
-def stored_config(model: Any) -> CompressionConfig | None:
-    """The config that a model's ``config.json`` carries; None if there is none of ours."""
+def stored_config(model: Any, overruled: bool = False) -> CompressionConfig | None:
+    """The config that a model's ``config.json`` carries; None if there is none of ours.
+
+    Args:
+        model: a model.
+        overruled: a keyword takes its place; see `read_stored`.
+    """
     values = getattr(getattr(model, "config", None), CONFIG_KEY, None)
-    return CompressionConfig.from_dict(values) if values is not None and is_ours(values) else None
+    if not is_ours(values):
+        return None
+    return read_stored("checkpoint's", functools.partial(CompressionConfig.from_dict, values), overruled)
+
+
+def read_stored(
+    whose: str, read: Callable[[], CompressionConfig | None], overruled: bool = False
+) -> CompressionConfig | None:
+    """A stored config; None with a warning where it cannot be read, and another takes its place anyway.
+
+    Args:
+        whose: for the warning.
+        read: reads it.
+        overruled: whether another one counts.
+
+    Raises:
+        CompressionConfigError: it cannot be read, and is the one that would count.
+    """
+    try:
+        return read()
+    except CompressionConfigError as error:
+        if not overruled:
+            raise
+        logger.warning("The %s compression cannot be read, and another one was asked for: %s", whose, error)
+        return None
 
 
 def choose(
@@ -132,10 +163,9 @@ def put_on(
 
 def _take_off(model: Any, checkpoint: Checkpoint | None) -> None:
     unpatch(model)
-    if checkpoint is None or checkpoint.compression is None:
-        return
-    delattr(model.config, CONFIG_KEY)
-    if _learns(checkpoint.compression):
+    if is_ours(getattr(model.config, CONFIG_KEY, None)):
+        delattr(model.config, CONFIG_KEY)
+    if checkpoint is not None and _learns(checkpoint.compression):
         logger.warning("The checkpoint's trained audio compressor is left out, as asked by compression=None.")
 
 

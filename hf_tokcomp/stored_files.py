@@ -65,8 +65,9 @@ def fetch(name: str | os.PathLike[str], filename: str, where: Where) -> Path | N
 
 
 def _download_any(repo: str, filename: str, **where: Any) -> Path:
-    check_token(where.get("token"))
-    with hub_errors(repo, where.get("revision"), filename, where.get("local_files_only", False)):
+    token = where.get("token")
+    check_token(token)
+    with hub_errors(repo, where.get("revision"), filename, where.get("local_files_only", False), token):
         return Path(hf_hub_download(repo, filename, library_name="hf_tokcomp", **where))
 
 

@@ -182,7 +182,7 @@ def test_a_branch_is_made_and_main_is_left_alone(call: Callable[..., Any], hub_h
     hub_here.put(REPO, {"README.md": "Mine."})
     code, _, err = call("push", REPO, *QUARTER, "--revision", "quarter")
     assert (code, err.count("\n")) == (0, 1)
-    assert "stays as it is; --overwrite-card replaces it" in err
+    assert "stays as it is; overwrite_card (--overwrite-card) replaces it" in err
     assert hub_here.files(REPO) == {"README.md": b"Mine."}
     assert set(hub_here.files(REPO, "quarter")) == {"README.md", "compression_config.json"}
     assert CompressionConfig.from_pretrained(REPO, revision="quarter") == LTBM
@@ -207,7 +207,7 @@ def test_a_card_on_the_hub_stays_if_somebody_wrote_it(call: Callable[..., Any], 
     hub_here.put(REPO, {"README.md": edited})
     code, _, err = call("push", REPO, *QUARTER)
     assert (code, hub_here.files(REPO)["README.md"].decode()) == (0, edited)
-    assert "the README.md that was there stays as it is; --overwrite-card replaces it" in err
+    assert f"The README.md of {REPO} stays as it is; overwrite_card (--overwrite-card) replaces it" in err
     assert CompressionConfig.from_pretrained(REPO) == LTBM
     printed(call("push", REPO, *QUARTER, "--overwrite-card"))
     assert not is_written(hub_here.files(REPO)["README.md"].decode())

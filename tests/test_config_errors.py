@@ -19,6 +19,16 @@ def refused(message: str, **values: Any) -> None:
             CompressionConfig.from_dict(values)
 
 
+@pytest.mark.parametrize("version", [None, 1, "0.1 |", "0.1\n# Title", "`x`", "<b>", "1" * 65, "\u0661"])
+def test_a_version_is_no_text_of_somebodys_choice(version: Any) -> None:
+    refused("hf_tokcomp_version=.* must be a version such as '0.1.0'", method="stride", hf_tokcomp_version=version)
+
+
+def test_versions() -> None:
+    for version in ("", "0.1.0", "1!2.0rc1.post3.dev4+local.5-x_y"):
+        assert CompressionConfig(method="stride", hf_tokcomp_version=version).hf_tokcomp_version == version
+
+
 def test_a_method_must_be_named() -> None:
     for make in (lambda: CompressionConfig(), lambda: CompressionConfig.from_dict({})):
         with pytest.raises(CompressionConfigError, match=r"method.*ltbm"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from typing import Any
 
+import hub_handler
 import pytest
 from hub_client import Hub
 from hub_server import TOKEN
@@ -14,6 +16,8 @@ from huggingface_hub import HfApi
 from hf_tokcomp import CompressionConfig, CompressionConfigError, LTBMConfig, StrideConfig
 from hf_tokcomp.hub import check_token, is_hub_id, split_revision
 from hf_tokcomp.plain import MAX_BYTES
+from hf_tokcomp.stored_compression import Checkpoint
+from hf_tokcomp.stored_files import fetch
 
 NAME = "compression_config.json"
 REPO = "someone/quarter"
@@ -56,6 +60,12 @@ class TestPush:
         assert (pull(), pull(revision="feature/x"), pull(revision=commit.pr_revision)) == (CONFIG, OTHER, OTHER)
         assert pull(revision="feature/x", subfolder="inner") == OTHER
         assert set(hub_here.files(REPO)) == {NAME, "README.md"}
+
+    def test_private_is_not_forgotten_for_a_public_one(self, hub_here):
+        CONFIG.push_to_hub(REPO)
+        with pytest.raises(ValueError, match="is there already and is public"):
+            OTHER.push_to_hub(REPO, private=True)
+        assert pull() == CONFIG
 
     def test_a_private_repository_stays_so(self, hub_here):
         CONFIG.push_to_hub(REPO, private=True)
@@ -307,6 +317,23 @@ class TestSafety:
         assert "secret" not in text
         assert "sec ret" not in text
 
+    @pytest.mark.parametrize("given", [False, True])
+    def test_a_token_that_the_server_repeats_is_not_shown(self, hub, monkeypatch, given):
+        def refuse(handler):
+            raise hub_handler.Refusal(403, message=f"no rights with {TOKEN}")
+
+        monkeypatch.setattr(hub_handler.Handler, "_route", refuse)
+        token = TOKEN if given else None
+        with hub.here(token=None if given else TOKEN):
+            for call in (
+                lambda: pull(token=token),
+                lambda: CONFIG.push_to_hub(REPO, token=token),
+                lambda: fetch(REPO, "adapter_config.json", {"token": token}),
+            ):
+                with pytest.raises(OSError, match=r"no rights with \*\*\*") as raised:
+                    call()
+                assert TOKEN not in "".join(traceback.format_exception(raised.value))
+
     def test_what_can_be_a_token(self):
         for token in (None, True, False, TOKEN):
             check_token(token)
@@ -327,6 +354,9 @@ class TestSafety:
                 assert "sec" not in str(raised.getrepr(style="short"))
             assert pull(token=False) == CONFIG
         assert "sec" not in caplog.text
+
+    def test_it_is_in_no_repr(self):
+        assert TOKEN not in repr(Checkpoint(REPO, {"token": TOKEN}))
 
     def test_a_password_in_the_address_is_not_shown(self, hub, monkeypatch):
         from huggingface_hub import constants
@@ -359,3 +389,4 @@ class TestSafety:
             assert not is_hub_id(name)
         assert split_revision("user/repo@feature/x") == ("user/repo", "feature/x")
         assert split_revision("user/repo@") == ("user/repo@", None)
+        assert split_revision("@v1") == ("@v1", None)

@@ -187,8 +187,10 @@ def test_a_config_does_not_take_a_models_card(base: Hub) -> None:
     CompressionConfig(method="stride").push_to_hub(REPO)
     assert readme(base) == card
     base.put(REPO, {"README.md": None})
-    CompressionConfig(method="stride").push_to_hub(REPO)
-    assert "README.md" not in base.files(REPO)
+    for push in (CompressionConfig.push_to_hub, hf_tokcomp.push_to_hub):
+        for revision in (None, "new branch"):
+            push(CompressionConfig(method="stride"), REPO, revision=revision)
+            assert "README.md" not in base.files(REPO, revision or "main")
 
 
 def test_a_folder(base: Hub, tmp_path: Path) -> None:
@@ -198,6 +200,9 @@ def test_a_folder(base: Hub, tmp_path: Path) -> None:
     loaded = transformers.Qwen2AudioForConditionalGeneration.from_pretrained(REPO)
     assert hf_tokcomp.active_config(loaded) == LTBM
     assert {file.name for file in folder.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
+    CompressionConfig(method="stride").save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"The folder's compression_config\.json asks for .*stride"):
+        hf_tokcomp.push_to_hub(folder, REPO, compression=LTBM, base_model=BASE)
 
 
 def test_no_temporary_folder_is_left(base: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import Positions, change_compression, parse_compression
-from .output import complain, print_table
+from .output import print_table
 
 if TYPE_CHECKING:
-    from ..packing import Package
+    from ..package import Package
 
 RepoArgument = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository on the Hub.")]
 CompressionOption = Annotated[
@@ -89,7 +89,7 @@ def push(
     ] = False,
 ) -> None:
     """Share a compression, a compressed model or an adapter on the Hub, with a model card, in one commit."""
-    from ..pushing import push_package
+    from ..hub_commit import push_package
 
     config = change_compression(parse_compression(compression), retention_ratio, positions)
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
@@ -108,8 +108,6 @@ def push(
         overwrite_card=overwrite_card,
     )
     _print_files(package, overwrite_card, revision)
-    if pushed.kept_card:
-        complain("warning", "the README.md that was there stays as it is; --overwrite-card replaces it")
     print(f"\nPushed to {pushed.repo_id}: {pushed.commit}")
 
 

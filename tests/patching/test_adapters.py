@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -10,12 +11,13 @@ import torch
 import toy_learned
 import transformers
 from packaging.version import Version
-from peft import AutoPeftModel, LoraConfig, PeftModel, get_peft_model
+from peft import AutoPeftModel, LoraConfig, PeftMixedModel, PeftModel, get_peft_model
 from transformers import AutoModelForSeq2SeqLM
 
 import hf_tokcomp
 from hf_tokcomp import CompressionConfig
 from hf_tokcomp.models import auto_classes
+from hf_tokcomp.stored_adapter import given_adapter
 
 CONFIG = {"method": "top_k", "retention_ratio": 0.4, "positions": "original"}
 OTHER = {"method": "stride", "retention_ratio": 0.5}
@@ -163,6 +165,11 @@ class TestSaving:
         model.save_pretrained(tmp_path)
         assert "modules_to_save=['audio_compressor']" in caplog.text
 
+    def test_an_adapter_to_the_compressor_is_not_left_out(self, kind, tmp_path, caplog):
+        config = LoraConfig(r=2, target_modules=r".*audio_compressor\.mix")
+        get_peft_model(hf_tokcomp.patch(tiny.model(kind), toy_learned.CONFIG), config).save_pretrained(tmp_path)
+        assert not caplog.records
+
     def test_other_models_are_saved_as_ever(self, tmp_path):
         plain = torch.nn.Sequential(torch.nn.Linear(2, 2))
         get_peft_model(plain, LoraConfig(target_modules=["0"])).save_pretrained(tmp_path)
@@ -224,6 +231,33 @@ class TestLoading:
         one = hf_tokcomp.load_adapter(adapter)
         assert torch.equal(generate(model, kind, seconds), generate(one, kind, seconds))
 
+    def test_what_the_model_has_learned_stays_in_silence(self, kind, base, tmp_path, caplog):
+        make_adapter(kind, base, tmp_path, toy_learned.CONFIG)
+        model = hf_tokcomp.patch(tiny.model(kind), toy_learned.CONFIG)
+        compressor = model.audio_compressor
+        caplog.clear()
+        PeftModel.from_pretrained(model, tmp_path)
+        assert model.audio_compressor is compressor
+        assert not [r for r in caplog.records if r.name.startswith("hf_tokcomp")]
+
+    def test_a_second_compressor_that_was_learned(self, kind, learned, seconds):
+        folder, trained = learned
+        model = hf_tokcomp.load_adapter(folder)
+        toy_learned.stir(model.get_base_model().audio_compressor.modules_to_save["default"])
+        model.load_adapter(folder, "second")
+        model.set_adapter("second")
+        assert torch.equal(generate(model.eval(), kind, seconds), generate(trained, kind, seconds))
+
+    def test_pefts_mixed_model(self, kind, base, adapter, seconds):
+        model = PeftMixedModel.from_pretrained(concrete(kind).from_pretrained(base), str(adapter))
+        assert compression(model) == as_config(CONFIG)
+        one = hf_tokcomp.load_adapter(adapter)
+        assert torch.equal(generate(model, kind, seconds), generate(one, kind, seconds))
+        mixed = get_peft_model(tiny.model(kind), lora(), mixed=True)
+        assert compression(mixed) is None
+        mixed.load_adapter(str(adapter), "second")
+        assert compression(mixed) == as_config(CONFIG)
+
     def test_from_a_subfolder(self, kind, base, adapter, tmp_path):
         make_adapter(kind, base, tmp_path / "repository" / "inner", OTHER)
         model = hf_tokcomp.load_adapter(tmp_path / "repository", subfolder="inner")
@@ -278,6 +312,15 @@ class TestLoading:
         weights["audio_compressor.mix.weight"] = torch.zeros(32, 32)
         with pytest.raises(hf_tokcomp.CompressorWeightsError, match=r"compression=\.\.\."):
             tiny.model(kind).load_adapter(adapter_state_dict=weights, peft_config=source.peft_config["default"])
+
+
+@pytest.mark.parametrize(
+    ("names", "whole"),
+    [(["model.audio_compressor"], True), ([3, "audio_compressor"], True), (["lm_head"], False), (None, False)],
+    ids=str,
+)
+def test_which_modules_to_save_name_the_compressor(names, whole):
+    assert given_adapter(SimpleNamespace(modules_to_save=names), None).whole is whole
 
 
 class TestConflicts:
@@ -349,6 +392,26 @@ class TestConflicts:
         assert generate(model, kind, seconds).shape[0] == len(seconds)
         (message,) = self.said(caplog)
         assert "left out" in message
+
+    @pytest.mark.parametrize("given", [OTHER, None], ids=["other", "none"])
+    @pytest.mark.parametrize("way", ["auto class", "peft", "one line"])
+    def test_one_that_cannot_be_read_is_overruled_aloud(self, kind, base, adapter, caplog, way, given):
+        (adapter / FILE).write_text('{"method": "of_somebody_else"}')
+        if way == "auto class":
+            model = auto(kind).from_pretrained(adapter, compression=given)
+        elif way == "peft":
+            model = PeftModel.from_pretrained(tiny.model(kind), adapter, compression=given)
+        else:
+            model = hf_tokcomp.load_adapter(adapter, compression=given)
+        assert compression(model) == (given and as_config(given))
+        assert all("adapter's compression cannot be read" in said for said in self.said(caplog))
+        assert "of_somebody_else" in caplog.text
+
+    def test_one_that_cannot_be_read_gives_way_to_the_models(self, kind, adapter, caplog):
+        (adapter / FILE).write_text("{")
+        model = PeftModel.from_pretrained(hf_tokcomp.patch(tiny.model(kind), OTHER), adapter)
+        assert compression(model) == as_config(OTHER)
+        assert "adapter's compression cannot be read" in caplog.text
 
     def test_none_on_a_base_with_a_config(self, kind, tmp_path, caplog):
         hf_tokcomp.patch(tiny.model(kind), OTHER).save_pretrained(tmp_path / "base")
@@ -444,6 +507,16 @@ class TestErrors:
         with pytest.raises(hf_tokcomp.CompressionConfigError, match="nothing_like_it"):
             PeftModel.from_pretrained(model, adapter)
         assert compression(model) is None
+
+    def test_no_code_of_the_base_model_is_run(self, kind, adapter, tmp_path, monkeypatch):
+        base = tmp_path / "base of strangers"
+        base.mkdir()
+        config = {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config"}}
+        (base / "config.json").write_text(json.dumps(config))
+        (base / "theirs.py").write_text("raise SystemExit('their code was run')")
+        monkeypatch.setattr("builtins.input", lambda *_: "y")
+        with pytest.raises(hf_tokcomp.UnsupportedModelError, match="is of type 'theirs', which is not supported"):
+            hf_tokcomp.load_adapter(adapter, base=base)
 
     def test_what_is_not_an_adapter(self, kind, base, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"adapter_config\.json"):

@@ -74,8 +74,9 @@ def test_the_weights_come_back(kind, cls, trained, seconds, tmp_path, options, s
         assert {p.dtype for p in loaded.audio_compressor.parameters()} == {torch.bfloat16}
 
 
-def test_of_a_variant(kind, cls, trained, tmp_path):
-    trained.save_pretrained(tmp_path, variant="fp16")
+@pytest.mark.parametrize("shards", ["1GB", "40KB"])
+def test_of_a_variant(kind, cls, trained, tmp_path, shards):
+    trained.save_pretrained(tmp_path, variant="fp16", max_shard_size=shards)
     loaded = cls.from_pretrained(tmp_path, variant="fp16")
     assert same_weights(loaded.audio_compressor, trained.audio_compressor.state_dict())
 

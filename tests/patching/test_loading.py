@@ -102,6 +102,21 @@ def test_loading_info(kind, folder):
     assert not info["unexpected_keys"]
 
 
+@pytest.mark.parametrize("given", [CONFIG, None], ids=["given", "none"])
+def test_a_stored_config_that_cannot_be_read(kind, folder, tmp_path, caplog, given):
+    cls = getattr(transformers, classes(kind)[0])
+    cls.from_pretrained(folder, compression=CONFIG).save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    values["compression_config"]["method"] = "of_somebody_else"
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(hf_tokcomp.CompressionConfigError, match="of_somebody_else"):
+        cls.from_pretrained(tmp_path)
+    model = cls.from_pretrained(tmp_path, compression=given)
+    assert hf_tokcomp.active_config(model) == (given and hf_tokcomp.CompressionConfig.from_dict(given))
+    assert "checkpoint's compression cannot be read" in caplog.text
+    assert "of_somebody_else" not in str(model.config)
+
+
 def test_without_the_keyword_nothing_changes(kind, folder):
     model = getattr(transformers, classes(kind)[0]).from_pretrained(folder)
     assert not hasattr(model, "audio_compressor")
