@@ -105,10 +105,10 @@ def _card(package: Package, api: HfApi, repo_id: str, branch: str | None, overwr
     somebodys = there is not None and not may_renew(there, LIBRARIES[package.kind])
     if package.written and not overwrite:
         card = package.card(repo_id)
-        if somebodys and card != there:
-            logger.warning("The folder's README.md takes the place of the one in %s; its history keeps that.", repo_id)
-        else:
-            logger.warning("The folder's README.md is sent as it is; overwrite_card (--overwrite-card) replaces it.")
+        where = f", in place of the one in {repo_id}, whose history keeps it" if somebodys and card != there else ""
+        logger.warning(
+            "The folder's README.md is sent as it is%s; overwrite_card (--overwrite-card) writes ours.", where
+        )
         return card
     if somebodys and not overwrite:
         logger.warning("The README.md of %s stays as it is; overwrite_card (--overwrite-card) replaces it.", repo_id)

@@ -106,6 +106,11 @@ class FinetuneArguments:
         """The model's folder or Hub id."""
         return self.model or str(SMALL_MODEL)
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether the retention ratio changes while training."""
+        return self.ratios is not None or self.curriculum > 0
+
     def instruction(self) -> str | None:
         """What is asked where a row does not say; None where every row must."""
         return self.prompt or PROMPTS[self.task] or None

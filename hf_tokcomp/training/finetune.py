@@ -61,6 +61,9 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     train, held_out = load_data(options, processor)
     with args.main_process_first(desc="loading the model"):
         model = _load_model(options, compression, processor)
+    callbacks = _callbacks(options, args)
+    if options.scheduled:
+        RetentionSchedule.check(active_config(model))
     size = args.per_device_eval_batch_size
     trainer = make_trainer(
         model,
@@ -78,7 +81,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
             lora_dropout=options.lora_dropout,
         ),
         max_new_tokens=options.max_new_tokens,
-        callbacks=_callbacks(options, args),
+        callbacks=callbacks,
     )
     measured: dict[str, dict[str, float]] = {}
     measure = next((c for c in trainer.callback_handler.callbacks if isinstance(c, GenerationMetrics)), None)
@@ -170,7 +173,7 @@ def _callbacks(options: FinetuneArguments, args: TrainingArguments) -> list[Any]
     callbacks: list[Any] = [
         CardWriter(repo, base_model=options.base_model or options.model_name, license=options.license)
     ]
-    if options.ratios is not None or options.curriculum > 0:
+    if options.scheduled:
         callbacks.append(RetentionSchedule(options.ratios, options.curriculum, args.seed))
     return callbacks
 

@@ -53,18 +53,21 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
         ramp = self.curriculum * steps
         return due if step >= ramp else due + (1 - due) * (1 - step / ramp)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Check that the model's budget is a ratio.
+    @staticmethod
+    def check(config: CompressionConfig | None) -> None:
+        """Raise unless a compression has a ratio to change.
 
         Raises:
-            CompressionConfigError: it is not, or the model is not compressed.
+            CompressionConfigError: it has another budget, or there is none.
         """
-        config = active_config(model)
         if config is None or config.retention_ratio is None:
             raise CompressionConfigError(
                 "A RetentionSchedule changes the retention ratio, and this model's compression "
                 f"({None if config is None else config.method!r}) has none: give it a retention_ratio."
             )
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self.check(active_config(model))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         own = active_config(model)
