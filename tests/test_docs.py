@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import hf_tokcomp
 from hf_tokcomp import cli, models, registry
 from hf_tokcomp.benchmarks import tables as benchmark_tables
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
+from hf_tokcomp.cli.finetune import parse
 from hf_tokcomp.cli.tables import list_methods, markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +34,8 @@ QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
+FOLDER = "my_recordings"  # the shipped recordings, with a table of each split
+ADAPTER = "my_adapter"  # one that was trained for a step
 FLAMINGO_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
     "{{ part['text'] + ' ' if part['type'] == 'text' else '<sound> ' }}"
@@ -94,6 +98,10 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, (recording, _) in zip(AUDIO_FILES, recordings(), strict=False):
         samples, rate = soundfile.read(recording)
         soundfile.write(tmp_path / name, samples, rate)
+    rows = [json.dumps({"audio": str(path), "text": truth}) for path, truth in recordings()]
+    (tmp_path / FOLDER).mkdir()
+    for split in ("train", "test"):
+        (tmp_path / FOLDER / f"{split}.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return tmp_path
 
 
@@ -108,6 +116,9 @@ def _same_verbosity() -> Iterator[None]:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_examples_run(page: Path, reader: Path, flamingo: Path, hub: Hub) -> None:
+    if f'"{ADAPTER}"' in "".join(block.text for block in blocks(page, "python")):
+        given = ["--dataset", FOLDER, "--compression", "stride", "--max-steps", "1", "--output-dir", ADAPTER]
+        assert cli.main(["finetune", *given]) == 0
     with hub.here():  # what an example pushes, a later one loads
         run_examples(page, flamingo)
 
@@ -176,9 +187,17 @@ def test_commands_run(page: Path, reader: Path, flamingo: Path, hub: Hub, capsys
 
 
 def test_commands_are_of_known_kinds() -> None:
-    known = {"make", "pip", "git", "cd", "hf-tokcomp", "python", ".venv/bin/python"}
+    known = {"make", "pip", "git", "cd", "hf-tokcomp", "python", ".venv/bin/python", "accelerate"}
     unknown = {words[0] for _, words in commands() if "=" not in words[0]} - known
     assert unknown == set()
+
+
+def test_launched_commands_parse() -> None:
+    launched = [words for _, words in commands() if words[0] == "accelerate"]
+    assert launched
+    for words in launched:
+        assert words[words.index("-m") + 1 :][:2] == ["hf_tokcomp", "finetune"]
+        parse(words[words.index("finetune") + 1 :])
 
 
 def test_make_targets_exist() -> None:

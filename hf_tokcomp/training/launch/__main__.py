@@ -1,0 +1,19 @@
+"""Print a config for `accelerate launch`, to be kept as a file and changed."""
+
+import sys
+
+from ...cli.output import complain
+from . import FILES
+
+
+def main(arguments: list[str]) -> int:
+    """Print the one that is named, and return the exit code."""
+    if len(arguments) != 1 or arguments[0] not in FILES:
+        complain("error", f"name one of {', '.join(FILES)}")
+        return 2
+    print(FILES[arguments[0]].read_text(encoding="utf-8"), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
