@@ -33,28 +33,34 @@ class AudioCheck:
     max_seconds: float | None
     sampling_rate: int
 
-    def __call__(self, audio: dict[str, Any]) -> str | None:
-        """What is wrong with an audio ``{"bytes", "path"}``; None where nothing is."""
+    def __call__(self, audio: dict[str, Any]) -> tuple[str | None, int | None]:
+        """What is wrong with an audio ``{"bytes", "path"}``, None where nothing is; and its samples, where decoded."""
         content, path = audio["bytes"], audio["path"]
         name = path or "the audio"
         if content is None and path is None:
-            return "there is no audio"
+            return "there is no audio", None
         if not self.decode:
             there = content is not None or "://" in path or path.startswith("data:") or os.path.isfile(path)
-            return None if there else f"There is no audio file {path}"
+            return None if there else f"There is no audio file {path}", None
         try:
-            seconds = len(load_audio(audio, self.sampling_rate)) / self.sampling_rate
+            samples = len(load_audio(audio, self.sampling_rate))
         except (OSError, ValueError, TypeError, RuntimeError) as error:
-            return str(error).rstrip(".")
+            return str(error).rstrip("."), None
+        seconds = samples / self.sampling_rate
         if seconds < self.min_seconds:
-            return f"{name} is {seconds:.3g} s long, less than {self.min_seconds:g} s"
+            return f"{name} is {seconds:.3g} s long, less than {self.min_seconds:g} s", samples
         if self.max_seconds is not None and seconds > self.max_seconds:
-            return f"{name} is {seconds:.5g} s long, more than {self.max_seconds:g} s, where the model stops listening"
-        return None
+            reason = (
+                f"{name} is {seconds:.5g} s long, more than {self.max_seconds:g} s, where the model stops listening"
+            )
+            return reason, samples
+        return None, samples
 
 
-def check_audio(table: datasets.Dataset, rows: Sequence[int], check: AudioCheck, workers: int | None) -> dict[int, str]:
-    """What is wrong with the audio of rows, by row.
+def check_audio(
+    table: datasets.Dataset, rows: Sequence[int], check: AudioCheck, workers: int | None
+) -> tuple[dict[int, str], dict[int, int]]:
+    """What is wrong with the audio of rows, by row; and the samples of each that was decoded.
 
     Threads and not processes: libsndfile and soxr leave Python's lock, and forking beside torch's threads may hang.
 
@@ -65,8 +71,9 @@ def check_audio(table: datasets.Dataset, rows: Sequence[int], check: AudioCheck,
         workers: how many are decoded at once; None for as many as there are cores.
     """
     wrong: dict[int, str] = {}
+    lengths: dict[int, int] = {}
 
-    def look(row: int) -> str | None:
+    def look(row: int) -> tuple[str | None, int | None]:
         return check(table[row]["audio"])
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -76,11 +83,13 @@ def check_audio(table: datasets.Dataset, rows: Sequence[int], check: AudioCheck,
     ):
         for start in range(0, len(rows), BLOCK):  # in blocks, so that an interrupt is heard and no queue piles up
             block = rows[start : start + BLOCK]
-            for row, reason in zip(block, pool.map(look, block), strict=True):
+            for row, (reason, samples) in zip(block, pool.map(look, block), strict=True):
                 if reason is not None:
                     wrong[row] = reason
+                if samples is not None:
+                    lengths[row] = samples
             bar.update(len(block))
-    return wrong
+    return wrong, lengths
 
 
 def listed(skipped: Sequence[tuple[int, str]], unit: str) -> str:

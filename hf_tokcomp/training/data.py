@@ -23,7 +23,8 @@ class Examples:
 
     Args:
         dataset: with the columns ``audio`` (``{"bytes", "path"}``, undecoded, for `load_audio`), ``text`` and, where
-            the table has one, ``prompt`` (None in rows without).
+            the table has one, ``prompt`` (None in rows without); and, where recordings were decoded, ``length``, their
+            samples at the model's rate, for ``train_sampling_strategy="group_by_length"``.
         rows: how many rows were read.
         skipped: number and reason of each row that was left out.
         unit: what the numbers are: "line", of the file and from 1; or "row", from 0.
@@ -106,13 +107,14 @@ def load_examples(
     spoken = all_texts(table, text_name, flatten_texts, wrong)
     asked = None if prompt_name is None else all_prompts(table, prompt_name, wrong)
     rows = [row for row in range(len(audio)) if row not in wrong]
-    wrong |= check_audio(audio, rows, AudioCheck(check, min_seconds, max_seconds, sampling_rate), num_proc)
+    found, lengths = check_audio(audio, rows, AudioCheck(check, min_seconds, max_seconds, sampling_rate), num_proc)
+    wrong |= found
 
     unit = "row" if table.lines is None else "line"
     skipped = [(row if table.lines is None else table.lines[row], wrong[row]) for row in sorted(wrong)]
     if skipped:
         _report(table, skipped, len(audio), unit, skip_bad)
-    return Examples(joined(audio, spoken, asked, set(wrong)), len(audio), skipped, unit)
+    return Examples(joined(audio, spoken, asked, lengths, set(wrong)), len(audio), skipped, unit)
 
 
 def _required(table: Table, what: str, given: str | None, usual: tuple[str, ...]) -> str:

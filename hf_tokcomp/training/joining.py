@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import datasets
@@ -46,9 +47,13 @@ def all_prompts(table: Table, column: str, wrong: dict[int, str]) -> list[str | 
 
 
 def joined(
-    audio: datasets.Dataset, spoken: list[list[str]], asked: list[str | None] | None, wrong: set[int]
+    audio: datasets.Dataset,
+    spoken: list[list[str]],
+    asked: list[str | None] | None,
+    lengths: Mapping[int, int],
+    wrong: set[int],
 ) -> datasets.Dataset:
-    """One table of audio, texts and prompts without the bad rows.
+    """One table of audio, texts, prompts and, where they are known, lengths, without the bad rows.
 
     Audio is never copied: where rows have several texts, tables with the first, the second ... text of every row lie
     one behind the other, and the result picks from them.
@@ -59,8 +64,10 @@ def joined(
         column: dict[str, Any] = {"text": [several[layer] if layer < len(several) else None for several in spoken]}
         if asked is not None:
             column["prompt"] = asked
-        added = datasets.Dataset(pa.table({key: pa.array(value, pa.string()) for key, value in column.items()}))
-        tables.append(datasets.concatenate_datasets([audio, added], axis=1))
+        added = {key: pa.array(value, pa.string()) for key, value in column.items()}
+        if lengths:
+            added["length"] = pa.array([lengths.get(row, 0) for row in range(len(spoken))], pa.int64())
+        tables.append(datasets.concatenate_datasets([audio, datasets.Dataset(pa.table(added))], axis=1))
     order = [
         layer * len(spoken) + row
         for row, several in enumerate(spoken)
