@@ -12,6 +12,7 @@ import pyarrow.parquet
 import pytest
 from training_files import FORMS, ROWS, STORED, jsonl, parquet, seconds, wav
 
+from hf_tokcomp.audio import load_audio
 from hf_tokcomp.training.data import load_examples
 
 
@@ -34,9 +35,10 @@ def test_columns_can_be_named(folder: Path) -> None:
     row = {"recording": "a.wav", "audio": "none.wav", "text": "y", "said": "x", "prompt": "p", "task": "t"}
     path = str(jsonl(folder / "x.jsonl", row))
     named = load_examples(path, audio_column="recording", text_column="said", prompt_column="task").dataset[0]
-    assert named == {"audio": {"bytes": None, "path": str(folder / "a.wav")}, "text": "x", "prompt": "t"}
+    audio = {"bytes": None, "path": str(folder / "a.wav")}
+    assert named == {"audio": audio, "text": "x", "prompt": "t", "length": len(load_audio(folder / "a.wav"))}
     without = load_examples(path, audio_column="recording", text_column="said", prompt_column="")
-    assert without.dataset.column_names == ["audio", "text"]
+    assert without.dataset.column_names == ["audio", "text", "length"]
     for column in ("audio", "text", "prompt"):
         with pytest.raises(ValueError, match=rf"'none' for {column}_column: .*recording, audio, text, said, prompt"):
             load_examples(path, **{"audio_column": "recording", f"{column}_column": "none"})  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from hf_tokcomp.training.data import load_examples
 def test_parquet_with_audio_in_every_form(folder: Path, form: str) -> None:
     examples = load_examples(str(parquet(folder / "t[1] *.parquet", FORMS[form]())))
     assert examples.dataset.features["audio"] == datasets.Audio(decode=False)
-    assert examples.dataset.column_names == ["audio", "text"]
+    assert examples.dataset.column_names == ["audio", "text", "length"]
     assert seconds(examples) == [0.2, 0.4]
     assert list(examples.dataset["text"]) == ["text 0", "text 1"]
 

@@ -31,6 +31,7 @@ def test_real_recordings(tmp_path: Path) -> None:
     assert list(examples.dataset["text"]) == [text for _, text in rows]
     for row, (source, _) in zip(examples.dataset, rows, strict=True):
         assert np.array_equal(load_audio(row["audio"]), load_audio(source))
+        assert row["length"] == len(load_audio(source))
     long = sum(len(load_audio(source)) > 3 * RATE for source, _ in rows)
     said = rf"^{long} of the 28 rows .*\n  line 22: {sounds[0]} is 5.* long, more than 3 s"
     with pytest.raises(ValueError, match=said):

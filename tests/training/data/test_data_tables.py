@@ -27,7 +27,7 @@ def test_text_tables_give_the_same_examples(folder: Path, form: str) -> None:
         lines = (between.join((row["audio"], row["text"])) for row in ROWS)
         write(path, f"audio{between}text", *lines, start="\ufeff" if form == "bom" else "")
     examples = load_examples(str(path))
-    assert examples.dataset.column_names == ["audio", "text"]
+    assert examples.dataset.column_names == ["audio", "text", "length"]
     assert examples.dataset.features["audio"] == datasets.Audio(decode=False)
     assert list(examples.dataset["text"]) == ["one", "two", "three"]
     assert [row["audio"] for row in examples.dataset] == [
@@ -41,7 +41,7 @@ def test_the_command_lines_manifest_is_read_as_it_reads_it(folder: Path) -> None
     path = jsonl(folder / "m.jsonl", ROWS[0] | {"prompt": "Transcribe."}, ROWS[1] | {"prompt": "Say it."})
     entries = read_manifest(path)
     examples = load_examples(str(path)).dataset
-    assert examples.column_names == ["audio", "text", "prompt"]
+    assert examples.column_names == ["audio", "text", "prompt", "length"]
     assert [(row["audio"]["path"], row["text"], row["prompt"]) for row in examples] == [
         (entry.audio, entry.truth, entry.prompt) for entry in entries
     ]
