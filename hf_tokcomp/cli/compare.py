@@ -79,7 +79,7 @@ def compare(
     name = find_model(model)
     entries = find_entries(audio, manifest)
     reader = Reader(name)
-    recordings = load_recordings(entries, prompt, name, reader.rate)
+    recordings = load_recordings(entries, prompt, reader.base, reader.rate)
     reader.load_model(device, dtype)
 
     read_all(reader, recordings, cells, batch_size, max_new_tokens)

@@ -13,12 +13,14 @@ from typing import Any
 import torch
 import transformers
 
+from ..adapters import load_adapter
 from ..config import CompressionConfig
 from ..errors import UnsupportedModelError
 from ..instruction import model_inputs, whole_prompt
 from ..model_patch import ModelPatch
 from ..models import how_to_add, supported_models
 from ..patching import active_config, compressed, patch, unpatch
+from ..stored_adapter import StoredAdapter, read_adapter
 from ..stored_compression import stored_config
 from .output import quiet_transformers
 from .recordings import Recording
@@ -48,8 +50,8 @@ class Reader:
     """A model with its processor.
 
     Args:
-        name: a folder or a Hub id. Its processor is loaded here, the model by `load_model`: so mistakes in what is to
-            be read can be found before gigabytes are.
+        name: a folder or a Hub id, of a model or of an adapter. The processor is loaded here, the model by
+            `load_model`: so mistakes in what is to be read can be found before gigabytes are.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -65,23 +67,52 @@ class Reader:
                 raise FileNotFoundError(f"There is no model folder {name}.")
         self.name = name
         self._transformers: Any = transformers
+        self.adapter: StoredAdapter | None = None
         try:
             config = self._transformers.AutoConfig.from_pretrained(name)
-        except OSError as error:
-            if Path(name).is_dir():
-                raise
-            raise OSError(f"{name} is neither a folder here nor a model that the Hub gave: {error}") from error
+        except (OSError, ValueError) as error:
+            self.adapter = self._adapter()
+            if self.adapter is None:
+                if Path(name).is_dir():
+                    raise
+                raise OSError(f"{name} is neither a folder here nor a model that the Hub gave: {error}") from error
+            if self.adapter.base is None:
+                raise OSError(f"The adapter {name} does not name its base model.") from error
+            revision = self.adapter.base_revision
+            config = self._transformers.AutoConfig.from_pretrained(self.base, revision=revision)
         found = supported_models().get(config.model_type)
         if found is None:
             raise UnsupportedModelError(f"{name} is a model of type {config.model_type!r}. {how_to_add()}")
         self.patch: ModelPatch = found
         # Not patched: prompts keep all their placeholders, and the model shortens them as each compression wants.
-        self.processor = unpatch(self._transformers.AutoProcessor.from_pretrained(name))
+        self.processor = unpatch(self._load_processor())
         self.rate = int(self.processor.feature_extractor.sampling_rate)
         self.model: Any = None
-        self.stored = stored_config(SimpleNamespace(config=config))
-        """The compression that the checkpoint itself asks for."""
+        self.stored = (
+            stored_config(SimpleNamespace(config=config)) if self.adapter is None else self.adapter.compression
+        )
+        """The compression that the checkpoint or the adapter itself asks for."""
         self._untrained: set[str] = set()
+
+    @property
+    def base(self) -> str:
+        """The model's name; of an adapter, its base model's."""
+        return self.name if self.adapter is None else str(self.adapter.base)
+
+    def _adapter(self) -> StoredAdapter | None:
+        try:
+            return read_adapter(self.name, {})
+        except OSError:
+            return None  # what AutoConfig said is nearer to what was asked
+
+    def _load_processor(self) -> Any:
+        load = self._transformers.AutoProcessor.from_pretrained
+        if self.adapter is None:
+            return load(self.name)
+        try:
+            return load(self.name)
+        except (OSError, ValueError):  # an adapter need not bring one
+            return load(self.base, revision=self.adapter.base_revision)
 
     def load_model(self, device: str = "auto", dtype: str = "auto") -> None:
         """Load the model.
@@ -93,7 +124,10 @@ class Reader:
         if device == "auto" and not torch.accelerator.is_available():
             device = "cpu"  # accelerate would begin to offload to disk where memory is short
         model_class = getattr(self._transformers, self.patch.model_classes[0])
-        self.model = model_class.from_pretrained(self.name, dtype=dtype, device_map=device).eval()
+        if self.adapter is None:
+            self.model = model_class.from_pretrained(self.name, dtype=dtype, device_map=device).eval()
+        else:
+            self.model = load_adapter(self.name, dtype=dtype, device_map=device).eval()
         if active_config(self.model) is None:
             patch(self.model, "none")  # counts the tokens and changes nothing
 

@@ -67,7 +67,7 @@ def run(
     if config is None:
         config = reader.stored
     config = change_compression(config, retention_ratio, positions)
-    recordings = load_recordings(entries, prompt, name, reader.rate)
+    recordings = load_recordings(entries, prompt, reader.base, reader.rate)
     reader.load_model(device, dtype)
 
     results: list[dict[str, Any]] = []
