@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import tiny
@@ -51,6 +56,38 @@ def byte_processor(kind: str, chat: bool, seconds: int = 1) -> Any:
     return processor
 
 
+def plain_processor(kind: str) -> Any:
+    """The tiny models' processor without the chat template that Qwen2-Audio's has of itself: its words would be unknown."""
+    processor = tiny.processor(kind)
+    processor.chat_template = None
+    return processor
+
+
+def run_processes(program: str, folder: Path, *arguments: Any, processes: int = 2) -> None:
+    """Run a program, which finds the tests' modules, in several processes."""
+    file = folder / "program.py"
+    here = Path(__file__).resolve().parent
+    paths = [str(here / "training"), str(here), str(here.parent)]
+    file.write_text(f"import sys\nsys.path[:0] = {paths}\n{program}")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    run = subprocess.Popen(
+        [*command, str(file), *map(str, arguments)],
+        env=os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = run.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGTERM)  # torchrun ends what it started
+        output, _ = run.communicate()
+        raise TimeoutError(f"The processes wait for each other: {output}") from None
+    if run.returncode:
+        raise RuntimeError(output)
+
+
 def rows(number: int = 8, longest: float = 0.95) -> list[dict[str, Any]]:
     """Rows whose recordings and answers differ in length."""
     return [
@@ -85,7 +122,7 @@ def small_lora(model: Any, **options: Any) -> LoraConfig:
 def trainer(kind: str, folder: Any, compression: Any = POOLING, model: Any = None, **options: Any) -> Any:
     """`make_trainer` for a tiny model; arguments of `TrainingArguments` are in ``args``."""
     model = tiny.model(kind) if model is None else model
-    given = {"processor": tiny.processor(kind), "compression": compression, "prompt": PROMPT}
+    given = {"processor": plain_processor(kind), "compression": compression, "prompt": PROMPT}
     args = arguments(folder, **options.pop("args", {}))
     return make_trainer(model, options.pop("train", None) or rows(), args, **given | options)
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tiny
 import torch
-from training_tools import PROMPT
+from training_tools import MARKS, PROMPT, plain_processor, run_processes
 
 import hf_tokcomp
 from hf_tokcomp.training import AudioTextCollator, answer
@@ -27,7 +23,7 @@ def patched(model):
 
 @pytest.fixture
 def collator(kind):
-    return AudioTextCollator(tiny.processor(kind), PROMPT)
+    return AudioTextCollator(plain_processor(kind), PROMPT)
 
 
 @pytest.fixture
@@ -40,12 +36,11 @@ def questions(kind):
 def one_by_one(model, collator, questions, new=4):
     """By hand: one prompt, one generate."""
     found = []
+    mark = MARKS[model.config.model_type]
     for row in questions:
-        mark = {"Qwen2AudioProcessor": "<|audio_bos|><|AUDIO|><|audio_eos|>{}"}.get(
-            type(collator.processor).__name__, "{}<sound>"
-        )
         audios = row["audio"] if isinstance(row["audio"], list) else [row["audio"]]
-        text = mark.format("") * (len(audios) - 1) + mark.format(row.get("prompt", PROMPT))
+        parts = [mark * len(audios), row.get("prompt", PROMPT)]
+        text = "".join(parts if mark == MARKS["qwen2_audio"] else parts[::-1])
         inputs = collator.processor(text=[text], audio=audios, sampling_rate=tiny.RATE, return_tensors="pt")
         ids = model.generate(**inputs, max_new_tokens=new, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         counts = [len(range(*_tokens(len(samples)))) for samples in audios]
@@ -92,7 +87,7 @@ def test_rows_are_generated_by_length(patched, collator, questions, monkeypatch)
 
 def test_several_audios_per_row():
     model = hf_tokcomp.patch(tiny.model("qwen2_audio"), CONFIG)
-    collator = AudioTextCollator(tiny.processor("qwen2_audio"), PROMPT)
+    collator = AudioTextCollator(plain_processor("qwen2_audio"), PROMPT)
     sounds = [tiny.sound(length, seed=i) for i, length in enumerate(LENGTHS)]
     questions = [{"audio": sounds[:2]}, {"audio": sounds[2]}, {"audio": sounds[3:]}]
     found = answer(model, collator, questions, batch_size=3, max_new_tokens=3)
@@ -139,16 +134,13 @@ def test_options_reach_generate(patched, collator, questions):
 
 PROGRAM = """
 import dataclasses, json, sys
-import torch
-torch.set_num_threads(1)
-sys.path[:0] = json.loads(sys.argv[1])
-import test_answers, tiny, hf_tokcomp
+import test_answers, tiny, hf_tokcomp, training_tools
 from accelerate import PartialState
 from hf_tokcomp.training import AudioTextCollator, answer
 state = PartialState()
 kind = "qwen2_audio"
 model = hf_tokcomp.patch(tiny.model(kind), test_answers.CONFIG)
-collator = AudioTextCollator(tiny.processor(kind), test_answers.PROMPT)
+collator = AudioTextCollator(training_tools.plain_processor(kind), test_answers.PROMPT)
 rows = [{"audio": tiny.sound(length, seed=i)} for i, length in enumerate(test_answers.LENGTHS)]
 asked = []
 generate = model.generate
@@ -156,35 +148,20 @@ model.generate = lambda **inputs: asked.append(len(inputs["input_ids"])) or gene
 several, one = (answer(model, collator, few, batch_size=2, max_new_tokens=4) for few in (rows, rows[:1]))
 found = {"several": several, "one": one}
 found = {name: [dataclasses.astuple(given) for given in answers] for name, answers in found.items()}
-with open(f"{sys.argv[2]}/{state.process_index}.json", "w") as file:
+with open(f"{sys.argv[1]}/{state.process_index}.json", "w") as file:
     json.dump(found | {"processes": state.num_processes, "asked": sum(asked)}, file)
 """
 
 
 def test_two_processes_give_the_same_answers_in_the_same_order(tmp_path):
     """Every process has all answers and generates its share; one row is fewer than there are processes."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    here = Path(__file__).resolve()
-    folders = [str(here.parent), str(here.parents[1]), str(here.parents[2])]
-    out = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"),
-            *(str(program), json.dumps(folders), str(tmp_path)),
-        ],
-        env=os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert out.returncode == 0, out.stderr
+    run_processes(PROGRAM, tmp_path, tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first["processes"] == second["processes"] == 2
     assert (first.pop("asked"), second.pop("asked")) == (4, 2)  # of 5 rows and of 1
     assert first == second
     model = hf_tokcomp.patch(tiny.model("qwen2_audio"), CONFIG)
-    collator = AudioTextCollator(tiny.processor("qwen2_audio"), PROMPT)
+    collator = AudioTextCollator(plain_processor("qwen2_audio"), PROMPT)
     rows = [{"audio": tiny.sound(length, seed=i)} for i, length in enumerate(LENGTHS)]
     with torch.no_grad():
         expected = [list(each) for each in as_tuples(answer(model, collator, rows, batch_size=2, max_new_tokens=4))]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from training_tools import POOLING, PROMPT, rows, small_lora, trainer
+from training_tools import POOLING, PROMPT, plain_processor, rows, small_lora, trainer
 from transformers import TrainerCallback
 
 import hf_tokcomp
@@ -51,7 +51,7 @@ def test_metrics_are_those_of_the_answers(kind, tmp_path):
     held_out = rows(3)
     run = trainer(kind, tmp_path, task="asr", eval_dataset=held_out, max_new_tokens=3)
     metrics = run.evaluate()
-    collator = AudioTextCollator(tiny.processor(kind), PROMPT)
+    collator = AudioTextCollator(plain_processor(kind), PROMPT)
     found = answer(run.model, collator, held_out, batch_size=1, max_new_tokens=3)
     expected = word_errors([row["text"] for row in held_out], [given.text for given in found])
     kept = sum(given.tokens_after for given in found) / sum(given.tokens_before for given in found)
@@ -71,7 +71,7 @@ def test_a_metric_of_ones_own():
         return {"longest": float(max(map(len, texts)))}
 
     model = hf_tokcomp.patch(tiny.model("qwen2_audio"), POOLING)
-    measure = GenerationMetrics(rows(2), AudioTextCollator(tiny.processor("qwen2_audio"), PROMPT), longest)
+    measure = GenerationMetrics(rows(2), AudioTextCollator(plain_processor("qwen2_audio"), PROMPT), longest)
     values = measure.measure(model)
     assert seen == {"truths": [row["text"] for row in rows(2)], "texts": [given.text for given in measure.answers]}
     assert values["longest"] == max(len(given.text) for given in measure.answers)

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import tiny
 import torch
-from training_tools import MARKS, PROMPT, byte_processor
+from training_tools import MARKS, PROMPT, byte_processor, plain_processor
 
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.training import AudioTextCollator
@@ -51,6 +51,17 @@ def test_labels_are_the_answer_and_its_end(processor, chat, seconds):
         assert torch.equal(labels[learned], ids[learned])
         end = int(batch["attention_mask"][row].sum())
         assert learned.tolist() == list(range(end - len(learned), end))
+
+
+def test_the_template_that_a_processor_has_of_itself():
+    """Qwen2-Audio's base model has no file with one, and still a template, in its processor's code."""
+    processor = byte_processor("qwen2_audio", chat=False)
+    processor.chat_template = processor.default_chat_template
+    batch = AudioTextCollator(processor, PROMPT)([{"audio": tiny.sound(0.3), "text": TEXTS[0]}])
+    learned = batch["labels"][0] != -100
+    assert processor.tokenizer.decode(batch["labels"][0][learned]) == f"{TEXTS[0]}<|im_end|>"
+    prompt = processor.tokenizer.decode(batch["input_ids"][0][~learned])
+    assert prompt.endswith(f"<|audio_eos|>\n{PROMPT}<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_the_prompt_is_that_of_generation(kind, processor, chat, seconds):
@@ -216,7 +227,7 @@ def test_loss_of_a_batch_is_the_mean_over_its_tokens(kind, model, seconds):
         {"audio": tiny.sound(max(length, 0.2), seed=i), "text": text}  # Qwen2-Audio misreads a single token alone
         for i, (length, text) in enumerate(zip(seconds, ["a b c d e", "f", "g a"], strict=True))
     ]
-    collator = AudioTextCollator(tiny.processor(kind), PROMPT)
+    collator = AudioTextCollator(plain_processor(kind), PROMPT)
     with torch.no_grad():
         together = model(**collator(given)).loss
         alone = [(batch["labels"].ne(-100).sum(), model(**batch).loss) for batch in map(collator, ([r] for r in given))]
