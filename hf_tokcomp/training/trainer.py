@@ -35,7 +35,8 @@ def make_trainer(
     Nothing is hidden: the same can be had by hand with `hf_tokcomp.patch`, `lora_config`, `peft.get_peft_model`,
     `AudioTextCollator` and `Trainer`. Of ``args`` three settings are changed, on a copy: ``remove_unused_columns`` is
     False, since the collator reads the rows themselves; ``label_names`` is ``["labels"]``, without which `Trainer` has
-    no loss of a PeftModel to evaluate; ``prediction_loss_only`` is True, since logits have a length of their own.
+    no loss of a PeftModel to evaluate; ``prediction_loss_only`` is True, since logits have a length of their own,
+    unless ``compute_metrics`` is among the options.
 
     Args:
         model: a supported model, compressed already or not, in PEFT already or not.
@@ -70,7 +71,7 @@ def make_trainer(
     args = copy.copy(args)
     args.remove_unused_columns = False
     args.label_names = ["labels"]
-    args.prediction_loss_only = True
+    args.prediction_loss_only = args.prediction_loss_only or options.get("compute_metrics") is None
     collator = AudioTextCollator(processor, prompt)
     all_callbacks = [*callbacks, TokensKept()]
     if task is not None:

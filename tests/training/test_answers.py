@@ -135,9 +135,7 @@ def test_options_reach_generate(patched, collator, questions):
 PROGRAM = """
 import dataclasses, json, sys
 import test_answers, tiny, hf_tokcomp, training_tools
-from accelerate import PartialState
 from hf_tokcomp.training import AudioTextCollator, answer
-state = PartialState()
 kind = "qwen2_audio"
 model = hf_tokcomp.patch(tiny.model(kind), test_answers.CONFIG)
 collator = AudioTextCollator(training_tools.plain_processor(kind), test_answers.PROMPT)
@@ -146,6 +144,8 @@ asked = []
 generate = model.generate
 model.generate = lambda **inputs: asked.append(len(inputs["input_ids"])) or generate(**inputs)
 several, one = (answer(model, collator, few, batch_size=2, max_new_tokens=4) for few in (rows, rows[:1]))
+from accelerate import PartialState
+state = PartialState()
 found = {"several": several, "one": one}
 found = {name: [dataclasses.astuple(given) for given in answers] for name, answers in found.items()}
 with open(f"{sys.argv[1]}/{state.process_index}.json", "w") as file:
