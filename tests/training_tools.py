@@ -57,7 +57,7 @@ def byte_processor(kind: str, chat: bool, seconds: int = 1) -> Any:
 
 
 def plain_processor(kind: str) -> Any:
-    """The tiny models' processor without the chat template that Qwen2-Audio's has of itself: its words would be unknown."""
+    """The tiny models' processor, without the template that Qwen2-Audio's has of itself: its words are unknown."""
     processor = tiny.processor(kind)
     processor.chat_template = None
     return processor

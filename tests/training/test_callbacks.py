@@ -22,8 +22,9 @@ def logged(run, name):
 @pytest.mark.parametrize("strategy", ["steps", "epoch"])
 def test_tokens_kept_are_logged_beside_the_loss(kind, tmp_path, strategy):
     """Of every batch since the last time, also of those that are only accumulated; and the loss is still logged."""
-    schedule = RetentionSchedule([0.2, 0.7], seed=2)
-    args = {"max_steps": 4, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "logging_steps": 2}
+    schedule = RetentionSchedule([0.2, 0.7], seed=0)
+    args = {"eval_strategy": "steps", "eval_steps": 1}  # whose log is another one
+    args |= {"max_steps": 4, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "logging_steps": 2}
     given = rows(8)
     if kind == "audioflamingo3":
         given[0]["audio"] = tiny.sound(2.5)
@@ -36,12 +37,12 @@ def test_tokens_kept_are_logged_beside_the_loss(kind, tmp_path, strategy):
 
         on_step_end = on_substep_end
 
-    run = trainer(
-        kind, tmp_path, callbacks=[schedule, Watch()], train=given, args=args | {"logging_strategy": strategy}
-    )
+    args["logging_strategy"] = strategy
+    run = trainer(kind, tmp_path, callbacks=[schedule, Watch()], train=given, eval_dataset=rows(1), args=args)
     run.train()
     pairs = [(kept[i : i + 4]) for i in (0, 4)]  # 2 steps of 2 batches; an epoch has as many
     expected = [round(sum(after for _, after in four) / sum(before for before, _ in four), 4) for four in pairs]
+    assert expected[0] != expected[1]
     assert logged(run, "tokens_kept") == list(zip((2, 4), expected, strict=True))
     assert [step for step, _ in logged(run, "loss")] == [2, 4]
     assert all(loss > 0 for _, loss in logged(run, "loss"))

@@ -117,6 +117,13 @@ def test_several_audios_in_a_prompt(chat):
     assert len(batch["input_features"]) == 3
 
 
+def test_several_audios_where_the_model_takes_one():
+    with pytest.raises(ValueError, match="2 audios"):
+        AudioTextCollator(byte_processor("audioflamingo3", chat=False), PROMPT)(
+            [{"audio": [tiny.sound(0.3), tiny.sound(0.4)], "text": "yes"}]
+        )
+
+
 class Decoder:
     """What `datasets` hands out where torchcodec is installed."""
 
@@ -179,9 +186,7 @@ SOUND = np.zeros(1600, dtype=np.float32)
 )
 def test_rows_that_cannot_be_used(kind, chat, row, message):
     processor = byte_processor(kind, chat)
-    row = {
-        k: v.replace("PLACEHOLDER", processor.audio_token) if isinstance(v, str) else v for k, v in row.items()
-    }
+    row = {k: v.replace("PLACEHOLDER", processor.audio_token) if isinstance(v, str) else v for k, v in row.items()}
     with pytest.raises(ValueError, match=message):
         AudioTextCollator(processor, PROMPT)([row])
 

@@ -14,7 +14,7 @@ def test_plain():
 
 
 def test_word_errors_are_of_all_words_together():
-    """1 substitution in 4 words, 2 insertions after 1 word, 1 deletion of 3: 4 of 8, not the mean of the rows' rates."""
+    """1 substitution in 4 words, 2 insertions after 1 word, 1 deletion of 3: 4 of 8, no mean of the rows' rates."""
     truths = ["One, two three four.", "five", "six seven eight"]
     texts = ["one TWO three nine", "five five five", "six eight"]
     assert word_errors(truths, texts) == {"wer": 4 / 8, "exact_match": 0.0, "wrong": 4, "words": 8}
@@ -56,4 +56,4 @@ def test_not_one_text_for_every_truth(metric, truths, texts):
 
 
 def test_tasks():
-    assert METRICS == {"asr": word_errors, "translation": bleu, "captioning": bleu, "qa": accuracy}
+    assert {"asr": word_errors, "translation": bleu, "captioning": bleu, "qa": accuracy} == METRICS
