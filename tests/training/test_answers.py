@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import tiny
-import torch
-from training_tools import MARKS, PROMPT, plain_processor, run_processes
+from training_tools import MARKS, PROMPT, plain_processor
 
 import hf_tokcomp
 from hf_tokcomp.training import AudioTextCollator, answer
@@ -130,40 +127,3 @@ def test_options_reach_generate(patched, collator, questions):
     suppressed = collator.processor.tokenizer.convert_tokens_to_ids(tiny.WORDS[:-1])
     found = answer(patched, collator, questions[:2], max_new_tokens=2, suppress_tokens=suppressed)
     assert {word for given in found for word in given.text.split()} <= {tiny.WORDS[-1]}
-
-
-PROGRAM = """
-import dataclasses, json, sys
-import test_answers, tiny, hf_tokcomp, training_tools
-from hf_tokcomp.training import AudioTextCollator, answer
-kind = "qwen2_audio"
-model = hf_tokcomp.patch(tiny.model(kind), test_answers.CONFIG)
-collator = AudioTextCollator(training_tools.plain_processor(kind), test_answers.PROMPT)
-rows = [{"audio": tiny.sound(length, seed=i)} for i, length in enumerate(test_answers.LENGTHS)]
-asked = []
-generate = model.generate
-model.generate = lambda **inputs: asked.append(len(inputs["input_ids"])) or generate(**inputs)
-several, one = (answer(model, collator, few, batch_size=2, max_new_tokens=4) for few in (rows, rows[:1]))
-from accelerate import PartialState
-state = PartialState()
-found = {"several": several, "one": one}
-found = {name: [dataclasses.astuple(given) for given in answers] for name, answers in found.items()}
-with open(f"{sys.argv[1]}/{state.process_index}.json", "w") as file:
-    json.dump(found | {"processes": state.num_processes, "asked": sum(asked)}, file)
-"""
-
-
-def test_two_processes_give_the_same_answers_in_the_same_order(tmp_path):
-    """Every process has all answers and generates its share; one row is fewer than there are processes."""
-    run_processes(PROGRAM, tmp_path, tmp_path)
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
-    assert first["processes"] == second["processes"] == 2
-    assert (first.pop("asked"), second.pop("asked")) == (4, 2)  # of 5 rows and of 1
-    assert first == second
-    model = hf_tokcomp.patch(tiny.model("qwen2_audio"), CONFIG)
-    collator = AudioTextCollator(plain_processor("qwen2_audio"), PROMPT)
-    rows = [{"audio": tiny.sound(length, seed=i)} for i, length in enumerate(LENGTHS)]
-    with torch.no_grad():
-        expected = [list(each) for each in as_tuples(answer(model, collator, rows, batch_size=2, max_new_tokens=4))]
-    assert first["several"] == expected
-    assert first["one"] == expected[:1]
