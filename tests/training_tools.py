@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tiny
+import torch
 from peft import LoraConfig
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
@@ -130,3 +131,16 @@ def trainer(kind: str, folder: Any, compression: Any = POOLING, model: Any = Non
 def adapter_weights(model: Any) -> dict[str, Any]:
     """What is trained, by name."""
     return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+
+
+def losses(run: Any) -> list[float]:
+    """Train, and the loss of every step."""
+    run.train()
+    return [entry["loss"] for entry in run.state.log_history if "loss" in entry]
+
+
+def same(first: dict[str, Any], second: dict[str, Any], **tolerance: float) -> None:
+    """Compare weights by name."""
+    assert set(first) == set(second)
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], msg=lambda text, n=name: f"{n}: {text}", **tolerance)
