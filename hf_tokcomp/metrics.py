@@ -15,8 +15,8 @@ def plain(text: str) -> str:
     """Lower-cased, without punctuation, with single spaces."""
     import jiwer
 
-    steps = [jiwer.ToLowerCase(), jiwer.RemovePunctuation(), jiwer.RemoveMultipleSpaces(), jiwer.Strip()]
-    return str(jiwer.Compose(steps)(text))
+    # jiwer's own RemoveMultipleSpaces leaves a tab or a line's end between words, which it would then count as one.
+    return " ".join(jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation()])(text).split())
 
 
 def word_errors(truths: Sequence[str], texts: Sequence[str]) -> dict[str, float]:

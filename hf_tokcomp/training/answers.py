@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, parse_flag_from_env
 
 from ..instruction import model_inputs
 from ..patching import _inner
@@ -49,7 +49,8 @@ def answer(
     Raises:
         what reading the audio or generating raises: no answer is ever left empty instead.
     """
-    state = PartialState()
+    # Without the flag, processes on CPUs are not told of each other, and whatever asks later is not either.
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     mine = range(state.process_index, len(rows), state.num_processes)
     found: list[tuple[int, Answer]] = []
     chunk = batch_size * SORTED_TOGETHER

@@ -67,6 +67,10 @@ class FinetuneArguments:
     skip_bad: bool = field(
         default=False, metadata={"help": "Skip and count rows that cannot be used, instead of stopping."}
     )
+    long_audio: Literal["error", "cut"] = field(
+        default="error",
+        metadata={"help": "Recordings longer than the model reads are bad rows, or cut, as captions may allow."},
+    )
     no_check: bool = field(default=False, metadata={"help": "Do not read all audio before training."})
     adapt: list[str] = field(
         default_factory=lambda: ["language_model"],

@@ -39,10 +39,13 @@ class TokensKept(_Logging):
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self.on_substep_end(args, state, control, model)
-        if control.should_log and self._before and self.log is not None:
-            self.log({"tokens_kept": round(self._after / self._before, 4)})
-            control.should_log = True  # Trainer takes it that all is logged now, and the loss is still to come
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        # Not at a step's end: Trainer takes any log for the one that is due, and would not log the loss any more.
+        if "loss" in (logs or {}) and self._before and self.log is not None:
+            kept = round(self._after / self._before, 4)
             self._before = self._after = 0
+            self.log({"tokens_kept": kept})
 
 
 class GenerationMetrics(_Logging):

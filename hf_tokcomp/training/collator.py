@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import Any
@@ -49,7 +50,8 @@ class AudioTextCollator:
                 ``text``, the answer, and perhaps ``prompt``.
 
         Raises:
-            ValueError: a recording is broken or too long, an answer is empty, or a prompt is missing.
+            FileNotFoundError: there is no such recording.
+            ValueError: a recording is missing, broken or too long, an answer is empty, or a prompt is missing.
         """
         prompts = self.prompts(rows)
         answers = []
@@ -78,7 +80,8 @@ class AudioTextCollator:
         samples = load_audio(source, self.rate)
         seconds = len(samples) / self.rate
         if seconds > self.longest and self.long_audio == "error":
-            name = source.get("path") if isinstance(source, Mapping) else source if isinstance(source, str) else None
+            name = source.get("path") if isinstance(source, Mapping) else source
+            name = os.fspath(name) if isinstance(name, str | os.PathLike) else None
             raise ValueError(
                 f"{name or 'A recording'} has {seconds:.1f} s, and the model reads {self.longest:g} s: the rest of its "
                 "text could only be guessed. Cut it up, leave it out, or set long_audio='cut'."
@@ -130,8 +133,8 @@ class Prompts:
 def _sources(row: Mapping[str, Any]) -> list[Any]:
     """A row's recordings; a list of numbers is one."""
     audio = row.get("audio")
-    if audio is None:
+    if audio is None or (isinstance(audio, list | tuple) and not audio):
         raise ValueError(f"A row has no audio; its columns are {', '.join(map(str, row)) or 'none'}.")
-    if isinstance(audio, list | tuple) and not (audio and isinstance(audio[0], Number | list)):
+    if isinstance(audio, list | tuple) and not isinstance(audio[0], Number | list):
         return list(audio)
     return [audio]

@@ -80,6 +80,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
             lora_alpha=options.lora_alpha,
             lora_dropout=options.lora_dropout,
         ),
+        long_audio=options.long_audio,
         max_new_tokens=options.max_new_tokens,
         callbacks=callbacks,
     )
@@ -114,7 +115,7 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
         "prompt_column": options.prompt_column,
         "skip_bad": options.skip_bad,
         "check": not options.no_check,
-        "max_seconds": float(longest),
+        "max_seconds": float(longest) if options.long_audio == "error" else None,
         "sampling_rate": int(extractor.sampling_rate),
     }
     train = load_examples(options.dataset, split=options.split, max_samples=options.max_train_samples, **shared)

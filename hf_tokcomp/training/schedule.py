@@ -40,6 +40,7 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
         self.curriculum = curriculum
         self.seed = seed
         self._own: CompressionConfig | None = None
+        self._now: CompressionConfig | None = None
 
     def ratio(self, step: int, steps: int, own: float) -> float:
         """The ratio of a step.
@@ -67,6 +68,8 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
             )
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        if self._now is not None and active_config(model) == self._now:
+            self._put_back(model)  # an earlier run was interrupted within a step
         self.check(active_config(model))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
@@ -75,9 +78,13 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
             return
         self._own = own
         ratio = self.ratio(state.global_step, state.max_steps, own.retention_ratio)
-        set_config(model, own.replace(retention_ratio=ratio))
+        self._now = own.replace(retention_ratio=ratio)
+        set_config(model, self._now)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self._put_back(model)
+
+    def _put_back(self, model: Any) -> None:
         if self._own is not None:
             set_config(model, self._own)
-            self._own = None
+            self._own = self._now = None

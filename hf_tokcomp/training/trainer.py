@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
@@ -26,6 +26,7 @@ def make_trainer(
     task: Task | Metric | None = None,
     eval_dataset: Any = None,
     lora: Any = None,
+    long_audio: Literal["error", "cut"] = "error",
     max_new_tokens: int = 128,
     callbacks: Sequence[TrainerCallback] = (),
     **options: Any,
@@ -35,8 +36,9 @@ def make_trainer(
     Nothing is hidden: the same can be had by hand with `hf_tokcomp.patch`, `lora_config`, `peft.get_peft_model`,
     `AudioTextCollator` and `Trainer`. Of ``args`` four settings are changed, on a copy: ``remove_unused_columns`` is
     False, since the collator reads the rows themselves; ``label_names`` is ``["labels"]``, without which `Trainer` has
-    no loss of a PeftModel to evaluate; ``prediction_loss_only`` is True, since logits have a length of their own; and
-    ``ddp_find_unused_parameters`` is False if nobody set it, since every weight of the adapter is used in every step.
+    no loss of a PeftModel to evaluate; ``prediction_loss_only`` is True, since logits have a length of their own,
+    unless ``compute_metrics`` is among the options; and ``ddp_find_unused_parameters`` is False if nobody set it, since
+    every weight of the adapter is used in every step.
 
     Args:
         model: a supported model, compressed already or not, in PEFT already or not.
@@ -48,6 +50,7 @@ def make_trainer(
         task: measure answers about ``eval_dataset`` at every evaluation, by this task's metric.
         eval_dataset: held-out rows, for the loss and for ``task``.
         lora: a `peft.LoraConfig`; None for `lora_config`'s.
+        long_audio: what becomes of recordings longer than the model reads, see `AudioTextCollator`.
         max_new_tokens: the longest answer that is generated for ``task``.
         callbacks: more of them.
         options: more of `Trainer`.
@@ -71,10 +74,10 @@ def make_trainer(
     args = copy.copy(args)
     args.remove_unused_columns = False
     args.label_names = ["labels"]
-    args.prediction_loss_only = True
+    args.prediction_loss_only = args.prediction_loss_only or options.get("compute_metrics") is None
     if args.ddp_find_unused_parameters is None:
         args.ddp_find_unused_parameters = False
-    collator = AudioTextCollator(processor, prompt)
+    collator = AudioTextCollator(processor, prompt, long_audio)
     all_callbacks = [*callbacks, TokensKept()]
     if task is not None:
         size = args.per_device_eval_batch_size

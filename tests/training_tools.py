@@ -1,0 +1,146 @@
+"""Rows, processors and runs for the tests of training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import tiny
+import torch
+from peft import LoraConfig
+from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import PreTrainedTokenizerFast, TrainingArguments
+
+from hf_tokcomp.training import lora_config, make_trainer
+
+PROMPT = "what is this"
+POOLING = {"method": "average_pooling", "retention_ratio": 0.4}
+ANSWERS = ["a b c d e f", "g", "b b", "c d e"]
+MARKS = {"qwen2_audio": "<|audio_bos|><|AUDIO|><|audio_eos|>", "audioflamingo3": "<sound>"}
+TEMPLATE = (
+    "{%- for message in messages -%}{{- '<|im_start|>' + message['role'] + '\\n' -}}"
+    "{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'audio' -%}{{- 'AUDIO_MARK' -}}{%- else -%}{{- part['text'] -}}{%- endif -%}"
+    "{%- endfor -%}{{- '<|im_end|>\\n' -}}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+)
+
+
+def template(kind: str) -> str:
+    """A chat template as the models have."""
+    return TEMPLATE.replace("AUDIO_MARK", MARKS[kind])
+
+
+def byte_processor(kind: str, chat: bool, seconds: int = 1) -> Any:
+    """A processor whose tokens are bytes, so that decoding loses nothing."""
+    symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw = Tokenizer(BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[]))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    raw.decoder = decoders.ByteLevel()
+    special = ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<sound>", "<|im_start|>", "<|im_end|>"]
+    processor = tiny.processor(kind, seconds)
+    audio_token = processor.audio_token
+    processor.tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        additional_special_tokens=special,
+        clean_up_tokenization_spaces=False,
+    )
+    processor.audio_token_id = processor.tokenizer.convert_tokens_to_ids(audio_token)
+    processor.chat_template = template(kind) if chat else None
+    return processor
+
+
+def plain_processor(kind: str) -> Any:
+    """The tiny models' processor, without the template that Qwen2-Audio's has of itself: its words are unknown."""
+    processor = tiny.processor(kind)
+    processor.chat_template = None
+    return processor
+
+
+def run_processes(program: str, folder: Path, *arguments: Any, processes: int = 2) -> None:
+    """Run a program, which finds the tests' modules, in several processes."""
+    file = folder / "program.py"
+    here = Path(__file__).resolve().parent
+    paths = [str(here / "training"), str(here), str(here.parent)]
+    file.write_text(f"import sys\nsys.path[:0] = {paths}\n{program}")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    run = subprocess.Popen(
+        [*command, str(file), *map(str, arguments)],
+        env=os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = run.communicate(timeout=200)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGTERM)  # torchrun ends what it started
+        output, _ = run.communicate()
+        raise TimeoutError(f"The processes wait for each other: {output}") from None
+    if run.returncode:
+        raise RuntimeError(output)
+
+
+def rows(number: int = 8, longest: float = 0.95) -> list[dict[str, Any]]:
+    """Rows whose recordings and answers differ in length."""
+    return [
+        {"audio": tiny.sound(longest * (0.5 + 0.5 * (i % 3) / 2), seed=i), "text": ANSWERS[i % len(ANSWERS)]}
+        for i in range(number)
+    ]
+
+
+def arguments(folder: Any, **options: Any) -> TrainingArguments:
+    """Few plain steps, in the order of the rows' shuffling by the seed."""
+    given = {
+        "per_device_train_batch_size": 4,
+        "per_device_eval_batch_size": 4,
+        "learning_rate": 1e-2,
+        "lr_scheduler_type": "constant",
+        "max_steps": 2,
+        "logging_steps": 1,
+        "report_to": [],
+        "save_strategy": "no",
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "seed": 0,
+    }
+    return TrainingArguments(output_dir=str(folder), **given | options)
+
+
+def small_lora(model: Any, **options: Any) -> LoraConfig:
+    """A small adapter without dropout, whose first step moves all of its weights."""
+    return lora_config(model, **{"r": 2, "lora_alpha": 4, "lora_dropout": 0.0} | options)
+
+
+def trainer(kind: str, folder: Any, compression: Any = POOLING, model: Any = None, **options: Any) -> Any:
+    """`make_trainer` for a tiny model; arguments of `TrainingArguments` are in ``args``."""
+    model = tiny.model(kind) if model is None else model
+    given = {"processor": plain_processor(kind), "compression": compression, "prompt": PROMPT}
+    args = arguments(folder, **options.pop("args", {}))
+    return make_trainer(model, options.pop("train", None) or rows(), args, **given | options)
+
+
+def adapter_weights(model: Any) -> dict[str, Any]:
+    """What is trained, by name."""
+    return {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+
+
+def losses(run: Any) -> list[float]:
+    """Train, and the loss of every step."""
+    run.train()
+    return [entry["loss"] for entry in run.state.log_history if "loss" in entry]
+
+
+def same(first: dict[str, Any], second: dict[str, Any], **tolerance: float) -> None:
+    """Compare weights by name."""
+    assert set(first) == set(second)
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], msg=lambda text, n=name: f"{n}: {text}", **tolerance)
