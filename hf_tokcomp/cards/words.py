@@ -72,7 +72,7 @@ def limits(config: CompressionConfig, trained: bool | None) -> list[str]:
     """
     said = [
         "Prefill gets faster and the key-value cache smaller. Decoding does not get faster: the time per generated "
-        "token hardly changes, and the audio encoder costs what it always did.",
+        "token hardly changes, and the audio encoder still reads the whole audio.",
         "`hf_tokcomp` must be imported before the model is loaded. Without it a model of transformers reads all "
         "tokens, uncompressed.",
     ]
