@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 from ..metrics import Metric, Task
 from ..patching import Compression, active_config, patch
@@ -58,12 +60,17 @@ def make_trainer(
     Raises:
         UnsupportedModelError: there is no patch for the model.
         CompressionConfigError: the compression is unknown or contradictory.
-        ValueError: a task without held-out rows.
+        ValueError: a task without held-out rows, or where processes have pieces of the model.
     """
     from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 
     if task is not None and eval_dataset is None:
         raise ValueError("A task is measured on held-out rows: give eval_dataset, too.")
+    if task is not None and _in_pieces(args):
+        raise ValueError(
+            "Under FSDP and DeepSpeed ZeRO-3 a process has pieces of the model, which do not generate: train without "
+            "`task` (without --eval-dataset and --eval-split), and measure the saved adapter with `hf-tokcomp compare`."
+        )
     if compression is not None or active_config(model) is None:
         patch(model, "none" if compression is None else compression)
     if not isinstance(model, PeftModel):
@@ -96,3 +103,8 @@ def make_trainer(
         if isinstance(callback, _Logging):
             callback.log = trainer.log
     return trainer
+
+
+def _in_pieces(args: TrainingArguments) -> bool:
+    fsdp = bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes")
+    return fsdp or is_deepspeed_zero3_enabled()

@@ -27,6 +27,15 @@ from hf_tokcomp.training import AudioTextCollator, lora_config, make_trainer
 METHODS = list(hf_tokcomp.methods())
 
 
+def test_pieces_of_a_model_are_not_asked_to_generate(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    given = {"processor": plain_processor("qwen2_audio"), "compression": POOLING, "prompt": PROMPT}
+    model = tiny.model("qwen2_audio")
+    with pytest.raises(ValueError, match="do not generate"):
+        make_trainer(model, rows(4), arguments(tmp_path), task="asr", eval_dataset=rows(2), **given)
+    assert active_config(model) is None
+
+
 def test_it_is_a_plain_trainer_and_args_stay_as_they_are(kind, tmp_path):
     args = arguments(tmp_path)
     before = copy.deepcopy(args.to_dict())
@@ -36,7 +45,7 @@ def test_it_is_a_plain_trainer_and_args_stay_as_they_are(kind, tmp_path):
     assert type(run) is Trainer
     assert args.to_dict() == before
     changed = {name for name, value in run.args.to_dict().items() if value != before[name]}
-    assert changed == {"remove_unused_columns", "label_names", "prediction_loss_only"}
+    assert changed == {"remove_unused_columns", "label_names", "prediction_loss_only", "ddp_find_unused_parameters"}
     assert run.train_dataset is given
     assert type(run.data_collator) is AudioTextCollator
     assert isinstance(run.model, PeftModel)
