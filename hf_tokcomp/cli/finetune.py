@@ -140,7 +140,7 @@ def _run(options: FinetuneArguments, args: TrainingArguments, config: Any) -> Pa
 
 
 def _metrics_file(folder: Path) -> Path | None:
-    from ..training.finetune import METRICS_NAME
+    from ..training.results import METRICS_NAME
 
     return folder / METRICS_NAME if (folder / METRICS_NAME).is_file() else None
 

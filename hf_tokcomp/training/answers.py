@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
+from datasets.utils import tqdm
 
 from ..instruction import model_inputs
 from ..patching import _inner
@@ -57,7 +58,9 @@ def answer(
     training = model.training
     model.eval()
     try:
-        for start in range(0, len(mine), chunk):
+        for start in tqdm(
+            range(0, len(mine), chunk), desc="Answering", disable=None if state.is_main_process else True
+        ):
             found += _answer_sorted(
                 model, collator, rows, mine[start : start + chunk], batch_size, max_new_tokens, options
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -12,23 +11,19 @@ import transformers
 from transformers import TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from .._version import __version__
-from ..cards.results import Measurement, Score
 from ..config import CompressionConfig
-from ..metrics import NORMALISATION
 from ..models import auto_classes, patch_for_processor
 from ..patching import active_config, compressed
 from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
 from .data import Examples, load_examples
 from .lora import lora_config
+from .results import write_metrics, write_run
 from .schedule import RetentionSchedule
 from .trainer import make_trainer
 
 logger = logging.getLogger(__name__)
 
-METRICS_NAME = "metrics.json"
-RUN_NAME = "finetune.json"
 LAST = ("last", "true", "True")
 """What ``--resume-from-checkpoint`` takes beside a folder."""
 
@@ -61,9 +56,17 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     train, held_out = load_data(options, processor)
     with args.main_process_first(desc="loading the model"):
         model = _load_model(options, compression, processor)
-    callbacks = _callbacks(options, args)
+    card = CardWriter(
+        args.hub_model_id or f"someone/{folder.resolve().name}",
+        base_model=options.base_model or options.model_name,
+        base_revision=None if options.base_model else options.model_revision,
+        model_type=model.config.model_type,
+        license=options.license,
+    )
+    callbacks: list[Any] = [card]
     if options.scheduled:
         RetentionSchedule.check(active_config(model))
+        callbacks.append(RetentionSchedule(options.ratios, options.curriculum, args.seed))
     size = args.per_device_eval_batch_size
     trainer = make_trainer(
         model,
@@ -79,6 +82,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
             r=options.lora_r,
             lora_alpha=options.lora_alpha,
             lora_dropout=options.lora_dropout,
+            revision=options.model_revision,  # the base model's, for whoever loads the adapter
         ),
         long_audio=options.long_audio,
         max_new_tokens=options.max_new_tokens,
@@ -98,7 +102,10 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     if measure is not None:
         measured["after"] = measure.measure(trainer.model)
     if trainer.is_world_process_zero():
-        _write_results(folder, options, trainer, measured, train, held_out)
+        write_run(folder, options, trainer, train)
+        measurement = None if held_out is None else write_metrics(folder, options, trainer, measured, held_out)
+        card.fields |= {"measurements": [] if measurement is None else [measurement], "has_processor": True}
+        card.write(folder, trainer.model)
     trainer.accelerator.wait_for_everyone()
     return folder
 
@@ -167,68 +174,3 @@ def _load_model(options: FinetuneArguments, compression: CompressionConfig | Non
         given["compression"] = compression
     model_class = getattr(transformers, auto_classes(patch_for_processor(processor)[1])[0])
     return model_class.from_pretrained(options.model_name, **given)
-
-
-def _callbacks(options: FinetuneArguments, args: TrainingArguments) -> list[Any]:
-    repo = args.hub_model_id or f"someone/{Path(args.output_dir).resolve().name}"
-    callbacks: list[Any] = [
-        CardWriter(repo, base_model=options.base_model or options.model_name, license=options.license)
-    ]
-    if options.scheduled:
-        callbacks.append(RetentionSchedule(options.ratios, options.curriculum, args.seed))
-    return callbacks
-
-
-def _write_results(
-    folder: Path,
-    options: FinetuneArguments,
-    trainer: Any,
-    measured: dict[str, dict[str, float]],
-    train: Examples,
-    held_out: Examples | None,
-) -> None:
-    config = active_config(trainer.model)
-    steps = trainer.state.global_step
-    run = {
-        "arguments": vars(options),
-        "compression": None if config is None else config.to_dict(),
-        "steps": steps,
-        "epochs": trainer.state.epoch,
-        "seed": trainer.args.seed,
-        "rows": {"train": len(train.dataset), "skipped": len(train.skipped)},
-        "processes": trainer.args.world_size,
-        "versions": {"hf_tokcomp": __version__, "transformers": transformers.__version__},
-        "log": trainer.state.log_history,
-    }
-    _write_json(folder / RUN_NAME, run)
-    measurements = []
-    if held_out is not None and measured:
-        name = Path(options.eval_dataset or options.dataset)
-        note = (
-            f"{len(held_out.dataset)} recordings, greedy; before is the model under this compression without training. "
-            f"Trained for {steps} steps of {trainer.args.train_batch_size * trainer.args.world_size} rows times "
-            f"{trainer.args.gradient_accumulation_steps}, seed {trainer.args.seed}."
-        )
-        if options.task in ("asr", "qa"):
-            note += f" Texts and truths are compared {NORMALISATION}."
-        about = {"dataset": name.parent.name if name.stem == "manifest" else name.name, "note": note}
-        if options.eval_split:
-            about["split"] = options.eval_split
-        numbers = {key: measured.get(which, {}) for key, which in _KINDS.items()}
-        _write_json(folder / METRICS_NAME, about | {key: values for key, values in numbers.items() if values})
-        scores = [
-            Score(key, value, numbers["uncompressed"].get(key), numbers["before"].get(key))
-            for key, value in numbers["metrics"].items()
-        ]
-        measurements.append(Measurement(scores=tuple(scores), **about))
-    for callback in trainer.callback_handler.callbacks:
-        if isinstance(callback, CardWriter):
-            callback.fields = callback.fields | {"measurements": measurements, "has_processor": True}
-            callback.write(folder, trainer.model)
-
-
-_KINDS = {"metrics": "after", "before": "before", "uncompressed": "uncompressed"}
-
-
-def _write_json(file: Path, values: Any) -> None:
-    file.write_text(json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")

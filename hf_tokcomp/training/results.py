@@ -1,0 +1,79 @@
+"""What a fine-tuning leaves behind beside the adapter: how it came about, and what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from .._version import __version__
+from ..cards.results import Measurement, Score
+from ..metrics import NORMALISATION
+from ..patching import active_config
+from .arguments import FinetuneArguments
+from .data import Examples
+
+METRICS_NAME = "metrics.json"
+RUN_NAME = "finetune.json"
+KINDS = {"metrics": "after", "before": "before", "uncompressed": "uncompressed"}
+"""Keys of ``metrics.json``, which are those of `hf_tokcomp.cards.read_measurements`, by what was measured when."""
+
+
+def write_run(folder: Path, options: FinetuneArguments, trainer: Any, train: Examples) -> None:
+    """``finetune.json``: arguments, versions, rows, and all that was logged."""
+    config = active_config(trainer.model)
+    run = {
+        "arguments": vars(options),
+        "compression": None if config is None else config.to_dict(),
+        "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
+        "seed": trainer.args.seed,
+        "rows": {"train": len(train.dataset), "skipped": len(train.skipped)},
+        "processes": trainer.args.world_size,
+        "versions": {"hf_tokcomp": __version__, "transformers": transformers.__version__},
+        "log": trainer.state.log_history,
+    }
+    _write_json(folder / RUN_NAME, run)
+
+
+def write_metrics(
+    folder: Path,
+    options: FinetuneArguments,
+    trainer: Any,
+    measured: dict[str, dict[str, float]],
+    held_out: Examples,
+) -> Measurement:
+    """``metrics.json``, and the same for the card.
+
+    Args:
+        folder: where it goes.
+        options: of the run.
+        trainer: after the training.
+        measured: numbers by name, ``before`` and ``after``, perhaps ``uncompressed``.
+        held_out: what they are of.
+    """
+    name = Path(options.eval_dataset or options.dataset)
+    args = trainer.args
+    note = (
+        f"{len(held_out.dataset)} recordings, greedy; before is the model under this compression without training. "
+        f"Trained for {trainer.state.global_step} steps of {args.train_batch_size * args.world_size} rows times "
+        f"{args.gradient_accumulation_steps}, seed {args.seed}."
+    )
+    if options.task in ("asr", "qa"):
+        note += f" Texts and truths are compared {NORMALISATION}."
+    about = {"dataset": name.parent.name if name.stem == "manifest" else name.name, "note": note}
+    if options.eval_split:
+        about["split"] = options.eval_split
+    numbers = {key: measured.get(which, {}) for key, which in KINDS.items()}
+    _write_json(folder / METRICS_NAME, about | {key: values for key, values in numbers.items() if values})
+    scores = [
+        Score(key, value, numbers["uncompressed"].get(key), numbers["before"].get(key))
+        for key, value in numbers["metrics"].items()
+    ]
+    return Measurement(scores=tuple(scores), **about)
+
+
+def _write_json(file: Path, values: Any) -> None:
+    file.write_text(json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
