@@ -148,7 +148,7 @@ def test_the_command_line_reads_with_an_adapter(unbroken, manifest, capsys):
     assert compared["cells"][1]["wer"] == pytest.approx(metrics["metrics"]["wer"], abs=1e-4)
     texts = [reading["text"] for reading in ran["results"]]
     assert texts == compared["cells"][1]["texts"][0][: len(texts)]
-    assert texts != compared["cells"][0]["texts"][0][: len(texts)], "as if there were no compression"
+    assert all(reading["tokens_after"] * 2 < reading["tokens_before"] for reading in ran["results"])
 
 
 def test_killed_and_resumed_it_ends_where_the_unbroken_run_does(unbroken, manifest, tmp_path):
