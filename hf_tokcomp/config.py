@@ -255,10 +255,9 @@ class CompressionConfig(PushToHubConfigMixin):
         return {k: values[k] for k in sorted(values) if k not in unset}
 
     def has_weights_of(self, other: CompressionConfig) -> bool:
-        """Whether what a compressor learned under one of the configs fits the other: they differ in the budget and in
-        `positions` at most."""
-        of_the_call = {*BUDGETS, *CHUNKS, "positions", "schema_version", "hf_tokcomp_version"}
-        one, two = ({k: v for k, v in c.to_dict().items() if k not in of_the_call} for c in (self, other))
+        """Whether what a compressor learned under one fits the other: they differ in budget and `positions` at most."""
+        free = {*BUDGETS, *CHUNKS, "positions", "schema_version", "hf_tokcomp_version"}
+        one, two = ([(k, v) for k, v in c.to_dict().items() if k not in free] for c in (self, other))
         return one == two
 
     def to_json_string(self) -> str:

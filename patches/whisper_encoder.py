@@ -8,9 +8,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-from transformers.masking_utils import create_bidirectional_mask
+from torch import Tensor
 
 from hf_tokcomp.attention import (
     Reduction,
@@ -25,6 +23,8 @@ from hf_tokcomp.dense import dense_weight
 from hf_tokcomp.model_patch import EncodedWindows, ModelPatch
 from hf_tokcomp.question import ChatTokens
 
+from .whisper_forward import SEEN_BEYOND, run_on_sound
+
 QWEN_CHAT = ChatTokens(start=151644, user=872, end=151645, special=range(151643, 1 << 31))
 """Both models' language models have Qwen2's vocabulary: <|im_start|>, user, <|im_end|>; all later ids are special."""
 
@@ -34,10 +34,6 @@ RECEIVED: dict[str, Reduction] = {"attention": "mean", "attention_max": "max", "
 A token's value is the average of its two 50 Hz positions. Under "peak" that is the sum over its two keys of the average
 over each two queries, too: half of a double sum either way.
 """
-
-
-SEEN_BEYOND = 2
-"""Mel frames beyond the last valid one that its encoder position looks at: one for each convolution."""
 
 
 class WhisperEncoderPatch(ModelPatch):
@@ -129,31 +125,3 @@ class WhisperEncoderPatch(ModelPatch):
 
     def project(self, model: Any, features: Tensor) -> Tensor:
         return model.model.multi_modal_projector(features)  # type: ignore[no-any-return]
-
-
-def run_on_sound(tower: Any, features: Tensor, mask: Tensor) -> Tensor:
-    """The encoder's last hidden state ``(windows, tokens, dim)`` for windows without the padding behind them.
-
-    Upstream's encoders take whole windows only, so what their `forward` does is written out here. Padding is masked in
-    every layer, hence the tokens of the sound are the same.
-
-    Args:
-        tower: the encoder.
-        features: ``(windows, mel bins, frames)``, up to the longest window's last valid frame and `SEEN_BEYOND` more.
-        mask: ``(windows, all frames)``.
-    """
-    weight = tower.conv1.weight
-    features = features.to(weight.dtype) if weight.is_meta else features.to(weight.device, weight.dtype)
-    states = nn.functional.gelu(tower.conv1(features))
-    states = nn.functional.gelu(tower.conv2(states)).transpose(1, 2)
-    index = torch.arange(states.shape[1], device=states.device)
-    states = states + tower.embed_positions(index).to(states.dtype)
-    states = nn.functional.dropout(states, p=tower.dropout, training=tower.training)
-    positions = (mask.sum(-1).to(states.device) - 1) // 2 + 1
-    attention_mask = create_bidirectional_mask(
-        config=tower.config, inputs_embeds=states, attention_mask=(index < positions[:, None]).long()
-    )
-    for layer in tower.layers:
-        if not (tower.training and tower.layerdrop > 0 and torch.rand([]) < tower.layerdrop):
-            states = layer(states, attention_mask)
-    return tower.layer_norm(tower.avg_pooler(states.transpose(1, 2)).transpose(1, 2))  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tiny
 import torch
-from hf_tokcomp.patches.whisper_encoder import run_on_sound
+from hf_tokcomp.patches.whisper_forward import run_on_sound
 
 import hf_tokcomp
 from hf_tokcomp.models import patch_for_class

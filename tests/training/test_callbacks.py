@@ -11,7 +11,7 @@ from training_tools import POOLING, PROMPT, plain_processor, rows, small_lora, t
 from transformers import TrainerCallback
 
 import hf_tokcomp
-from hf_tokcomp.metrics import word_errors
+from hf_tokcomp.metrics import word_error_rate
 from hf_tokcomp.training import AudioTextCollator, CardWriter, GenerationMetrics, RetentionSchedule, answer
 
 
@@ -54,7 +54,7 @@ def test_metrics_are_those_of_the_answers(kind, tmp_path):
     metrics = run.evaluate()
     collator = AudioTextCollator(plain_processor(kind), PROMPT)
     found = answer(run.model, collator, held_out, batch_size=1, max_new_tokens=3)
-    expected = word_errors([row["text"] for row in held_out], [given.text for given in found])
+    expected = word_error_rate([row["text"] for row in held_out], [given.text for given in found])
     kept = sum(given.tokens_after for given in found) / sum(given.tokens_before for given in found)
     expected["tokens_kept"] = round(kept, 4)
     assert {name: metrics[f"eval_{name}"] for name in expected} == expected

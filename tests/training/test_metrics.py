@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hf_tokcomp.metrics import METRICS, accuracy, bleu, plain, word_errors
+from hf_tokcomp.metrics import METRICS, accuracy, bleu, plain, word_error_rate, word_errors
 
 
 def test_plain():
@@ -18,6 +18,10 @@ def test_word_errors_are_of_all_words_together():
     truths = ["One, two three four.", "five", "six seven eight"]
     texts = ["one TWO three nine", "five five five", "six eight"]
     assert word_errors(truths, texts) == {"wer": 4 / 8, "exact_match": 0.0, "wrong": 4, "words": 8}
+
+
+def test_the_rates_alone():
+    assert word_error_rate(["a b", "C!"], ["", "c"]) == {"wer": 2 / 3, "exact_match": 0.5}
 
 
 def test_word_errors_beside_right_and_empty_answers():
@@ -56,4 +60,4 @@ def test_not_one_text_for_every_truth(metric, truths, texts):
 
 
 def test_tasks():
-    assert {"asr": word_errors, "translation": bleu, "captioning": bleu, "qa": accuracy} == METRICS
+    assert {"asr": word_error_rate, "translation": bleu, "captioning": bleu, "qa": accuracy} == METRICS
