@@ -20,6 +20,7 @@ from hub_client import Hub
 
 import hf_tokcomp
 from hf_tokcomp import cli, models, registry
+from hf_tokcomp.benchmarks import finetuning
 from hf_tokcomp.benchmarks import tables as benchmark_tables
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli.finetune import parse
@@ -272,6 +273,12 @@ def test_the_tables_of_costs_are_filled() -> None:
     # What a method with weights costs depends on their sizes, which are options.
     learned = {name for name, method in hf_tokcomp.methods().items() if method.learns}
     assert set(hf_tokcomp.methods()) - {"compose", "none"} - learned <= named
+
+
+def test_the_table_of_finetuning_is_made_of_the_evidence() -> None:
+    page = read(ROOT / "docs" / "training.md")
+    inside = page.split("<!-- finetuning -->\n")[1].split("\n<!-- /finetuning -->")[0]
+    assert inside == finetuning.table(ROOT / "docs" / "evidence" / "finetuning", finetuning.RATIOS)
 
 
 def test_every_method_says_when_to_use_it() -> None:

@@ -54,7 +54,7 @@ class Job:
 
     @property
     def output(self) -> Path:
-        return self.folder / f"{self.method}-{'-'.join(r.replace('/', '_') for r in self.ratios)}-seed{self.seed}"
+        return self.folder / f"{self.method}-{_slug(self.ratios)}-seed{self.seed}"
 
     def compression(self, ratio: str) -> dict[str, Any]:
         """The config at a ratio; positions as in the full prompt, which suits this model (docs/results.md)."""
@@ -170,24 +170,28 @@ def prepare(folder: Path, data: Path, train_count: int, test_count: int) -> None
             write(folder / name, digit_strings(data, split, count, seed), DIGITS_PROMPT, name)  # type: ignore[arg-type]
 
 
-def table(folder: Path, jobs: Sequence[Job]) -> str:
+def table(folder: Path, ratios: Sequence[str]) -> str:
     """What is there, as a Markdown table: word error rates in percent, mean and spread over the seeds."""
-    ratios = jobs[0].ratios
-    lines = ["| method | training | " + " | ".join(ratios) + " |", "|---|---|" + "---|" * len(ratios)]
-    for method in dict.fromkeys(job.method for job in jobs):
-        files = [job.output / RESULTS for job in jobs if job.method == method]
-        values = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    files = sorted(folder.glob(f"*-{_slug(ratios)}-seed*/{RESULTS}"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    lines = ["| method | training | seeds | " + " | ".join(ratios) + " |", "|---|---|---|" + "---|" * len(ratios)]
+    known = dict.fromkeys((*METHODS, *(values["method"] for values in found)))
+    for method in known:
         for when, name in (("before", "none"), ("after", "LoRA")):
-            cells = [_cell([v[when] for v in values if v[when]], ratio) for ratio in ratios]
-            if any(cells):
-                lines.append(f"| {method} | {name} | " + " | ".join(cells) + " |")
+            measured = [values[when] for values in found if values["method"] == method and values[when]]
+            if measured:
+                seeds = str(len(measured)) if when == "after" else ""
+                cells = [name, seeds, *(_cell(measured, ratio) for ratio in ratios)]
+                lines.append(f"| `{method}` | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _slug(ratios: Sequence[str]) -> str:
+    return "-".join(ratio.replace("/", "_") for ratio in ratios)
 
 
 def _cell(measured: Sequence[dict[str, dict[str, float]]], ratio: str) -> str:
     rates = [100 * values.get(ratio, values.get("1", {}))["wer"] for values in measured]
-    if not rates:
-        return ""
     if len(set(rates)) == 1:
         return f"{rates[0]:.1f}"
     return f"{statistics.mean(rates):.1f} ({min(rates):.1f} to {max(rates):.1f})"
@@ -220,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     with get_context("spawn").Pool(given.workers, maxtasksperchild=1) as pool:
         for number, _ in enumerate(pool.imap_unordered(run, jobs), start=1):
-            logger.info("%d of %d adapters are done.\n%s", number, len(jobs), table(given.folder, jobs))
+            logger.info("%d of %d adapters are done.\n%s", number, len(jobs), table(given.folder, ratios))
 
 
 if __name__ == "__main__":

@@ -38,8 +38,9 @@ def test_it_trains_measures_and_goes_on(tmp_path, monkeypatch, caplog):
     assert found["none"]["before"]["1"]["wer"] == 0, "two strings that this model reads without an error"
     assert found["conv_resampler"]["before"] == {}
     table = caplog.messages[-1]
-    assert table.count("| LoRA |") == 3
-    assert "| conv_resampler | none |" not in table
+    assert table.count("| LoRA | 1 |") == 3
+    assert "| `conv_resampler` | none |" not in table
+    assert f"| `none` | none |  | {100 * found['none']['before']['1']['wer']:.1f} |" in table
 
     times = {method: (folder / "results.json").stat().st_mtime_ns for method, folder in folders.items()}
     (folders["none"] / "results.json").unlink()
