@@ -22,7 +22,7 @@ from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
 from .data import Examples, load_examples
 from .lora import lora_config
-from .results import write_metrics, write_run
+from .results import METRICS_NAME, write_metrics, write_run
 from .schedule import RetentionSchedule
 from .trainer import check_evaluation, make_trainer
 
@@ -117,6 +117,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
         measured["after"] = measure.measure(trainer.model)
     if trainer.is_world_process_zero():
         write_run(folder, options, trainer, train, held_out)
+        (folder / METRICS_NAME).unlink(missing_ok=True)  # of the run that this one resumes
         measurement = None if held_out is None else write_metrics(folder, options, trainer, measured, held_out)
         card.fields |= {"measurements": [] if measurement is None else [measurement], "has_processor": True}
         card.write(folder, trainer.model)

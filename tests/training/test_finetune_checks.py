@@ -161,6 +161,13 @@ def test_a_checkpoint_that_was_not_saved_to_its_end_is_left_out(rows, run, capsy
     refused(capsys, given, "no checkpoint to resume from", "--output-dir")
 
 
+def test_numbers_of_the_run_before_do_not_stay(rows, run, capsys):
+    (run / "metrics.json").write_text(json.dumps({"dataset": "old", "metrics": {"wer": 0.5}}))
+    assert main(command(rows, run, "--resume-from-checkpoint", "last", steps=3)) == 0
+    assert "wer" not in capsys.readouterr().out
+    assert not (run / "metrics.json").exists()
+
+
 def test_what_was_trained_how_and_on_what_is_written_down(finished):
     run = json.loads((finished / "finetune.json").read_text(encoding="utf-8"))
     assert run["arguments"]["lora_r"] == 16
