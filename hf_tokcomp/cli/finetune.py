@@ -96,6 +96,8 @@ def parse(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, TrainingA
         given, return_remaining_strings=True, look_for_args_file=False
     )
     if unknown:
+        if not unknown[0].startswith("-"):
+            raise typer.BadParameter(f"{unknown[0]!r} belongs to no argument; a YAML file comes before all flags")
         raise typer.BadParameter(_suggested(unknown[0], (FinetuneArguments, TrainingArguments)))
     if whole.parse_args(given).output_dir is None:  # which TrainingArguments would make up
         raise ValueError("--output-dir is missing: the folder for the adapter.")

@@ -12,7 +12,7 @@ import transformers
 from peft import PeftConfig
 from transformers import TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..config import CompressionConfig
 from ..models import auto_classes, patch_for_processor
@@ -181,7 +181,7 @@ def _resumed(folder: Path, wanted: str | None) -> str | None:
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"--output-dir {folder} is a file; name a folder.")
     if wanted is None:
-        if (folder / "adapter_config.json").is_file() or (folder.is_dir() and get_last_checkpoint(str(folder))):
+        if (folder / "adapter_config.json").is_file() or _last_whole_checkpoint(folder):
             raise FileExistsError(
                 f"{folder} has an earlier run. Name another --output-dir, or go on: --resume-from-checkpoint last."
             )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import transformers
+import typer
 from test_finetune import adapter, command, pytestmark
 
 import hf_tokcomp
@@ -14,8 +19,10 @@ from hf_tokcomp.checkpoints import recordings
 from hf_tokcomp.cli import main
 from hf_tokcomp.cli.finetune import parse
 from hf_tokcomp.training import make_trainer
+from hf_tokcomp.training.arguments import FinetuneArguments
 
 __all__ = ["pytestmark"]
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +95,31 @@ def test_a_yaml_value_that_cannot_be_is_refused_with_the_file(tmp_path, line, sa
         parsed(tmp_path, line)
 
 
+def test_the_yaml_file_of_the_docs_parses(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(re.search(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1], encoding="utf-8")
+    options, args = parse([str(file), "--use-cpu"])
+    assert options.adapt == ["language_model", "projector"]
+    assert (args.output_dir, args.learning_rate, args.eval_strategy) == ("my_adapter", 2e-4, "steps")
+
+
 def test_no_file_of_arguments_is_read_unasked(tmp_path, monkeypatch):
     """transformers' parser would read PROGRAM.args."""
     (tmp_path / "program.args").write_text("--lora_r 3")
     monkeypatch.setattr("sys.argv", [str(tmp_path / "program")])
     options, _ = parse(["--dataset", "rows.jsonl", "--output-dir", str(tmp_path / "run"), "--use-cpu"])
     assert options.lora_r == 16
+
+
+def test_a_yaml_file_behind_a_flag(tmp_path):
+    with pytest.raises(typer.BadParameter, match="comes before all flags"):
+        parse(["--skip-bad", "--output-dir", str(tmp_path / "run"), "--lora-r", "3", "run.yaml", "--use-cpu"])
+
+
+def test_a_home_folder_in_a_yaml_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert FinetuneArguments(model="~/model").model_name == str(tmp_path / "model")
+    assert FinetuneArguments(model="user/model").model_name == "user/model"
 
 
 def refused(capsys, arguments, *said):
@@ -129,6 +155,14 @@ def test_a_row_without_a_question_is_bad(rows, tmp_path, capsys):
     assert main(command(file, tmp_path / "run", "--task", "qa", "--prompt", "What?", steps=1)) == 0
 
 
+def test_a_recording_that_is_too_long_stops_or_is_cut(rows, tmp_path, capsys):
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 11 * 16_000), 16_000)
+    file = tmp_path / "long.jsonl"
+    file.write_text(json.dumps({"audio": "long.wav", "text": "one"}) + "\n" + rows.read_text(encoding="utf-8"))
+    refused(capsys, command(file, tmp_path / "run"), "line 1: ", "long.wav is 11 s long, more than 10 s")
+    assert main(command(file, tmp_path / "run", "--long-audio", "cut", steps=1)) == 0
+
+
 def test_an_output_folder_that_is_a_file(rows, tmp_path, capsys):
     (tmp_path / "run").write_text("notes")
     refused(capsys, command(rows, tmp_path / "run"), "is a file")
@@ -159,6 +193,14 @@ def test_a_checkpoint_that_was_not_saved_to_its_end_is_left_out(rows, run, capsy
     assert len(losses) == 3
     given = command(rows, run, "--resume-from-checkpoint", str(run / "checkpoint-10"), steps=4)
     refused(capsys, given, "no checkpoint to resume from", "--output-dir")
+
+
+def test_a_first_checkpoint_that_was_not_saved_to_its_end_is_no_earlier_run(rows, tmp_path):
+    half = tmp_path / "run" / "checkpoint-2"
+    half.mkdir(parents=True)
+    (half / "adapter_config.json").write_text("{}")
+    assert main(command(rows, tmp_path / "run", steps=2)) == 0
+    assert (half / "trainer_state.json").is_file()
 
 
 def test_numbers_of_the_run_before_do_not_stay(rows, run, capsys):
