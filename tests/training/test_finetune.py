@@ -136,6 +136,21 @@ def test_it_loads_in_one_line_and_reproduces_its_metrics(unbroken, manifest):
     assert (trained - untrained).abs().max() > 1e-2, "nothing was learned"
 
 
+def test_the_command_line_reads_with_an_adapter(unbroken, manifest, capsys):
+    """Its base model, its compression, and the prompts that the base model knows."""
+    metrics = json.loads((unbroken / "metrics.json").read_text(encoding="utf-8"))
+    assert main(["run", "--model", str(unbroken), "--json"]) == 0
+    ran = json.loads(capsys.readouterr().out)
+    read = ["--model", str(unbroken), "--manifest", str(manifest), "--max-new-tokens", "10", "--json"]
+    cells = ["--methods", "average_pooling", "--ratios", "1/3", "--positions", "original"]
+    assert main(["compare", *read, *cells]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert compared["cells"][1]["wer"] == pytest.approx(metrics["metrics"]["wer"], abs=1e-4)
+    texts = [reading["text"] for reading in ran["results"]]
+    assert texts == compared["cells"][1]["texts"][0][: len(texts)]
+    assert all(reading["tokens_after"] * 2 < reading["tokens_before"] for reading in ran["results"])
+
+
 def test_killed_and_resumed_it_ends_where_the_unbroken_run_does(unbroken, manifest, tmp_path):
     folder = tmp_path / "broken"
     given = command(manifest, folder, "--ratios", "0.5", "0.3333")
