@@ -152,6 +152,7 @@ def _typed(parser: Any, file: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_flag(value: Any) -> str:
+    """A value as one word of a command line; transformers' parser reads booleans as true and false."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

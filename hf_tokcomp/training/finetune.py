@@ -56,8 +56,9 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
 
     Raises:
         FileExistsError: there is an earlier run in the folder, and nobody said to resume it.
-        ValueError: arguments that contradict each other, or rows that cannot be used; they are named.
-        OSError: there is no such model or data set.
+        ValueError: arguments that contradict each other, rows that cannot be used, or a checkpoint that was trained in
+            another way; they are named.
+        OSError: there is no such model, data set or checkpoint, or ``output_dir`` is a file.
     """
     options.check()
     _check_processes(args)
