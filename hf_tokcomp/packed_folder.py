@@ -92,7 +92,8 @@ def adapter_base(
     known = hub_id(named)
     if known is None and base_model is None:
         message = (
-            f"The adapter's base model is {named!r}, which others do not have: name one on the Hub, base_model=..."
+            f"The adapter's base model is {named!r}, which others do not have: name one on the Hub, "
+            "base_model=... (--base-model)."
         )
         if not local_base:
             raise ValueError(message)

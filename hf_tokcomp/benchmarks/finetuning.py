@@ -125,7 +125,7 @@ def train(job: Job) -> None:
         disable_tqdm=True,
         report_to="none",
         use_cpu=True,
-        resume_from_checkpoint="last" if list(job.output.glob("checkpoint-*")) else None,
+        resume_from_checkpoint="last" if list(job.output.glob("checkpoint-*/trainer_state.json")) else None,
     )
     finetune(options, args, CompressionConfig.from_dict(job.compression(job.ratios[0])))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -34,17 +35,23 @@ def finetune(context: typer.Context) -> None:
     if options.push and args.process_index == 0:
         from ..pushing import push_to_hub
 
-        commit = push_to_hub(
-            folder,
-            args.hub_model_id,
-            base_model=options.base_model,
-            license=options.license,
-            metrics=_metrics_file(folder),
-            token=args.hub_token,
-            private=args.hub_private_repo,
-            revision=args.hub_revision,
-            overwrite_card=False,
-        )
+        try:
+            commit = push_to_hub(
+                folder,
+                args.hub_model_id,
+                base_model=options.base_model,
+                license=options.license,
+                metrics=_metrics_file(folder),
+                token=args.hub_token,
+                private=args.hub_private_repo,
+                revision=args.hub_revision,
+                overwrite_card=False,
+            )
+        except (OSError, ValueError, TypeError) as error:
+            raise RuntimeError(
+                f"The adapter is in {folder}, whole, but was not pushed: {error} Push it without training again: "
+                f"{_push_command(folder, options, args)}"
+            ) from error
         print(f"\nPushed: {commit}")
 
 
@@ -83,9 +90,14 @@ def parse(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, TrainingA
         return None, None
     whole = parser(FinetuneArguments, TrainingArguments)
     if given and not given[0].startswith("-"):
-        whole.set_defaults(**_read_yaml(Path(given.pop(0)), (FinetuneArguments, TrainingArguments)))
-    own, training, unknown = whole.parse_args_into_dataclasses(given, return_remaining_strings=True)
+        file = Path(given.pop(0))
+        whole.set_defaults(**_typed(whole, file, _read_yaml(file, (FinetuneArguments, TrainingArguments))))
+    own, training, unknown = whole.parse_args_into_dataclasses(
+        given, return_remaining_strings=True, look_for_args_file=False
+    )
     if unknown:
+        if not unknown[0].startswith("-"):
+            raise typer.BadParameter(f"{unknown[0]!r} belongs to no argument; a YAML file comes before all flags")
         raise typer.BadParameter(_suggested(unknown[0], (FinetuneArguments, TrainingArguments)))
     if whole.parse_args(given).output_dir is None:  # which TrainingArguments would make up
         raise ValueError("--output-dir is missing: the folder for the adapter.")
@@ -113,6 +125,37 @@ def _read_yaml(file: Path, kinds: Sequence[Any]) -> dict[str, Any]:
     return values
 
 
+def _typed(parser: Any, file: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a YAML file, read and checked as those of flags are.
+
+    What no flag can say (null, dicts, lists where a flag takes one word) stays as it is, for transformers to check.
+
+    Raises:
+        ValueError: an argument cannot have its value; the file is named.
+    """
+    several = {action.dest for action in parser._actions if action.nargs in ("+", "*")}
+    flags: list[str] = []
+    typed = []
+    for name, value in values.items():
+        if value is None or isinstance(value, dict) or (isinstance(value, list) and name not in several):
+            continue
+        typed.append(name)
+        if isinstance(value, list):
+            flags += [f"--{name}", *map(_as_flag, value)]
+        else:
+            flags.append(f"--{name}={_as_flag(value)}")
+    try:
+        read = parser.parse_args(flags)
+    except typer.BadParameter as error:
+        raise ValueError(f"{file}: {error.message}") from error
+    return values | {name: getattr(read, name) for name in typed}
+
+
+def _as_flag(value: Any) -> str:
+    """A value as one word of a command line; transformers' parser reads booleans as true and false."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _suggested(name: str, kinds: Sequence[Any]) -> str:
     from ..registry import did_you_mean
 
@@ -127,6 +170,26 @@ def _check(options: FinetuneArguments, args: TrainingArguments) -> None:
     if options.push and args.hub_model_id is None:
         raise ValueError("--push needs --hub-model-id USER/NAME.")
     options.check()
+    if options.push:
+        _check_push(options, args)
+
+
+def _check_push(options: FinetuneArguments, args: TrainingArguments) -> None:
+    """Raise for what a push would refuse, before hours of training."""
+    from ..cards.names import check_repo_id
+    from ..hub import check_token, split_revision
+    from ..packed_folder import adapter_base
+
+    check_repo_id(str(args.hub_model_id))
+    check_token(args.hub_token)
+    named = None if options.base_model is None else split_revision(options.base_model)[0]
+    adapter_base({"base_model_name_or_path": options.model_name}, named, None, local_base=False)
+
+
+def _push_command(folder: Path, options: FinetuneArguments, args: TrainingArguments) -> str:
+    given = {"--folder": folder, "--base-model": options.base_model, "--metrics": _metrics_file(folder)}
+    flags = [str(part) for name, value in given.items() if value is not None for part in (name, value)]
+    return shlex.join(["hf-tokcomp", "push", str(args.hub_model_id), *flags])
 
 
 def _run(options: FinetuneArguments, args: TrainingArguments, config: Any) -> Path:

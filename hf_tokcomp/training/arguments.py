@@ -1,6 +1,7 @@
 """FinetuneArguments: what `hf-tokcomp finetune` takes beside transformers' own `TrainingArguments`."""
 
 # Without `from __future__ import annotations`: HfArgumentParser reads the types.
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -108,7 +109,7 @@ class FinetuneArguments:
     @property
     def model_name(self) -> str:
         """The model's folder or Hub id."""
-        return self.model or str(SMALL_MODEL)
+        return os.path.expanduser(self.model) if self.model else str(SMALL_MODEL)
 
     @property
     def scheduled(self) -> bool:

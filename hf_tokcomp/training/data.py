@@ -44,6 +44,7 @@ def load_examples(
     audio_column: str | None = None,
     text_column: str | None = None,
     prompt_column: str | None = None,
+    prompt_required: bool = False,
     flatten_texts: bool = False,
     skip_bad: bool = False,
     check: bool = True,
@@ -71,6 +72,7 @@ def load_examples(
         audio_column: the column of audio; None for the one with a usual name.
         text_column: the column of what the model is to say; likewise.
         prompt_column: the column of what it is asked; likewise, and "" for none.
+        prompt_required: rows without a prompt are bad, as no other is given.
         flatten_texts: make one example of each text where a row has a list of them, as captions do; without it such
             a row is bad.
         skip_bad: leave bad rows out, and say so in a warning, instead of stopping.
@@ -89,8 +91,8 @@ def load_examples(
 
     Raises:
         FileNotFoundError: there is nothing under this name.
-        ValueError: a table cannot be read, no column or more than one fits, or rows are bad: the first few are named,
-            with the reason. Also where no row is good.
+        ValueError: a table cannot be read, no column or more than one fits (of prompts none need, unless they are
+            required), or rows are bad: the first few are named, with the reason. Also where no row is good.
         ConnectionError: the Hub could not be asked.
     """
     for option, given in (("max_samples", max_samples), ("num_proc", num_proc), ("sampling_rate", sampling_rate)):
@@ -102,10 +104,15 @@ def load_examples(
     audio_name = _required(table, "audio", audio_column, AUDIO)
     text_name = _required(table, "text", text_column, TEXT)
     prompt_name = None if prompt_column == "" else find_column(table, "prompt", prompt_column, PROMPT)
+    if prompt_required and prompt_name is None:
+        raise ValueError(
+            f"{table.name} has no prompts, and no other is given; its columns are {', '.join(table.columns)}: name "
+            "theirs with prompt_column=... (--prompt-column), or give one for all rows (--prompt)."
+        )
 
     audio, wrong = audio_table(table, audio_name, sampling_rate)
     spoken = all_texts(table, text_name, flatten_texts, wrong)
-    asked = None if prompt_name is None else all_prompts(table, prompt_name, wrong)
+    asked = None if prompt_name is None else all_prompts(table, prompt_name, wrong, prompt_required)
     rows = [row for row in range(len(audio)) if row not in wrong]
     found, lengths = check_audio(audio, rows, AudioCheck(check, min_seconds, max_seconds, sampling_rate), num_proc)
     wrong |= found

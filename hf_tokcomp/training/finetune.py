@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import transformers
+from peft import PeftConfig
 from transformers import TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..config import CompressionConfig
 from ..models import auto_classes, patch_for_processor
 from ..patching import active_config, compressed
+from ..stored_adapter import read_adapter
 from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
 from .data import Examples, load_examples
 from .lora import lora_config
-from .results import write_metrics, write_run
+from .results import METRICS_NAME, write_metrics, write_run
 from .schedule import RetentionSchedule
-from .trainer import make_trainer
+from .trainer import check_evaluation, make_trainer
 
 logger = logging.getLogger(__name__)
 
+LORA_FLAGS = {
+    "r": "--lora-r",
+    "lora_alpha": "--lora-alpha",
+    "lora_dropout": "--lora-dropout",
+    "target_modules": "--adapt",
+}
+"""Fields of a `peft.LoraConfig`, and the flags they come from."""
 LAST = ("last", "true", "True")
 """What ``--resume-from-checkpoint`` takes beside a folder."""
 
@@ -45,11 +56,13 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
 
     Raises:
         FileExistsError: there is an earlier run in the folder, and nobody said to resume it.
-        ValueError: arguments that contradict each other, or rows that cannot be used; they are named.
-        OSError: there is no such model or data set.
+        ValueError: arguments that contradict each other, rows that cannot be used, or a checkpoint that was trained in
+            another way; they are named.
+        OSError: there is no such model, data set or checkpoint, or ``output_dir`` is a file.
     """
     options.check()
     _check_processes(args)
+    _check_evaluation(options, args)
     folder = Path(args.output_dir)
     resume = _resumed(folder, args.resume_from_checkpoint)
     processor = _load_processor(options)
@@ -88,6 +101,8 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
         max_new_tokens=options.max_new_tokens,
         callbacks=callbacks,
     )
+    if resume is not None:
+        _check_same_run(resume, trainer.model)
     measured: dict[str, dict[str, float]] = {}
     measure = next((c for c in trainer.callback_handler.callbacks if isinstance(c, GenerationMetrics)), None)
     if measure is not None and held_out is not None:
@@ -102,7 +117,8 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     if measure is not None:
         measured["after"] = measure.measure(trainer.model)
     if trainer.is_world_process_zero():
-        write_run(folder, options, trainer, train)
+        write_run(folder, options, trainer, train, held_out)
+        (folder / METRICS_NAME).unlink(missing_ok=True)  # of the run that this one resumes
         measurement = None if held_out is None else write_metrics(folder, options, trainer, measured, held_out)
         card.fields |= {"measurements": [] if measurement is None else [measurement], "has_processor": True}
         card.write(folder, trainer.model)
@@ -114,6 +130,13 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
     """The rows to train on, and those held out, checked."""
     patch = patch_for_processor(processor)[1]
     extractor = processor.feature_extractor
+    named = Path(options.dataset).expanduser()
+    single = named.is_file() or (named / "state.json").is_file()  # of Dataset.save_to_disk
+    if options.eval_split is not None and options.eval_dataset is None and single:
+        raise ValueError(
+            f"--eval-split {options.eval_split}: {named} is one table without splits, and its rows are trained on. "
+            "Name the held-out one with --eval-dataset."
+        )
     longest = processor.max_audio_len if patch.audio_spans_windows else extractor.chunk_length
     shared: dict[str, Any] = {
         "config_name": options.dataset_config,
@@ -124,6 +147,7 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
         "check": not options.no_check,
         "max_seconds": float(longest) if options.long_audio == "error" else None,
         "sampling_rate": int(extractor.sampling_rate),
+        "prompt_required": options.instruction() is None,
     }
     train = load_examples(options.dataset, split=options.split, max_samples=options.max_train_samples, **shared)
     if options.eval_dataset is None and options.eval_split is None:
@@ -143,18 +167,59 @@ def _check_processes(args: TrainingArguments) -> None:
         )
 
 
+def _check_evaluation(options: FinetuneArguments, args: TrainingArguments) -> None:
+    """Raise where an evaluation is asked for that cannot be, or would choose the worst."""
+    held_out = options.eval_dataset is not None or options.eval_split is not None
+    wanted = {"--eval-strategy": args.eval_strategy != "no", "--evaluate-uncompressed": options.evaluate_uncompressed}
+    for flag, given in wanted.items():
+        if given and not held_out:
+            raise ValueError(f"{flag} needs held-out rows: add --eval-dataset or --eval-split.")
+    check_evaluation(args, options.task if held_out else None)
+
+
 def _resumed(folder: Path, wanted: str | None) -> str | None:
     """The checkpoint to go on from."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"--output-dir {folder} is a file; name a folder.")
     if wanted is None:
-        if (folder / "adapter_config.json").is_file() or (folder.is_dir() and get_last_checkpoint(str(folder))):
+        if (folder / "adapter_config.json").is_file() or _last_whole_checkpoint(folder):
             raise FileExistsError(
                 f"{folder} has an earlier run. Name another --output-dir, or go on: --resume-from-checkpoint last."
             )
         return None
-    found = get_last_checkpoint(str(folder)) if wanted in LAST and folder.is_dir() else wanted
-    if found is None or not Path(found).is_dir():
-        raise FileNotFoundError(f"There is no checkpoint to resume from: {folder if wanted in LAST else wanted}.")
+    found = _last_whole_checkpoint(folder) if wanted in LAST else Path(wanted)
+    if found is None or not (found / TRAINER_STATE_NAME).is_file():
+        raise FileNotFoundError(
+            f"There is no checkpoint to resume from: {folder if wanted in LAST else wanted}. To begin anew, name "
+            "another --output-dir."
+        )
     return str(found)
+
+
+def _last_whole_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint that was saved to its end; Trainer writes its own state last."""
+    steps = {path: path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-") for path in folder.glob("*/")}
+    for path in sorted((p for p, step in steps.items() if step.isdigit()), key=lambda p: int(steps[p]), reverse=True):
+        if (path / TRAINER_STATE_NAME).is_file():
+            return path
+        logger.warning("%s is left out: whatever saved it was interrupted.", path)
+    return None
+
+
+def _check_same_run(checkpoint: str, model: Any) -> None:
+    """Raise where a checkpoint was trained in another way: Trainer takes its weights without a word."""
+    stored = read_adapter(checkpoint, {})
+    if stored is None:
+        return
+    was, now = PeftConfig.from_pretrained(checkpoint), model.peft_config["default"]
+    changed = [flag for name, flag in LORA_FLAGS.items() if getattr(was, name, None) != getattr(now, name)]
+    if stored.compression is not None and stored.compression != active_config(model):
+        changed.append(f"--compression, {json.dumps(stored.compression.to_dict())}")
+    if changed:
+        raise ValueError(
+            f"{checkpoint} was trained with another {' and another '.join(changed)}. Resume with the same "
+            "(adapter_config.json and compression_config.json there), or begin anew with another --output-dir."
+        )
 
 
 def _load_processor(options: FinetuneArguments) -> Any:

@@ -31,8 +31,11 @@ def all_texts(table: Table, column: str, flatten: bool, wrong: dict[int, str]) -
     return found
 
 
-def all_prompts(table: Table, column: str, wrong: dict[int, str]) -> list[str | None]:
-    """The prompt of every row, None where it has none; rows with something else go into `wrong`."""
+def all_prompts(table: Table, column: str, wrong: dict[int, str], required: bool = False) -> list[str | None]:
+    """The prompt of every row, None where it has none; rows with something else go into `wrong`.
+
+    Where prompts are required, rows without go there, too.
+    """
     found: list[str | None] = []
     for row, value in enumerate(values(table, column)):
         try:
@@ -42,6 +45,8 @@ def all_prompts(table: Table, column: str, wrong: dict[int, str]) -> list[str | 
             several = [""]
         if len(several) > 1:
             wrong.setdefault(row, f"there are {len(several)} prompts")
+        elif required and not several[0]:
+            wrong.setdefault(row, "there is no prompt")
         found.append(several[0] or None)
     return found
 

@@ -9,7 +9,9 @@ from typing import Any
 import transformers
 
 from .._version import __version__
+from ..cards.names import hub_id
 from ..cards.results import Measurement, Score
+from ..hub import split_revision
 from ..metrics import NORMALISATION
 from ..patching import active_config
 from .arguments import FinetuneArguments
@@ -21,16 +23,30 @@ KINDS = {"metrics": "after", "before": "before", "uncompressed": "uncompressed"}
 """Keys of ``metrics.json``, which are those of `hf_tokcomp.cards.read_measurements`, by what was measured when."""
 
 
-def write_run(folder: Path, options: FinetuneArguments, trainer: Any, train: Examples) -> None:
-    """``finetune.json``: arguments, versions, rows, and all that was logged."""
+def write_run(
+    folder: Path, options: FinetuneArguments, trainer: Any, train: Examples, held_out: Examples | None
+) -> None:
+    """``finetune.json``: arguments, versions, rows, and all that was logged.
+
+    Args:
+        folder: where it goes.
+        options: of the run.
+        trainer: after the training; its own arguments are written without tokens.
+        train: what it was trained on.
+        held_out: what it was measured on, if anything.
+    """
     config = active_config(trainer.model)
+    rows = {"train": len(train.dataset), "skipped": len(train.skipped)}
+    if held_out is not None:
+        rows |= {"held_out": len(held_out.dataset), "held_out_skipped": len(held_out.skipped)}
     run = {
         "arguments": vars(options),
+        "training_arguments": trainer.args.to_dict(),
         "compression": None if config is None else config.to_dict(),
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
         "seed": trainer.args.seed,
-        "rows": {"train": len(train.dataset), "skipped": len(train.skipped)},
+        "rows": rows,
         "processes": trainer.args.world_size,
         "versions": {"hf_tokcomp": __version__, "transformers": transformers.__version__},
         "log": trainer.state.log_history,
@@ -54,7 +70,9 @@ def write_metrics(
         measured: numbers by name, ``before`` and ``after``, perhaps ``uncompressed``.
         held_out: what they are of.
     """
-    name = Path(options.eval_dataset or options.dataset)
+    given = options.eval_dataset or options.dataset
+    on_hub = hub_id(split_revision(given)[0])
+    name = Path(on_hub or given).absolute()
     args = trainer.args
     note = (
         f"{len(held_out.dataset)} recordings, greedy; before is the model under this compression without training. "
@@ -64,6 +82,8 @@ def write_metrics(
     if options.task in ("asr", "qa"):
         note += f" Texts and truths are compared {NORMALISATION}."
     about = {"dataset": name.parent.name if name.stem == "manifest" else name.name, "note": note}
+    if on_hub is not None:
+        about["dataset_id"] = on_hub
     if options.eval_split:
         about["split"] = options.eval_split
     numbers = {key: measured.get(which, {}) for key, which in KINDS.items()}

@@ -60,16 +60,19 @@ def make_trainer(
     Raises:
         UnsupportedModelError: there is no patch for the model.
         CompressionConfigError: the compression is unknown or contradictory.
-        ValueError: a task without held-out rows, or where processes have pieces of the model.
+        ValueError: a task without held-out rows, or where processes have pieces of the model; the worst model would be
+            loaded as the best; or the model has an adapter in it that is not a `peft.PeftModel`'s.
     """
     from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 
     if task is not None and eval_dataset is None:
         raise ValueError("A task is measured on held-out rows: give eval_dataset, too.")
-    if task is not None and _in_pieces(args):
+    check_evaluation(args, task)
+    if getattr(model, "_hf_peft_config_loaded", False):  # PEFT would put a second one on top, and save that alone
         raise ValueError(
-            "Under FSDP and DeepSpeed ZeRO-3 a process has pieces of the model, which do not generate: train without "
-            "`task` (without --eval-dataset and --eval-split), and measure the saved adapter with `hf-tokcomp compare`."
+            f"{model.name_or_path} is loaded with an adapter in it, which would be lost. Train the base model; to go "
+            "on with an adapter, load it by hf_tokcomp.load_adapter(..., is_trainable=True) and make_trainer, or go on "
+            "from its run's checkpoint (--resume-from-checkpoint)."
         )
     if compression is not None or active_config(model) is None:
         patch(model, "none" if compression is None else compression)
@@ -103,6 +106,29 @@ def make_trainer(
         if isinstance(callback, _Logging):
             callback.log = trainer.log
     return trainer
+
+
+def check_evaluation(args: TrainingArguments, task: Task | Metric | None) -> None:
+    """Raise where a task cannot be measured, or the worst model would be taken for the best.
+
+    Args:
+        args: transformers' own.
+        task: what is measured; None for nothing.
+
+    Raises:
+        ValueError: it is so.
+    """
+    if task is not None and _in_pieces(args):
+        raise ValueError(
+            "Under FSDP and DeepSpeed ZeRO-3 a process has pieces of the model, which do not generate: train without "
+            "`task` (without --eval-dataset and --eval-split), and measure the saved adapter with `hf-tokcomp compare`."
+        )
+    # TrainingArguments makes greater_is_better True for every name that does not end with "loss".
+    if args.greater_is_better and str(args.metric_for_best_model).removeprefix("eval_") == "wer":
+        raise ValueError(
+            "The best word error rate is the lowest: metric_for_best_model='wer' needs greater_is_better=False "
+            "(--greater-is-better false)."
+        )
 
 
 def _in_pieces(args: TrainingArguments) -> bool:

@@ -83,6 +83,11 @@ def test_prompts_may_be_missing_in_a_row(folder: Path) -> None:
     examples = load_examples(str(jsonl(folder / "x.jsonl", *rows)), skip_bad=True)
     assert list(examples.dataset["prompt"]) == ["Why?", None, None]
     assert examples.skipped == [(4, "there are 2 prompts")]
+    required = load_examples(str(folder / "x.jsonl"), skip_bad=True, prompt_required=True)
+    assert list(required.dataset["prompt"]) == ["Why?"]
+    assert required.skipped == [(2, "there is no prompt"), (3, "there is no prompt"), (4, "there are 2 prompts")]
+    with pytest.raises(ValueError, match="--prompt-column"):
+        load_examples(str(jsonl(folder / "y.jsonl", *ROWS)), skip_bad=True, prompt_required=True)
 
 
 def test_several_texts_are_bad_unless_flattened(folder: Path) -> None:
