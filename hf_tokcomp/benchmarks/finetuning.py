@@ -222,6 +222,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in range(1 if given.quick else given.seeds)
         for method in given.methods.split(",")
     ]
+    jobs = [job for job in jobs if not (job.output / RESULTS).is_file()]
+    logger.info("%d adapters to train or measure.\n%s", len(jobs), table(given.folder, ratios))
     with get_context("spawn").Pool(given.workers, maxtasksperchild=1) as pool:
         for number, _ in enumerate(pool.imap_unordered(run, jobs), start=1):
             logger.info("%d of %d adapters are done.\n%s", number, len(jobs), table(given.folder, ratios))
