@@ -60,7 +60,7 @@ def train(folder, batch):
     )
     run.train()
     metrics = run.evaluate()
-    return run, {name: metrics[f"eval_{name}"] for name in ("wer", "wrong", "words", "tokens_kept")}
+    return run, {name: metrics[f"eval_{name}"] for name in ("wer", "exact_match", "tokens_kept")}
 
 
 @pytest.fixture(scope="module")
