@@ -13,7 +13,7 @@ import logging
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from multiprocessing import get_context
@@ -224,9 +224,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     jobs = [job for job in jobs if not (job.output / RESULTS).is_file()]
     logger.info("%d adapters to train or measure.\n%s", len(jobs), table(given.folder, ratios))
+    if given.workers == 1:
+        _finish(map(run, jobs), len(jobs), given.folder, ratios)
+        return
     with get_context("spawn").Pool(given.workers, maxtasksperchild=1) as pool:
-        for number, _ in enumerate(pool.imap_unordered(run, jobs), start=1):
-            logger.info("%d of %d adapters are done.\n%s", number, len(jobs), table(given.folder, ratios))
+        _finish(pool.imap_unordered(run, jobs), len(jobs), given.folder, ratios)
+
+
+def _finish(runs: Iterable[None], count: int, folder: Path, ratios: Sequence[str]) -> None:
+    for number, _ in enumerate(runs, start=1):
+        logger.info("%d of %d adapters are done.\n%s", number, count, table(folder, ratios))
 
 
 if __name__ == "__main__":
