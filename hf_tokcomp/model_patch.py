@@ -112,6 +112,10 @@ class ModelPatch(ABC):
         ids = sorted(token for token in dropped if isinstance(token, int))
         return question_columns(input_ids, attention_mask, self.chat_tokens(model), ids)
 
+    def longest_audio(self, processor: Any) -> float:
+        """Seconds of an audio that the model reads; its processor cuts off the rest."""
+        return float(processor.max_audio_len if self.audio_spans_windows else processor.feature_extractor.chunk_length)
+
     def audio_token_id(self, model: Any) -> int:
         """The id of the audio placeholder."""
         return int(model.config.audio_token_id)

@@ -153,12 +153,11 @@ class Reader:
         return Batch(inputs.to(self.model.device, dtype=self.model.dtype), time.perf_counter() - begin)
 
     def _check_length(self, recording: Recording) -> None:
-        extractor = self.processor.feature_extractor
+        hop = self.processor.feature_extractor.hop_length
         # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
-        if self.patch.window_tokens(len(recording.samples) // extractor.hop_length) < 2:
+        if self.patch.window_tokens(len(recording.samples) // hop) < 2:
             raise ValueError(f"{recording.name} is too short: {recording.seconds:.3f} s are not two audio tokens.")
-        spans = self.patch.audio_spans_windows
-        longest = float(self.processor.max_audio_len if spans else extractor.chunk_length)
+        longest = self.patch.longest_audio(self.processor)
         if recording.seconds > longest:
             logger.warning(
                 "%s has %.1f s; the model reads the first %g s only.", recording.name, recording.seconds, longest

@@ -38,9 +38,8 @@ class AudioTextCollator:
         self.prompt = prompt
         self.long_audio = long_audio
         self.patch = patch_for_processor(processor)[1]
-        extractor = processor.feature_extractor
-        self.rate = int(extractor.sampling_rate)
-        self.longest = float(processor.max_audio_len if self.patch.audio_spans_windows else extractor.chunk_length)
+        self.rate = int(processor.feature_extractor.sampling_rate)
+        self.longest = self.patch.longest_audio(processor)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """The batch.

@@ -129,7 +129,6 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
 def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Examples | None]:
     """The rows to train on, and those held out, checked."""
     patch = patch_for_processor(processor)[1]
-    extractor = processor.feature_extractor
     named = Path(options.dataset).expanduser()
     single = named.is_file() or (named / "state.json").is_file()  # of Dataset.save_to_disk
     if options.eval_split is not None and options.eval_dataset is None and single:
@@ -137,7 +136,6 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
             f"--eval-split {options.eval_split}: {named} is one table without splits, and its rows are trained on. "
             "Name the held-out one with --eval-dataset."
         )
-    longest = processor.max_audio_len if patch.audio_spans_windows else extractor.chunk_length
     shared: dict[str, Any] = {
         "config_name": options.dataset_config,
         "audio_column": options.audio_column,
@@ -145,8 +143,8 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
         "prompt_column": options.prompt_column,
         "skip_bad": options.skip_bad,
         "check": not options.no_check,
-        "max_seconds": float(longest) if options.long_audio == "error" else None,
-        "sampling_rate": int(extractor.sampling_rate),
+        "max_seconds": patch.longest_audio(processor) if options.long_audio == "error" else None,
+        "sampling_rate": int(processor.feature_extractor.sampling_rate),
         "prompt_required": options.instruction() is None,
     }
     train = load_examples(options.dataset, split=options.split, max_samples=options.max_train_samples, **shared)
