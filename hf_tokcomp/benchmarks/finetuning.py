@@ -162,12 +162,11 @@ def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
 
 def prepare(folder: Path, data: Path, train_count: int, test_count: int) -> None:
     """Strings of digits to train on and to measure with: other recordings, the same speakers."""
-    from ..checkpoints.recipe.prompts import DIGITS_PROMPT
     from ..checkpoints.recipe.test_set import digit_strings, write
 
     for name, split, count, seed in (("train", "train", train_count, 11), ("test", "test", test_count, 1)):
         if not (folder / name / "manifest.jsonl").is_file():
-            write(folder / name, digit_strings(data, split, count, seed), DIGITS_PROMPT, name)  # type: ignore[arg-type]
+            write(folder / name, digit_strings(data, split, count, seed), name)  # type: ignore[arg-type]
 
 
 def table(folder: Path, ratios: Sequence[str]) -> str:
