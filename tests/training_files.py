@@ -13,7 +13,7 @@ import pyarrow.parquet
 import soundfile
 
 from hf_tokcomp.audio import load_audio
-from hf_tokcomp.training.data import Examples
+from hf_tokcomp.data import Examples
 
 RATE = 16_000
 STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})

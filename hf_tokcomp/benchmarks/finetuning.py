@@ -139,7 +139,7 @@ def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
     from ..config import CompressionConfig
     from ..patching import learned_weights, set_config
     from ..training import AudioTextCollator, GenerationMetrics
-    from ..training.data import load_examples
+    from ..data import load_examples
 
     rows = load_examples(str(job.folder / "test" / "manifest.jsonl"), check=False).dataset
     collator = AudioTextCollator(transformers.AutoProcessor.from_pretrained(SMALL_MODEL))

@@ -20,7 +20,7 @@ from ..patching import active_config, compressed
 from ..stored_adapter import read_adapter
 from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
-from .data import Examples, load_examples
+from ..data import Examples, load_examples
 from .lora import lora_config
 from .results import METRICS_NAME, write_metrics, write_run
 from .schedule import RetentionSchedule

@@ -15,7 +15,7 @@ from ..hub import split_revision
 from ..metrics import NORMALISATION
 from ..patching import active_config
 from .arguments import FinetuneArguments
-from .data import Examples
+from ..data import Examples
 
 METRICS_NAME = "metrics.json"
 RUN_NAME = "finetune.json"

@@ -19,7 +19,7 @@ import hf_tokcomp
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import main
 from hf_tokcomp.training import AudioTextCollator, GenerationMetrics
-from hf_tokcomp.training.data import load_examples
+from hf_tokcomp.data import load_examples
 
 TESTS = Path(__file__).resolve().parents[1]
 LAUNCH = Path(hf_tokcomp.__file__).parent / "training" / "launch"

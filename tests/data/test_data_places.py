@@ -14,7 +14,7 @@ import pytest
 from hub_client import Hub
 from training_files import FORMS, RATE, ROWS, STORED, jsonl, parquet, seconds, wav, write
 
-from hf_tokcomp.training.data import load_examples
+from hf_tokcomp.data import load_examples
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -136,7 +136,7 @@ def test_names_of_nothing_are_not_asked_of_the_hub(name: str) -> None:
 ASK = """
 import json, sys
 from hf_tokcomp.audio import load_audio
-from hf_tokcomp.training.data import load_examples
+from hf_tokcomp.data import load_examples
 for name, options in json.loads(sys.argv[1]):
     try:
         rows = load_examples(name, **options).dataset

@@ -13,7 +13,7 @@ import pytest
 from training_files import FORMS, ROWS, STORED, jsonl, parquet, seconds, wav
 
 from hf_tokcomp.audio import load_audio
-from hf_tokcomp.training.data import load_examples
+from hf_tokcomp.data import load_examples
 
 
 @pytest.mark.parametrize(

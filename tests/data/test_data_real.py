@@ -10,7 +10,7 @@ import pytest
 from training_files import RATE, write
 
 from hf_tokcomp.audio import load_audio
-from hf_tokcomp.training.data import load_examples
+from hf_tokcomp.data import load_examples
 
 DATA = os.environ.get("HF_TOKCOMP_DATA")
 
