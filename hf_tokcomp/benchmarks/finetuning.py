@@ -137,9 +137,9 @@ def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
     from ..adapters import load_adapter
     from ..checkpoints import SMALL_MODEL
     from ..config import CompressionConfig
+    from ..data import load_examples
     from ..patching import learned_weights, set_config
     from ..training import AudioTextCollator, GenerationMetrics
-    from ..data import load_examples
 
     rows = load_examples(str(job.folder / "test" / "manifest.jsonl"), check=False).dataset
     collator = AudioTextCollator(transformers.AutoProcessor.from_pretrained(SMALL_MODEL))

@@ -15,12 +15,12 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..config import CompressionConfig
+from ..data import Examples, load_examples
 from ..models import auto_classes, patch_for_processor
 from ..patching import active_config, compressed
 from ..stored_adapter import read_adapter
 from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
-from ..data import Examples, load_examples
 from .lora import lora_config
 from .results import METRICS_NAME, write_metrics, write_run
 from .schedule import RetentionSchedule

@@ -11,11 +11,11 @@ import transformers
 from .._version import __version__
 from ..cards.names import hub_id
 from ..cards.results import Measurement, Score
+from ..data import Examples
 from ..hub import split_revision
 from ..metrics import NORMALISATION
 from ..patching import active_config
 from .arguments import FinetuneArguments
-from ..data import Examples
 
 METRICS_NAME = "metrics.json"
 RUN_NAME = "finetune.json"

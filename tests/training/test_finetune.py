@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 import hf_tokcomp
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import main
-from hf_tokcomp.training import AudioTextCollator, GenerationMetrics
 from hf_tokcomp.data import load_examples
+from hf_tokcomp.training import AudioTextCollator, GenerationMetrics
 
 TESTS = Path(__file__).resolve().parents[1]
 LAUNCH = Path(hf_tokcomp.__file__).parent / "training" / "launch"
