@@ -14,6 +14,7 @@ from .audio_tokens import AudioTokens
 from .cache_guard import cached_tokens
 from .cache_memory import START_ANEW
 from .compressor import AudioTokenCompressor, CompressionRecord
+from .encoder_reuse import encode
 from .errors import CacheContinuationError, CompressorOutputError
 from .model_patch import EncodedWindows, ModelPatch
 from .placeholders import AudioLayout, OutputLength, match_long_audios, match_single_windows
@@ -85,7 +86,7 @@ def compress_prompt(
         )
 
     longest = max(facts.frames, default=0)
-    encoded = patch.encode(model, inputs["input_features"], mask, compressor.requires, longest)
+    encoded = encode(model, patch, inputs["input_features"], mask, compressor.requires, longest)
     tokens = _whole_audios(encoded, layout, patch.frame_rate)
     tokens = add_language_model_side(
         tokens, compressor.requires, model, patch, inputs["input_ids"], _flat_mask(inputs), layout.rows

@@ -1,4 +1,4 @@
-"""The command line `hf-tokcomp`: run, compare, plot, demo, push, card, methods, models, finetune.
+"""The command line `hf-tokcomp`: run, compare, eval, plot, demo, push, card, methods, models, finetune.
 
 Errors are one line on stderr and a non-zero exit: 2 for a command that cannot be understood, 1 for one that failed.
 Set ``HF_TOKCOMP_DEBUG=1`` to see tracebacks and the libraries' own messages.
@@ -15,6 +15,7 @@ import typer
 
 from .compare import compare
 from .demo import demo
+from .evaluate import evaluate
 from .finetune import SETTINGS as FINETUNE_SETTINGS
 from .finetune import finetune
 from .output import complain, debugging, quiet_libraries
@@ -42,6 +43,7 @@ for command, summary in (
     (models, "List the models that can be patched."),
 ):
     app.command(short_help=summary)(command)
+app.command("eval", short_help="Measure compressions on benchmarks.")(evaluate)
 app.command(
     short_help="Fine-tune a model under compression.", context_settings=FINETUNE_SETTINGS, add_help_option=False
 )(finetune)

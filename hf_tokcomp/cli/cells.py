@@ -11,10 +11,6 @@ from ..metrics import word_errors
 if TYPE_CHECKING:
     from ..config import CompressionConfig
     from .inference import Reading
-    from .options import Positions
-
-COMPOSITION = "ltbm+top_k"
-"""What stands for `compose` where all methods are compared: merge, then prune."""
 
 
 @dataclass(eq=False)
@@ -33,7 +29,7 @@ class Cell:
 
     method: str
     ratio: float
-    positions: Positions | None
+    positions: str | None
     configs: list[CompressionConfig]
     readings: list[dict[int, Reading]] = field(init=False)
     prefill: float = 0.0
@@ -81,7 +77,7 @@ def score(truths: Sequence[str | None], texts: Sequence[str]) -> dict[str, float
 
 
 def plan(
-    methods: Sequence[str] | None, ratios: Sequence[float], positions: Sequence[Positions], seeds: int
+    methods: Sequence[str] | None, ratios: Sequence[float], positions: Sequence[str], seeds: int
 ) -> tuple[list[Cell], dict[str, str]]:
     """The cells to run, `none` first, and the methods that were left out with the reason.
 
@@ -95,33 +91,15 @@ def plan(
     Raises:
         CompressionConfigError: no such method, or a ratio out of range.
     """
-    from ..config import CompressionConfig
-    from ..errors import CompressionConfigError
-    from ..registry import methods as registered
-    from .options import config_at
+    from ..evaluation.plan import ALL
+    from ..evaluation.plan import plan as plan_runs
 
-    left_out: dict[str, str] = {}
-    cells = [Cell("none", 1.0, None, [CompressionConfig(method="none")])]
-    for ratio in ratios:
-        CompressionConfig(method="stride", retention_ratio=ratio)  # whatever the methods: is it a ratio?
-    names = [COMPOSITION if name == "compose" else name for name in registered()] if methods is None else methods
-    for name in dict.fromkeys(names):
-        if name == "none":
-            continue
-        try:
-            first = config_at(name, 0.5)
-            if methods is None and registered()[first.method].learns:
-                left_out[name] = "it has weights to learn; name it in --methods to run it untrained"
-                continue
-        except CompressionConfigError as error:
-            if methods is not None:
-                raise
-            left_out[name] = str(error)
-            continue
-        draws = "seed" in first.__dataclass_fields__
-        for ratio in ratios:
-            for kind in positions if ratio < 1 else ():
-                config = config_at(name, ratio).replace(positions=kind)
-                configs = [config.replace(seed=seed) for seed in range(seeds)] if draws else [config]
-                cells.append(Cell(name, ratio, kind, configs))
-    return cells, left_out
+    runs, left_out = plan_runs([ALL] if methods is None else methods, ratios, positions, seeds)
+    cells: dict[tuple[str, float, str | None], Cell] = {}
+    for run in runs:
+        ratio = 1.0 if run.ratio is None else run.ratio
+        key = (run.method, ratio, run.positions)
+        cell = cells.get(key)
+        configs = [run.config] if cell is None else [*cell.configs, run.config]
+        cells[key] = Cell(run.method, ratio, run.positions, configs)
+    return list(cells.values()), left_out

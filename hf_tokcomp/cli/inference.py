@@ -20,6 +20,7 @@ from ..instruction import model_inputs, whole_prompt
 from ..model_patch import ModelPatch
 from ..models import how_to_add, supported_models
 from ..patching import active_config, compressed, patch, unpatch
+from ..registry import get_method
 from ..stored_adapter import StoredAdapter, read_adapter
 from ..stored_compression import stored_config
 from .output import quiet_transformers
@@ -163,12 +164,12 @@ class Reader:
                 "%s has %.1f s; the model reads the first %g s only.", recording.name, recording.seconds, longest
             )
 
-    def _check_trained(self, compression: CompressionConfig) -> None:
+    def check_trained(self, compression: CompressionConfig) -> None:
         """Only the checkpoint's own compressor comes with weights, for any budget; any other begins anew."""
         method = compression.method
         if self.stored is not None and self.stored.has_weights_of(compression):
             return
-        if method not in self._untrained and any(True for _ in self.model.audio_compressor.parameters()):
+        if method not in self._untrained and get_method(method).learns:
             self._untrained.add(method)
             logger.warning("%s has weights to learn, and none were loaded: they are newly initialized.", method)
 
@@ -183,8 +184,8 @@ class Reader:
             max_new_tokens: None for what the model's generation config says, or 128.
         """
         if compression is not None and compression != self.stored:
+            self.check_trained(compression)
             with compressed(self.model, compression):
-                self._check_trained(compression)
                 return self.read(batch, None, max_new_tokens)
         if max_new_tokens is None:
             max_new_tokens = self.model.generation_config.max_new_tokens or 128

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -57,61 +56,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def parse_compression(text: str | None) -> CompressionConfig | None:
-    """The config that ``--compression`` names: a method, a JSON object or list of them, a folder or file, or a Hub id.
+    """The config that ``--compression`` names, see `hf_tokcomp.evaluation.plan.parse_config`; None for None."""
+    from ..evaluation.plan import parse_config
 
-    Raises:
-        CompressionConfigError: it names none; the closest method is in the message.
-        ValueError: it looks like JSON and is not.
-    """
-    from ..patching import resolve_compression
-
-    if text is None:
-        return None
-    if not text.lstrip().startswith(("{", "[")):
-        return resolve_compression(text)
-    try:
-        values: Any = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"--compression is not valid JSON: {error}. Given: {text}") from error
-    return resolve_compression(values)
-
-
-def config_at(name: str, ratio: float) -> CompressionConfig:
-    """What a user may write for a method in a list, at a retention ratio.
-
-    Args:
-        name: a method's key; with options as ``ltbm:window=4:similarity=keys``; several as ``ltbm+top_k``, which share
-            the ratio, each keeping the same fraction of what it gets.
-        ratio: fraction of tokens that is left at the end.
-
-    Raises:
-        CompressionConfigError: no such method or option, or it takes no ratio.
-    """
-    from ..config import CompressionConfig
-    from ..model_patch import ModelPatch
-
-    parts = [_method_with_options(part) for part in name.split("+")]
-    if len(parts) == 1:
-        return CompressionConfig.from_dict(parts[0] | {"retention_ratio": ratio})
-    each = ratio ** (1 / len(parts))
-    stages = [part | {"retention_ratio": each} for part in parts[:-1]]
-    # A rate counts from the whole audio, so that rounding in the stages before does not miss the ratio.
-    stages.append(parts[-1] | {"tokens_per_second": ratio * ModelPatch.frame_rate})
-    return CompressionConfig.from_dict({"method": "compose", "stages": stages})
-
-
-def _method_with_options(text: str) -> dict[str, Any]:
-    method, *options = (part.strip() for part in text.split(":"))
-    values: dict[str, Any] = {"method": method}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise ValueError(f"{text!r}: write an option as {key}=value.")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
-    return values
+    return None if text is None else parse_config(text)
 
 
 def change_compression(

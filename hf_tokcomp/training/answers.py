@@ -88,17 +88,16 @@ def _answer_sorted(
         texts = [text for index in batch for text in prompts[index].texts]
         samples = [each for index in batch for each in prompts[index].samples]
         inputs = model_inputs(collator.processor, texts, samples, collator.rate)
-        answers = _generate(model, collator, inputs, max_new_tokens, options)
+        inner = _inner(model)
+        inputs = inputs.to(inner.device, dtype=inner.dtype)
+        answers = generate(model, collator, inputs, max_new_tokens, **options)
         counts = [prompts[index].audios_per_row[0] for index in batch]
         found += zip(batch, _with_counts(model, answers, counts), strict=True)
     return found
 
 
-def _generate(
-    model: Any, collator: AudioTextCollator, inputs: Any, max_new_tokens: int, options: dict[str, Any]
-) -> list[str]:
-    inner = _inner(model)
-    inputs = inputs.to(inner.device, dtype=inner.dtype)
+def generate(model: Any, collator: AudioTextCollator, inputs: Any, max_new_tokens: int, **options: Any) -> list[str]:
+    """The texts of a batch that is on the model's device, greedily generated unless options say otherwise."""
     with torch.inference_mode():
         ids = model.generate(
             **inputs, **({"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens} | options)

@@ -1,0 +1,68 @@
+"""Which option a model finds likeliest: the log-likelihood of each as the answer, under compression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..patching import _inner
+from ..training.collator import IGNORED, AudioTextCollator
+
+
+def option_inputs(
+    collator: AudioTextCollator, rows: Sequence[Mapping[str, Any]], choices: Sequence[Sequence[str]]
+) -> dict[str, Tensor]:
+    """One batch with every option of every row as the answer.
+
+    Args:
+        collator: makes the prompts.
+        rows: ``{"audio", "prompt"}``.
+        choices: each row's options.
+    """
+    return collator([{**row, "text": option} for row, options in zip(rows, choices, strict=True) for option in options])
+
+
+def option_likelihoods(
+    model: Any, inputs: Mapping[str, Tensor], choices: Sequence[Sequence[str]]
+) -> tuple[list[list[float]], list[int], list[int]]:
+    """The log-likelihood of every option of every row, and the rows' audio tokens before and after compression.
+
+    An option is scored as the whole answer, with what ends it: the sum over its tokens, in nats, the probability that
+    the model gives just this answer (our choice; it is not divided by the length).
+
+    Args:
+        model: a patched model.
+        inputs: of `option_inputs`, on the model's device.
+        choices: each row's options.
+    """
+    with torch.inference_mode():
+        outputs = model(**inputs, use_cache=False)
+    record = _inner(model).audio_compressor.last
+    labels = inputs["labels"] if record.labels is None else record.labels
+    sums = answer_likelihoods(outputs.logits, labels).tolist()
+    found, before, after = [], [], []
+    start = 0
+    for options in choices:
+        found.append(sums[start : start + len(options)])
+        before.append(record.tokens_before[start])
+        after.append(record.tokens_after[start])
+        start += len(options)
+    return found, before, after
+
+
+def answer_likelihoods(logits: Tensor, labels: Tensor) -> Tensor:
+    """``(batch,)`` summed log-probabilities of the labels ``(batch, columns)`` that are not ignored.
+
+    Args:
+        logits: ``(batch, columns, vocabulary)``; those of a column predict the label of the next one.
+        labels: -100 where nothing is to be said.
+    """
+    wanted = labels[:, 1:].to(logits.device)
+    heard = wanted != IGNORED
+    # Only the answers' columns are made float: all columns of a large vocabulary would be gigabytes.
+    each = logits[:, :-1][heard].float().log_softmax(-1).gather(-1, wanted[heard][:, None])[:, 0]
+    sums = each.new_zeros(len(labels))
+    return sums.index_add_(0, heard.nonzero()[:, 0], each)

@@ -1,0 +1,182 @@
+"""score: from answers to numbers with intervals, for every task, part of it, method, ratio and kind of positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .bootstrap import interval, paired_difference
+from .journal import Given
+from .metrics import ItemMetric, load_metric
+from .metrics.choices import is_string_match, most_similar
+from .plan import NONE, Run
+from .sweep import Asked
+from .task import Item
+
+ChoiceScoring = Literal["string_match", "similarity", "likelihood"]
+WHOLE = ""
+"""The name of a task's only part."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a table.
+
+    Args:
+        task: the task's name.
+        subset: the part of it; "" for the whole.
+        metric: the metric's key.
+        method: what tables call the method.
+        ratio: the retention ratio asked for; None where the config has another budget.
+        positions: None for `none`.
+        value: over all items and seeds together.
+        low: of the 95 % interval over recordings.
+        high: of it.
+        difference: to `none`, on the same items.
+        difference_low: of its 95 % interval.
+        difference_high: of it.
+        by_seed: the value of each seed, where there are several.
+        items: how many.
+        kept: the fraction of audio tokens that was really kept, the mean over items and seeds.
+    """
+
+    task: str
+    subset: str
+    metric: str
+    method: str
+    ratio: float | None
+    positions: str | None
+    value: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    by_seed: tuple[float, ...]
+    items: int
+    kept: float
+
+
+def score(
+    asked: Sequence[Asked],
+    runs: Sequence[Run],
+    answers: Mapping[tuple[str, str, str], Given],
+    scoring: ChoiceScoring = "string_match",
+    resamples: int = 1000,
+    similarity_model: str | None = None,
+) -> list[Score]:
+    """All numbers of a sweep.
+
+    Args:
+        asked: the tasks.
+        runs: the configs.
+        answers: the journal's.
+        scoring: how an option is found in a written answer; not for tasks that were answered by likelihood.
+        resamples: of the bootstrap.
+        similarity_model: a Sentence-BERT model for ``"similarity"``.
+
+    Raises:
+        ValueError: an answer is missing.
+        ImportError: a metric needs a library that is not installed.
+    """
+    found: list[Score] = []
+    for task in asked:
+        cells = _cells(runs)
+        predictions = {run.key: _predictions(task, _of(task, run, answers), scoring, similarity_model) for run in runs}
+        kept = {run.key: _kept(_of(task, run, answers)) for run in runs}
+        for subset, places in _parts(task):
+            items = [task.items.items[place] for place in places]
+            for key in task.task.metrics:
+                metric = load_metric(key, **task.task.metric_options.get(key, {}))
+                measured = _Measured(metric, items, places, predictions, resamples)
+                for (method, ratio, positions), several in cells.items():
+                    numbers = measured.numbers(several)
+                    shares = np.mean([kept[run.key][places] for run in several])
+                    found.append(
+                        Score(
+                            task.task.name, subset, key, method, ratio, positions, *numbers, len(items), float(shares)
+                        )
+                    )
+    return found
+
+
+class _Measured:
+    """One metric on one part of a task: statistics of every run, and numbers made of them."""
+
+    def __init__(
+        self,
+        metric: ItemMetric,
+        items: Sequence[Item],
+        places: Sequence[int],
+        predictions: Mapping[str, Sequence[str]],
+        resamples: int,
+    ) -> None:
+        self.value: Callable[[Any], Any] = metric.value
+        self.clusters = [item.recordings for item in items]
+        self.resamples = resamples
+        references = [list(item.references) for item in items]
+        self.statistics = {
+            key: metric.statistics([texts[place] for place in places], references) for key, texts in predictions.items()
+        }
+
+    def numbers(self, runs: Sequence[Run]) -> tuple[float, float, float, float, float, float, tuple[float, ...]]:
+        """Value, interval, difference to `none`, its interval, and the value by seed."""
+        each = [self.statistics[run.key] for run in runs]
+        # The mean over seeds item by item: seeds are no further recordings, and must not narrow the interval as such.
+        mean = np.mean(each, axis=0)
+        low, high = interval(mean, self.clusters, self.value, resamples=self.resamples)
+        none = self.statistics[NONE.key]
+        difference = paired_difference(mean, none, self.clusters, self.value, resamples=self.resamples)
+        by_seed = tuple(float(self.value(one.sum(0))) for one in each) if len(each) > 1 else ()
+        return (float(self.value(mean.sum(0))), low, high, *difference, by_seed)
+
+
+def _cells(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], list[Run]]:
+    """The runs that differ in nothing but the seed, together."""
+    found: dict[tuple[str, float | None, str | None], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.method, run.ratio, run.positions), []).append(run)
+    return found
+
+
+def _of(task: Asked, run: Run, answers: Mapping[tuple[str, str, str], Given]) -> list[Given]:
+    found = []
+    for item in task.items.items:
+        key = (task.task.name, item.id, run.key)
+        if key not in answers:
+            raise ValueError(f"There is no answer to {task.task.name}, item {item.id}, under {run.key}: go on with it.")
+        found.append(answers[key])
+    return found
+
+
+def _kept(answers: Sequence[Given]) -> Any:
+    return np.array([given.tokens_after / max(given.tokens_before, 1) for given in answers])
+
+
+def _predictions(
+    task: Asked, answers: Sequence[Given], scoring: ChoiceScoring, similarity_model: str | None
+) -> list[str]:
+    """The answers as the metric compares them: of a choice, the option that was meant."""
+    items, written = task.items.items, [given.text for given in answers]
+    if task.task.kind != "choice" or task.by_likelihood:
+        return written
+    if scoring == "similarity":
+        places = most_similar(written, [list(item.choices) for item in items], model=similarity_model)
+        return [item.choices[place] for item, place in zip(items, places, strict=True)]
+    return [
+        item.references[0] if is_string_match(text, item.references[0], item.choices) else ""
+        for item, text in zip(items, written, strict=True)
+    ]
+
+
+def _parts(task: Asked) -> list[tuple[str, list[int]]]:
+    """The parts of a task with the places of their items; the whole first, where the parts are not scored apart."""
+    items = task.items.items
+    parts: dict[str, list[int]] = {}
+    for place, item in enumerate(items):
+        parts.setdefault(item.subset, []).append(place)
+    named = [(name, parts[name]) for name in (task.task.subsets or sorted(parts)) if name and name in parts]
+    return named if task.task.subsets else [(WHOLE, list(range(len(items)))), *named]

@@ -1,0 +1,132 @@
+"""Task and Item: what is asked about recordings, and what the right answer is; every task is registered by its name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["asr", "translation", "captioning", "qa", "choice"]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to ask.
+
+    Args:
+        id: its name within the task, the same in every run on the same data.
+        question: the item's own words; "" where all items are asked the same.
+        references: the right answers, one or several.
+        choices: the options of a multiple choice question, in order; the reference is one of them.
+        recordings: what the audio was made of, for intervals; items on one recording are not independent.
+        subset: the part of the benchmark it belongs to, where there are parts.
+    """
+
+    id: str
+    question: str
+    references: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    recordings: tuple[str, ...] = ()
+    subset: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A benchmark.
+
+    Args:
+        name: on the command line.
+        title: in tables.
+        kind: ``asr``, ``translation``, ``captioning``, ``qa`` or ``choice``.
+        metrics: keys of `hf_tokcomp.evaluation.metrics`, the one that tables show first.
+        prompts: what to ask, by ``config.model_type``, "" for all others. ``{question}`` and ``{options}`` stand for
+            those of the item.
+        max_new_tokens: of an answer.
+        dataset: where it is on the Hub; None where only a local copy is known.
+        config_name: of that data set.
+        split: of the data set.
+        columns: names that benchmark's columns may have, by role (``audio``, ``text``, ``question``, ``choices``,
+            ``subset``, ``id``), beside the usual ones.
+        merge: makes the items of the rows that were read; None for one item per row.
+        subsets: the parts that are scored apart, and the only ones then; () for all in one.
+        metric_options: further arguments of a metric, by its key.
+        make: makes the rows from a folder that is no table but the corpus itself, given the folder, a count and a
+            seed; None where it is not laid out so.
+        note: what a table must say of the numbers.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    metrics: tuple[str, ...]
+    prompts: Mapping[str, str]
+    max_new_tokens: int = 128
+    dataset: str | None = None
+    config_name: str | None = None
+    split: str = "test"
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    merge: Callable[[Sequence[Row]], list[Row]] | None = None
+    subsets: tuple[str, ...] = ()
+    metric_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    make: Callable[[Path, int | None, int], list[Row] | None] | None = None
+    note: str = ""
+
+    def prompt(self, model_type: str, item: Item, template: str | None = None) -> str:
+        """What the model is asked about an item.
+
+        Args:
+            model_type: ``config.model_type``.
+            item: the item.
+            template: the user's own in place of the task's.
+        """
+        text = template if template is not None else self.prompts.get(model_type, self.prompts[""])
+        options = "\n".join(f"({letter(place)}) {choice}" for place, choice in enumerate(item.choices))
+        # Not str.format: questions and whole prompts have braces and markers of their own.
+        return text.replace("{options}", options).replace("{question}", item.question)
+
+
+_TASKS: dict[str, Task] = {}
+
+
+def register_task(task: Task) -> Task:
+    """Make a task known by its name.
+
+    Raises:
+        ValueError: there is one of this name.
+    """
+    if task.name in _TASKS:
+        raise ValueError(f"There is a task {task.name!r} already; choose another name.")
+    if "" not in task.prompts:
+        raise ValueError(f"The task {task.name!r} needs a prompt for models that it does not name, under ''.")
+    _TASKS[task.name] = task
+    return task
+
+
+def tasks() -> dict[str, Task]:
+    """All tasks by name."""
+    from . import tasks as shipped  # noqa: F401 - registers them
+
+    return dict(_TASKS)
+
+
+def get_task(name: str) -> Task:
+    """The task of this name.
+
+    Raises:
+        ValueError: there is none; the closest is named.
+    """
+    known = tasks()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"There is no task {name!r}; there are {', '.join(sorted(known))}.{meant}")
+    return known[name]
+
+
+def letter(place: int) -> str:
+    """A, B, ... Z, AA, AB, ... for the options of a question."""
+    rest, last = divmod(place, 26)
+    return (letter(rest - 1) if rest else "") + chr(ord("A") + last)

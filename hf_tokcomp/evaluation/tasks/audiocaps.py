@@ -1,0 +1,28 @@
+"""AudioCaps (Kim et al., NAACL 2019): captions of ten seconds of sound, several per recording."""
+
+from __future__ import annotations
+
+from ..grouping import one_item_per_recording
+from ..task import Task, register_task
+
+CAPTION_PROMPTS = {
+    "qwen2_audio": "Generate the caption in English:",
+    "": "Please describe the audio in detail.",
+}
+CAPTION_METRICS = ("cider", "rouge_l", "bleu_4")
+
+register_task(
+    Task(
+        name="audiocaps",
+        title="AudioCaps",
+        kind="captioning",
+        metrics=CAPTION_METRICS,
+        prompts=CAPTION_PROMPTS,
+        max_new_tokens=64,
+        dataset="AudioLLMs/audiocaps_test",
+        # AudioLLMs/audiocaps_test has context and answer, TwinkStart/AudioCaps audio and caption; the corpus's own
+        # table has a row per caption, with the recording as youtube_id.
+        columns={"audio": ("audio", "context", "file_name"), "text": ("caption", "answer"), "id": ("youtube_id",)},
+        merge=one_item_per_recording,
+    )
+)

@@ -1,0 +1,55 @@
+"""ClothoAQA (Lipping et al., EUSIPCO 2022): questions about Clotho's recordings, answered by three people each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..grouping import gathered
+from ..task import Row, Task, register_task
+
+UNANIMOUS = "unanimous"
+NON_BINARY = "non-binary"
+DIVIDED = "yes or no, divided"
+
+
+def by_question(rows: Sequence[Row]) -> list[Row]:
+    """One item per recording and question, with its part of the benchmark.
+
+    Unanimous are yes/no questions on which all who answered agree, non-binary those of which no answer is yes or no
+    (ECOSYSTEM's reading of the harnesses); what remains, yes/no questions that divide people, belongs to neither. An
+    answer to a non-binary question is right where anybody gave it (our reading).
+    """
+    found = gathered(rows, "recording", "question")
+    for row in found:
+        answers = [text.strip().strip(".").lower() for text in row["text"]]
+        if not set(answers) & {"yes", "no"}:
+            row["subset"] = NON_BINARY
+        else:
+            row["subset"] = UNANIMOUS if len(set(answers)) == 1 else DIVIDED
+    return found
+
+
+register_task(
+    Task(
+        name="clothoaqa",
+        title="ClothoAQA",
+        kind="qa",
+        metrics=("exact_match",),
+        prompts={
+            "qwen2_audio": "Listen to the given audio carefully and answer this question: {question}",
+            "": "{question}\nAnswer the question with one word.",
+        },
+        max_new_tokens=16,
+        dataset="lmms-lab-audio/ClothoAQA",
+        # lmms-lab-audio/ClothoAQA has audio, question and answer, AudioLLMs/clotho_aqa_test context, instruction and
+        # answer; the corpus's own table has file_name, QuestionText and answer, a row per annotator.
+        columns={
+            "audio": ("audio", "context", "file_name"),
+            "text": ("answer",),
+            "question": ("question", "instruction", "QuestionText"),
+        },
+        merge=by_question,
+        subsets=(UNANIMOUS, NON_BINARY),
+        note="A table with a single answer per question counts every yes/no question as unanimous.",
+    )
+)

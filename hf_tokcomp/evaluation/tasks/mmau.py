@@ -1,0 +1,33 @@
+"""MMAU (Sakshi et al., ICLR 2025): multiple choice about sound, music and speech."""
+
+from __future__ import annotations
+
+from ..task import Task, register_task
+
+register_task(
+    Task(
+        name="mmau",
+        title="MMAU test-mini",
+        kind="choice",
+        metrics=("accuracy",),
+        prompts={
+            "qwen2_audio": "{question}\nChoose one of the following options:\n{options}",
+            "": "{question}\nChoose the correct option:\n{options}",
+        },
+        max_new_tokens=64,
+        dataset="lmms-lab-audio/mmau",
+        # lmms-lab-audio/mmau has audio, question, choices (JSON), answer and task; AudioLLMs/MMAU-mini context,
+        # instruction, choices, answer; MMAU's own JSON audio_id, question, choices, answer, task.
+        split="test_mini",
+        columns={
+            "audio": ("audio", "context", "audio_id"),
+            "text": ("answer",),
+            "question": ("question", "instruction"),
+            "choices": ("choices", "options"),
+            "subset": ("task",),
+            "id": ("id", "question_id"),
+        },
+        note="MMAU exists in an original version and in v05.15.25, with about a quarter of the questions revised; "
+        "which one was measured is said by the data set's name and split.",
+    )
+)

@@ -1,0 +1,72 @@
+"""The three skills of the small model that ships with the package, asked about recordings it never saw."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from ..task import Row, Task, register_task
+
+ITEMS = 500
+
+
+def _rows(skill: str, folder: Path, count: int | None, seed: int) -> list[Row]:
+    from ...checkpoints.recipe.sources import SAMPLE_RATE, data_folder
+    from ...checkpoints.recipe.test_set import TASKS
+
+    rows: list[Row] = []
+    for item in TASKS[skill](data_folder(folder), "test", ITEMS if count is None else count, seed):
+        rows.append(
+            {
+                "audio": {"array": item.audio, "sampling_rate": SAMPLE_RATE},
+                "text": [item.text],
+                "question": item.prompt,
+                "choices": item.choices,
+                "recordings": tuple(source_of(name) for name in item.recordings),
+            }
+        )
+    return rows
+
+
+def source_of(file: str) -> str:
+    """The recording that a file was cut from: ESC-10 has several takes of one, `{fold}-{recording}-{take}.ogg`."""
+    return file.split("-")[1] if file.endswith(".ogg") else file
+
+
+ASKED = {"": "{question}"}
+
+register_task(
+    Task(
+        name="digits",
+        title="Digit strings",
+        kind="asr",
+        # The standard normaliser would make one word, a number, of a whole string.
+        metrics=("wer_plain",),
+        prompts=ASKED,
+        max_new_tokens=12,
+        make=partial(_rows, "digits"),
+    )
+)
+register_task(
+    Task(
+        name="sound_captions",
+        title="Captions of sounds",
+        kind="captioning",
+        metrics=("exact_match",),
+        prompts=ASKED,
+        max_new_tokens=20,
+        make=partial(_rows, "captions"),
+        note="A caption is right where all sounds are named in order.",
+    )
+)
+register_task(
+    Task(
+        name="sound_choices",
+        title="Choices between sounds",
+        kind="choice",
+        metrics=("accuracy",),
+        prompts=ASKED,
+        max_new_tokens=12,
+        make=partial(_rows, "choices"),
+    )
+)
