@@ -148,8 +148,9 @@ def _checked(task: Task, table: Table, names: Mapping[str, str], where: Dataset,
     kept = [row for row in merged if not task.subsets or row.get("subset") in task.subsets][: where.count]
     if not kept:
         raise ValueError(f"{table.name} has no item of {task.title}.")
-    named = {str(row.get("id")) for row in kept}
-    ids = [str(row["id"]) for row in kept] if len(named) == len(kept) else [str(number) for number in range(len(kept))]
+    ids = [str(row.get("id", number)) for number, row in enumerate(kept)]
+    if len(set(ids)) < len(ids):  # names that are not unique would mix answers up
+        ids = [str(number) for number in range(len(kept))]
     items = [_item(*pair) for pair in zip(kept, ids, strict=True)]
     places = [row["audio"] for row in kept]
     # Where a folder lies on this machine is nobody else's business, and may change; the digest says what is in it.

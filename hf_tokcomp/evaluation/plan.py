@@ -76,9 +76,7 @@ def plan(
         CompressionConfig(method="stride", retention_ratio=share)  # whatever the methods: is it a ratio?
     names = [name for each in compressions for name in (_everything(left_out) if each == ALL else [each])]
     for name in dict.fromkeys(names):
-        for config, ratio in _budgets(name, ratios):
-            if config.method == "none":
-                continue
+        for config, ratio in _budgets(name, ratios) if name != "none" else ():
             for kind in positions or (config.positions,):
                 for run in _seeded(_label(name, config), ratio, config.replace(positions=kind), seeds):
                     runs.setdefault(run.key, run)
