@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from evaluation.layouts import LAYOUTS, OPTIONS, A, clothoaqa, parquet, table
+from benchmark_layouts import LAYOUTS, OPTIONS, A, clothoaqa, parquet, table
 
 from hf_tokcomp.evaluation.items import Dataset, Items, chosen, options, read_items
 from hf_tokcomp.evaluation.task import Item, Task, get_task, letter, register_task, tasks
