@@ -179,7 +179,11 @@ def test_a_real_corpus_scores_as_coco_would():
 @pytest.mark.skipif(sys.platform == "win32", reason="a script stands for java")
 @pytest.mark.parametrize(
     ("script", "says"),
-    [("echo bad heap >&2; exit 3", "answered 3.*bad heap"), ("echo begin; echo end", "2 lines for 4")],
+    [
+        ("echo bad heap >&2; exit 3", "answered 3.*bad heap"),
+        ("echo a dog", "1 lines for 2"),
+        ("echo a dog; echo a dog; exit 1", "answered 1"),
+    ],
 )
 def test_a_java_that_fails_is_told(tmp_path, monkeypatch, script, says):
     java = tmp_path / "java"

@@ -93,6 +93,8 @@ def test_negative_weights_make_no_exceptions_and_no_warnings(name):
     with np.errstate(all="raise", under="ignore"):
         for weights in itertools.product((-2.0, 0.0, 1.0), repeat=len(TRUTHS)):
             assert not np.isinf(metric.value(np.array(weights) @ statistics))
+    # Nothing is left to divide by, or less than nothing: a score would look as good as any.
+    assert not metric.value(-statistics.sum(0)) > 0
 
 
 @pytest.mark.parametrize("name", NAMES)

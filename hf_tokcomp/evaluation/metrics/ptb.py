@@ -65,21 +65,20 @@ def penn_treebank(texts: Sequence[str]) -> list[str]:
     """
     wrapper = coco("tokenizer.ptbtokenizer")
     jar = Path(wrapper.__file__).with_name(wrapper.STANFORD_CORENLP_3_4_1_JAR)
-    # The tokenizer swallows empty lines at both ends, so that there is a word at either.
-    lines = ["begin", *(" ".join(text.split()) for text in texts), "end"]
+    lines = [" ".join(text.split()) for text in texts]  # whatever Java might take for the end of a line is gone
     command = ["java", "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     done = subprocess.run(
         [*command, "-encoding", "UTF-8"],
-        input="\n".join(lines) + "\n",
+        input="".join(f"{line}\n" for line in lines),
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-    found = done.stdout.removesuffix("\n").split("\n") if done.returncode == 0 else []
+    found = done.stdout.split("\n")[:-1] if done.returncode == 0 else []
     if len(found) != len(lines):
         raise RuntimeError(
             f"The Penn Treebank tokenizer failed: java answered {done.returncode}, with {len(found)} lines for "
             f'{len(lines)}. Try another java, or tokenizer="simple". It said: {done.stderr.strip()[-500:]}'
         )
     removed = set(wrapper.PUNCTUATIONS)
-    return [" ".join(word for word in line.split(" ") if word not in removed).strip() for line in found[1:-1]]
+    return [" ".join(word for word in line.split(" ") if word not in removed).strip() for line in found]
