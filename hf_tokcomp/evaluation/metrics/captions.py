@@ -1,0 +1,134 @@
+"""CIDEr-D, ROUGE-L and BLEU of captions, by pycocoevalcap: COCO's evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from .base import Array, ItemMetric, ratio
+from .ptb import Tokenizer, choose, coco, penn_treebank, simple
+
+
+class CaptionMetric(ItemMetric):
+    """What metrics of captions share: the tokenizer, on pycocoevalcap's own scale.
+
+    Args:
+        tokenizer: "ptb" is the Penn Treebank tokenizer that published numbers were made with, and needs ``java`` on the
+            PATH; "simple" does without; "auto" takes "ptb" where it can. `settings` says which it was.
+        options: those of `ItemMetric`.
+
+    Raises:
+        ImportError: pycocoevalcap is not installed.
+        ValueError: no such tokenizer, or "ptb" without ``java``.
+    """
+
+    def __init__(self, tokenizer: Tokenizer = "auto", **options: Any) -> None:
+        super().__init__(**options)
+        coco("tokenizer.ptbtokenizer")  # before anything is generated, not after
+        self.tokenizer = choose(tokenizer)
+
+    def _statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Any:
+        texts = [*predictions, *(truth for truths in references for truth in truths)]
+        words = penn_treebank(texts) if self.tokenizer == "ptb" else [simple(text) for text in texts]
+        rest = iter(words[len(predictions) :])
+        return self._of_words(words[: len(predictions)], [[next(rest) for _ in truths] for truths in references])
+
+    def _of_words(self, predictions: list[str], references: list[list[str]]) -> Any:
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> dict[str, str]:
+        names = {"ptb": "Penn Treebank (stanford-corenlp 3.4.1)", "simple": "simple (no java): not as published"}
+        tokenizer = f"{names[self.tokenizer]}, lower-cased, without punctuation"
+        return {"tokenizer": tokenizer, "library": f"pycocoevalcap {version('pycocoevalcap')}"}
+
+
+class _Mean(CaptionMetric):
+    def value(self, sums: Array) -> Array:
+        return ratio(sums[..., 0], sums[..., 1])
+
+
+class CiderD(_Mean):
+    """Likeness of n-grams, weighted by how rare they are in the references; 0 to 10 (arXiv 1411.5726, section 5).
+
+    pycocoevalcap calls it CIDEr; its code is that of CIDEr-D, with clipped counts and a Gaussian penalty of the length
+    (sigma 6). Papers mostly give this number, some of them times 100.
+
+    The weights are those of all references of one call to `statistics`: rows of different calls do not add up, and the
+    score of a subset within one call is not that of a call with the subset alone. A bootstrap keeps the weights fixed.
+    One item alone scores 0, since nothing in it is rare.
+    Statistics, k = 2: the item's CIDEr-D; 1.
+
+    Raises:
+        ValueError: no reference has a word.
+    """
+
+    name = "cider"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return super().settings | {"idf": "of the references scored, all together"}
+
+    def _of_words(self, predictions: list[str], references: list[list[str]]) -> Array:
+        if not any(truth for truths in references for truth in truths):
+            raise ValueError("No reference of any item has a word, so that CIDEr-D knows no rare words.")
+        scorer = coco("cider.cider_scorer").CiderScorer(n=4, sigma=6.0)
+        for text, truths in zip(predictions, references, strict=True):
+            scorer += (text, truths)
+        _, scores = scorer.compute_score()
+        return np.stack([scores, np.ones(len(scores))], axis=1)
+
+
+class RougeL(_Mean):
+    """Longest common subsequence of words: F with beta 1.2 of the best precision and the best recall; 0 to 1.
+
+    Statistics, k = 2: the item's ROUGE-L; 1.
+    """
+
+    name = "rouge_l"
+
+    def _of_words(self, predictions: list[str], references: list[list[str]]) -> list[tuple[float, int]]:
+        score = coco("rouge.rouge").Rouge().calc_score
+        return [(score([text], truths), 1) for text, truths in zip(predictions, references, strict=True)]
+
+
+class CocoBleu(CaptionMetric):
+    """BLEU of captions as COCO's evaluation computes it, from all items together, with hardly any smoothing; 0 to 1.
+
+    Statistics, k = 2 order + 2: n-grams found in a reference, for n of 1 to order; n-grams there are; length of the
+    prediction; length of the nearest reference.
+
+    Args:
+        order: the longest n-grams, 1 to 4: BLEU-1 to BLEU-4.
+        options: those of `CaptionMetric`.
+
+    Raises:
+        ValueError: an order that is not 1 to 4.
+    """
+
+    name = "bleu_4"
+
+    def __init__(self, order: int = 4, **options: Any) -> None:
+        if order not in (1, 2, 3, 4):
+            raise ValueError(f"order={order!r}: BLEU of captions is BLEU-1, 2, 3 or 4.")
+        self.name, self.order = f"bleu_{order}", order
+        super().__init__(**options)
+
+    def _of_words(self, predictions: list[str], references: list[list[str]]) -> list[list[int]]:
+        bleu, order, rows = coco("bleu.bleu_scorer"), self.order, []
+        for text, truths in zip(predictions, references, strict=True):
+            one = bleu.cook_test(text, bleu.cook_refs(truths, n=order), eff="closest", n=order)
+            rows.append([*one["correct"], *one["guess"], one["testlen"], one["reflen"]])
+        return rows
+
+    def value(self, sums: Array) -> Array:
+        tiny, small = 1e-15, 1e-9  # COCO's, against divisions by nothing
+        sums = np.maximum(sums, 0)  # the weights of a bootstrap may be negative
+        found, there_are = sums[..., : self.order], sums[..., self.order : 2 * self.order]
+        precision = np.prod((found + tiny) / (there_are + small), axis=-1) ** (1 / self.order)
+        length = (sums[..., -2] + tiny) / (sums[..., -1] + small)
+        score: Array = precision * np.exp(np.minimum(0, 1 - 1 / length))
+        return score

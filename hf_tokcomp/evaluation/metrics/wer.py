@@ -1,0 +1,100 @@
+"""Word error rate, by jiwer: after Whisper's English text normaliser, or after `plain`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ...metrics import NORMALISATION, plain
+from .base import Array, ItemMetric, ratio
+
+
+class PlainWordErrorRate(ItemMetric):
+    """Wrong words per word of the reference, both lower-cased and without punctuation; it can be above 100 %.
+
+    The one for digits spoken as words, and for other languages that put spaces between words. One reference each.
+    Statistics, k = 2: substitutions, deletions and insertions together; words of the reference.
+    """
+
+    name = "wer_plain"
+    unit = "%"
+    higher_is_better = False
+
+    def normalise(self, text: str) -> str:
+        """The text of which words are counted."""
+        return plain(text)
+
+    def _statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+        several = [item for item, texts in enumerate(references) if len(texts) != 1]
+        if several:
+            raise ValueError(
+                f"{self.name} takes one reference for each item; item {several[0]} has {len(references[several[0]])}."
+            )
+        return [self._count(truth, text) for (truth,), text in zip(references, predictions, strict=True)]
+
+    def _count(self, truth: str, text: str) -> tuple[int, int]:
+        import jiwer
+
+        # Where the normaliser leaves nothing of a reference, as of "Uh.", every word that was heard is one too many.
+        counts = jiwer.process_words(self.normalise(truth), self.normalise(text))
+        errors = counts.substitutions + counts.deletions + counts.insertions
+        return errors, counts.hits + counts.substitutions + counts.deletions
+
+    def value(self, sums: Array) -> Array:
+        return 100 * ratio(sums[..., 0], sums[..., 1])
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"normaliser": NORMALISATION, "library": f"jiwer {version('jiwer')}"}
+
+
+class WordErrorRate(PlainWordErrorRate):
+    """Wrong words per word of the reference, both after Whisper's English text normaliser; it can be above 100 %.
+
+    The normaliser is the one speech recognition of English is usually reported with (arXiv 2212.04356, appendix C). It
+    writes numbers in digits: "seven three one" becomes the one word "731", so that spoken digits want ``wer_plain``.
+    Its list of British spellings is part of Whisper's checkpoints and not of transformers: without it, "colour" for
+    "color" is an error.
+
+    Args:
+        spellings: the list, word by word, or the file it is in: ``normalizer.json`` of any Whisper checkpoint.
+        options: those of `ItemMetric`.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+
+    name = "wer"
+
+    def __init__(self, spellings: Mapping[str, str] | str | os.PathLike[str] | None = None, **options: Any) -> None:
+        from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+        super().__init__(**options)
+        if isinstance(spellings, str | os.PathLike):
+            spellings = _read(Path(spellings))
+        self.spellings = dict(spellings or {})
+        self._normaliser = EnglishTextNormalizer(self.spellings)
+
+    def normalise(self, text: str) -> str:
+        """The text of which words are counted."""
+        normalised: str = self._normaliser(text)
+        return normalised
+
+    @property
+    def settings(self) -> dict[str, str]:
+        count = len(self.spellings)
+        return super().settings | {
+            "normaliser": f"EnglishTextNormalizer of transformers {version('transformers')}",
+            "spellings": f"a list of {count}" if count else "none: British and American spellings are different words",
+        }
+
+
+def _read(file: Path) -> dict[str, str]:
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or not all(isinstance(word, str) for word in found.values()):
+        raise ValueError(f"{file} does not map words to words; give the normalizer.json of a Whisper checkpoint.")
+    return found
