@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -89,13 +90,18 @@ class ResultFolder:
             **settings,
             "metrics": dict(metrics),
             "runs": {run.key: run.config.to_dict() for run in runs},
-            "scores": [asdict(each) for each in scores],
+            "scores": [_without_nan(asdict(each)) for each in scores],
         }
         _replace(self.path / RESULTS, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         _replace(self.path / LINES, as_csv(scores))
         whole = "\n\n".join([text, *notes])
         _replace(self.path / TABLES, whole + "\n")
         return whole
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with None for nan, which JSON does not have."""
+    return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
 
 
 def _replace(file: Path, text: str) -> None:

@@ -19,7 +19,7 @@ class Published:
         metric: the metric's key.
         method: the method's key.
         ratio: share of tokens kept; 1 for all.
-        value: as the metric has it: accuracies as fractions.
+        value: in the metric's unit: accuracies in percent.
     """
 
     paper: str
@@ -62,15 +62,15 @@ PUBLISHED: tuple[Published, ...] = (
     *_row(FLAMINGO, "clotho", "", "cider", "segmentwise_top_k", _kept(0.49, 0.49, 0.45)),
     *_row(FLAMINGO, "clotho", "", "cider", "random", _kept(0.46, 0.42, 0.37)),
     *_row(FLAMINGO, "clotho", "", "cider", "bottom_k", _kept(0.12, 0.05, 0.02)),
-    *_row(FLAMINGO, "mmau", "", "accuracy", "none", {1.0: 0.73}),
-    *_row(FLAMINGO, "mmau", "", "accuracy", "top_k", _kept(0.69, 0.68, 0.64)),
-    *_row(FLAMINGO, "mmau", "", "accuracy", "visionzip", _kept(0.69, 0.67, 0.64)),
-    *_row(FLAMINGO, "mmau", "", "accuracy", "segmentwise_top_k", _kept(0.73, 0.70, 0.67)),
-    *_row(FLAMINGO, "mmau", "speech", "accuracy", "none", {1.0: 0.66}),
-    *_row(FLAMINGO, "mmau", "speech", "accuracy", "segmentwise_top_k", _kept(0.65, 0.57, 0.50)),
-    *_row(FLAMINGO, "mmau", "speech", "accuracy", "top_k", _kept(0.57, 0.52, 0.46)),
-    *_row(QWEN, "mmau", "", "accuracy", "none", {1.0: 0.58}),
-    *_row(QWEN, "mmau", "", "accuracy", "segmentwise_top_k", _kept(0.58, 0.55, 0.49)),
+    *_row(FLAMINGO, "mmau", "", "accuracy", "none", {1.0: 73.0}),
+    *_row(FLAMINGO, "mmau", "", "accuracy", "top_k", _kept(69.0, 68.0, 64.0)),
+    *_row(FLAMINGO, "mmau", "", "accuracy", "visionzip", _kept(69.0, 67.0, 64.0)),
+    *_row(FLAMINGO, "mmau", "", "accuracy", "segmentwise_top_k", _kept(73.0, 70.0, 67.0)),
+    *_row(FLAMINGO, "mmau", "speech", "accuracy", "none", {1.0: 66.0}),
+    *_row(FLAMINGO, "mmau", "speech", "accuracy", "segmentwise_top_k", _kept(65.0, 57.0, 50.0)),
+    *_row(FLAMINGO, "mmau", "speech", "accuracy", "top_k", _kept(57.0, 52.0, 46.0)),
+    *_row(QWEN, "mmau", "", "accuracy", "none", {1.0: 58.0}),
+    *_row(QWEN, "mmau", "", "accuracy", "segmentwise_top_k", _kept(58.0, 55.0, 49.0)),
     *_row(QWEN, "clotho", "", "cider", "none", {1.0: 0.29}),
     *_row(QWEN, "clotho", "", "cider", "segmentwise_top_k", _kept(0.34, 0.33, 0.27)),
     *_row(QWEN, "audiocaps", "", "cider", "none", {1.0: 0.39}),

@@ -32,8 +32,8 @@ class Score:
         method: what tables call the method.
         ratio: the retention ratio asked for; None where the config has another budget.
         positions: None for `none`.
-        value: over all items and seeds together.
-        low: of the 95 % interval over recordings.
+        value: over all items and seeds together, in the metric's unit.
+        low: of the 95 % interval over recordings; nan where there is one recording only.
         high: of it.
         difference: to `none`, on the same items.
         difference_low: of its 95 % interval.

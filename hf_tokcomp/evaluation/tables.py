@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from fractions import Fraction
@@ -11,7 +12,6 @@ from fractions import Fraction
 from .published import Published
 from .scores import Score
 
-PERCENT = frozenset({"wer", "wer_plain", "exact_match", "accuracy"})
 NAMES = {
     "wer": "word error rate in %",
     "wer_plain": "word error rate in %",
@@ -23,6 +23,8 @@ NAMES = {
     "bleu": "BLEU",
 }
 LOWER_IS_BETTER = frozenset({"wer", "wer_plain"})
+OUT_OF_ONE = frozenset({"cider", "rouge_l", "bleu_4"})
+"""Metrics with values around 1 or below, which need another digit."""
 
 
 def markdown(scores: Sequence[Score], published: Sequence[Published] = (), titles: Mapping[str, str] = {}) -> str:
@@ -73,19 +75,16 @@ def _ratio_name(ratio: float | None) -> str:
 
 
 def _cell(score: Score, published: Sequence[Published]) -> str:
-    digits = 1 if score.metric in PERCENT or score.metric == "bleu" else 2
-    value, low, high = (_shown(number, score.metric, digits) for number in (score.value, score.low, score.high))
-    theirs = [each for each in published if each.fits(score)]
-    paper = f" [{', '.join(f'{_shown(each.value, score.metric, digits)}, {each.paper}' for each in theirs)}]"
-    return f"{value} ({low} to {high})" + (paper if theirs else "")
-
-
-def _shown(value: float, metric: str, digits: int) -> str:
-    return f"{100 * value if metric in PERCENT else value:.{digits}f}"
+    digits = 2 if score.metric in OUT_OF_ONE else 1
+    theirs = [f"{each.value:.{digits}f}, {each.paper}" for each in published if each.fits(score)]
+    paper = f" [{'; '.join(theirs)}]" if theirs else ""
+    if math.isnan(score.low):  # one recording says nothing of others
+        return f"{score.value:.{digits}f}{paper}"
+    return f"{score.value:.{digits}f} ({score.low:.{digits}f} to {score.high:.{digits}f}){paper}"
 
 
 def as_csv(scores: Sequence[Score]) -> str:
-    """Every score as a line, with everything that is known of it; fractions are not in percent."""
+    """Every score as a line, with everything that is known of it."""
     text = io.StringIO()
     names = [field.name for field in fields(Score)]
     writer = csv.DictWriter(text, names, lineterminator="\n")
