@@ -44,7 +44,10 @@ def one_row_per_clip(dataset: Dataset) -> Dataset:
     return clips.add_column("captions", list(captions.values()))
 
 
-def _identity(audio: Mapping[str, Any]) -> str:
+def _identity(audio: Any) -> str:
+    """What tells a clip from others: its content, or its path."""
+    if not isinstance(audio, Mapping):
+        return str(audio)
     content = audio.get("bytes")
     return str(audio["path"]) if content is None else hashlib.sha256(content).hexdigest()
 
