@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .inference import Reader
 
 logger = logging.getLogger(__name__)
+PICTURE = "quality.png"
 
 
 def evaluate(
@@ -196,6 +198,10 @@ def evaluate(
     scores = score(asked, runs, journal.read(), choice_scoring, resamples, similarity_model)
     print(folder.finish(scores, asked, runs, metrics | {"choices": {"scoring": choice_scoring}}))
     print(f"\nIn brackets, 95 % intervals over recordings. {output} holds everything.")
+    if any(run.positions is not None for run in runs) and importlib.util.find_spec("matplotlib") is not None:
+        from ..plotting import plot_quality, save
+
+        save(plot_quality(scores, {task.name: task.title for task in found}), output / PICTURE)
     for method, reason in left_out.items():
         print(f"Left out: {method}: {reason}.".replace("..", "."))
 

@@ -1,0 +1,74 @@
+"""What ``--model_args`` may say: the compression, and how values that arrive as text are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from ..config import CompressionConfig
+from ..patching import resolve_compression
+from ..registry import did_you_mean
+
+
+def chosen_compression(
+    compression: Any,
+    retention_ratio: float | None,
+    positions: str | None,
+    stored: CompressionConfig | None,
+) -> CompressionConfig | None:
+    """The config that the model arguments ask for.
+
+    Args:
+        compression: a method's key, JSON, a folder or a Hub id; None for the checkpoint's own.
+        retention_ratio: fraction of the audio tokens to keep, instead of the config's budget.
+        positions: ``"contiguous"`` or ``"original"``, instead of the config's.
+        stored: what the checkpoint or adapter itself asks for.
+
+    Returns:
+        None where nobody asks for any.
+
+    Raises:
+        CompressionConfigError: the compression is unknown or contradictory.
+        ValueError: it looks like JSON and is not, or there is no method to change.
+    """
+    config = stored
+    if isinstance(compression, str) and compression.lstrip().startswith(("{", "[")):
+        try:
+            config = resolve_compression(json.loads(compression))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"compression={compression} is not valid JSON: {error}.") from error
+    elif compression is not None:
+        config = resolve_compression(compression)
+    given = {"retention_ratio": retention_ratio, "positions": positions}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if not changes:
+        return config
+    if config is None:
+        raise ValueError(f"{' and '.join(changes)} of which method? Add compression=METHOD, see `hf-tokcomp methods`.")
+    return config.replace(**changes)
+
+
+def whole_number(name: str, value: object) -> int:
+    """A count above 0, which lmms-eval passes on as text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = str(value)
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{name} must be a whole number above 0, not {text!r}.")
+    return int(text)
+
+
+def refuse_unknown(unknown: Iterable[str], known: Iterable[str], kind: str = "model argument") -> None:
+    """Raise for the first name that is not known.
+
+    Raises:
+        ValueError: there is one; the known names are listed.
+    """
+    known = sorted(known)
+    for name in unknown:
+        if name in known:
+            continue
+        raise ValueError(f"Unknown {kind} {name!r}{did_you_mean(name, known)} Known: {', '.join(known)}.")

@@ -1,0 +1,105 @@
+"""Captioning for lmms-eval: one document per clip with all its captions, scored over the whole set."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import Dataset
+
+from .documents import audio_column, undecoded
+from .failing import failing_the_run
+
+CAPTION_COLUMN = re.compile(r"captions?|answer|caption_\d+")
+
+
+@failing_the_run()
+def one_row_per_clip(dataset: Dataset) -> Dataset:
+    """Columns ``audio``, not decoded, and ``captions``, all of the clip's: for ``process_docs``.
+
+    Benchmarks give a clip's captions in a list, in several columns, or in several rows with the same audio. Several
+    rows as several documents would have it captioned as often, and compared with one caption at a time.
+
+    Raises:
+        ValueError: there is no column with audio or with captions, or a clip has no caption.
+    """
+    columns = [name for name in dataset.column_names if CAPTION_COLUMN.fullmatch(name)]
+    if not columns:
+        raise ValueError(f"No column has captions; there are {', '.join(dataset.column_names)}.")
+    audio = audio_column(dataset.column_names)
+    dataset = undecoded(dataset)
+    first: dict[str, int] = {}
+    captions: dict[str, list[str]] = {}
+    for number, row in enumerate(dataset):
+        clip = _identity(row[audio])
+        first.setdefault(clip, number)
+        captions.setdefault(clip, []).extend(_texts([row[name] for name in columns]))
+        if not captions[clip]:
+            raise ValueError(f"Row {number} has no caption.")
+    clips = dataset.select(list(first.values())).select_columns([audio])
+    if audio != "audio":
+        clips = clips.rename_column(audio, "audio")
+    return clips.add_column("captions", list(captions.values()))
+
+
+def _identity(audio: Any) -> str:
+    """What tells a clip from others: its content, or its path."""
+    if not isinstance(audio, Mapping):
+        return str(audio)
+    content = audio.get("bytes")
+    return str(audio["path"]) if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _texts(part)]
+    return [value.strip()] if isinstance(value, str) and value.strip() else []
+
+
+def doc_to_text(doc: Mapping[str, Any], specific: Mapping[str, Any]) -> str:
+    """The model's own prompt, from ``lmms_eval_specific_kwargs``."""
+    return str(specific["prompt"])
+
+
+def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
+    """For every metric what the whole set is scored from: the clip's caption and its references."""
+    pair = {"prediction": results[0], "references": list(doc["captions"])}
+    return {"cider": pair, "rouge_l": pair}
+
+
+@failing_the_run()
+def cider(pairs: Sequence[Mapping[str, Any]]) -> float:
+    """CIDEr-D of all clips together, 0 to 10. Its weights come from these references: subsets do not compare."""
+    return corpus_score("cider", pairs)
+
+
+@failing_the_run()
+def rouge_l(pairs: Sequence[Mapping[str, Any]]) -> float:
+    """ROUGE-L, the mean over clips, 0 to 1."""
+    return corpus_score("rouge_l", pairs)
+
+
+def corpus_score(metric: str, pairs: Sequence[Mapping[str, Any]]) -> float:
+    """The metric by pycocoevalcap, on lower-cased words without punctuation.
+
+    Args:
+        metric: ``"cider"`` or ``"rouge_l"``.
+        pairs: ``{"prediction", "references"}`` of every clip.
+    """
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    references = {number: [words(text) for text in pair["references"]] for number, pair in enumerate(pairs)}
+    predictions = {number: [words(pair["prediction"])] for number, pair in enumerate(pairs)}
+    scorer = {"cider": Cider, "rouge_l": Rouge}[metric]()
+    return float(scorer.compute_score(references, predictions)[0])
+
+
+def words(text: str) -> str:
+    """Lower-cased words without punctuation, much as the PTB tokenizer of captioning papers has them.
+
+    That one needs Java; it also splits contractions in two (``do n't``).
+    """
+    return " ".join(re.findall(r"\w+(?:['.-]\w+)*", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")))

@@ -1,0 +1,46 @@
+"""Audio of a task's documents, without torchcodec: for the tasks here and for YAML files of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from datasets import Audio, Dataset
+
+from ..audio import load_audio
+
+COLUMNS = ("audio", "context")
+"""Where benchmarks have their recordings."""
+RATE = 16_000
+
+
+def undecoded(dataset: Dataset) -> Dataset:
+    """The data set with its audio as files' bytes and paths: for ``process_docs``.
+
+    `datasets` decodes by torchcodec and FFmpeg alone, and lmms-eval reads the first document before anything else.
+    """
+    for name, feature in dataset.features.items():
+        if isinstance(feature, Audio):
+            dataset = dataset.cast_column(name, Audio(decode=False))
+    return dataset
+
+
+def doc_to_audio(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A document's recording, decoded as lmms-eval's own models want it: for ``doc_to_visual``.
+
+    Raises:
+        ValueError: it has none.
+    """
+    return [{"array": load_audio(doc[audio_column(doc)], RATE), "sampling_rate": RATE}]
+
+
+def audio_column(columns: Any) -> str:
+    """The name of the column with the recordings.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for name in COLUMNS:
+        if name in columns:
+            return name
+    raise ValueError(f"No column is named {' or '.join(COLUMNS)}; there are {', '.join(columns)}.")

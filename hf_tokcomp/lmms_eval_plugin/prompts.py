@@ -1,0 +1,83 @@
+"""Questions: whole prompts with their recordings, from what a task of lmms-eval hands over."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..audio import Samples, load_audio
+from ..instruction import whole_prompt
+from ..model_patch import ModelPatch
+
+logger = logging.getLogger(__name__)
+
+SYSTEM_TURN = re.compile(r"\A<\|im_start\|>system\n.*?<\|im_end\|>\n", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A whole prompt, and ``(samples,)`` of each recording in it."""
+
+    prompt: str
+    samples: list[Samples]
+
+
+class Questions:
+    """Makes them.
+
+    Args:
+        processor: the model's processor; its chat template is taken away for a simple prompt.
+        patch: the model's patch.
+        add_system_prompt: False: without the system turn that the chat template may write.
+        simple_prompt: True: without the chat template.
+    """
+
+    def __init__(self, processor: Any, patch: ModelPatch, add_system_prompt: bool, simple_prompt: bool) -> None:
+        self.processor = processor
+        self.patch = patch
+        self.add_system_prompt = add_system_prompt
+        self.rate = int(processor.feature_extractor.sampling_rate)
+        self.longest = patch.longest_audio(processor)
+        if simple_prompt:
+            processor.chat_template = None
+
+    def ask(self, context: str, audios: Sequence[Any] | None) -> Question:
+        """One document's question.
+
+        Args:
+            context: what the task asks; with the audio placeholder in it, it is the whole prompt.
+            audios: recordings, each in any form that `load_audio` takes.
+
+        Raises:
+            ValueError: there is no recording, there are more than the model takes, or one is too short.
+            TypeError: something is not audio.
+        """
+        if not audios:
+            raise ValueError("The document has no recording, and these models are asked about recordings only.")
+        if self.patch.audio_spans_windows and len(audios) > 1:
+            raise ValueError(f"The document has {len(audios)} recordings, and this model takes one per prompt.")
+        samples = [piece for audio in audios for piece in self._pieces(load_audio(audio, self.rate))]
+        prompt = whole_prompt(self.processor, self.patch, context, len(samples))
+        return Question(prompt if self.add_system_prompt else SYSTEM_TURN.sub("", prompt), samples)
+
+    def _pieces(self, samples: Samples) -> list[Samples]:
+        """A recording as the model takes it.
+
+        A model of one window per audio gets a longer one in pieces, as lmms-eval's own wrapper has it; of one that
+        reads minutes, its processor cuts off the rest.
+        """
+        if not self._enough(samples):
+            raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s has no two audio tokens.")
+        window = int(self.longest * self.rate)
+        if len(samples) > window and self.patch.audio_spans_windows:
+            logger.warning("A recording of %.1f s: the first %g s are read.", len(samples) / self.rate, self.longest)
+            return [samples]
+        pieces = [samples[start : start + window] for start in range(0, len(samples), window)]
+        return [piece for piece in pieces if self._enough(piece)]
+
+    def _enough(self, samples: Samples) -> bool:
+        # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
+        return self.patch.window_tokens(len(samples) // self.processor.feature_extractor.hop_length) >= 2
