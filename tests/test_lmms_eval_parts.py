@@ -187,12 +187,6 @@ def test_captions_are_scored_over_the_whole_set() -> None:
     assert score(captioning.rouge_l, [*exact[:2], "a man sings"]) == pytest.approx((1 + 1 + 2 / 3) / 3)
 
 
-def test_words_are_without_case_and_punctuation() -> None:
-    assert captioning.words("A high-pitched “beep” -- it's loud, e.g. at 2.5 kHz.") == (
-        "a high-pitched beep it's loud e.g at 2.5 khz"
-    )
-
-
 def test_clotho_needs_its_table_and_its_recordings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for wrong in ("", str(tmp_path / "nowhere"), str(tmp_path)):
         monkeypatch.setenv(clotho.VARIABLE, wrong)

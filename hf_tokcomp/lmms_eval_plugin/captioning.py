@@ -82,24 +82,14 @@ def rouge_l(pairs: Sequence[Mapping[str, Any]]) -> float:
 
 
 def corpus_score(metric: str, pairs: Sequence[Mapping[str, Any]]) -> float:
-    """The metric by pycocoevalcap, on lower-cased words without punctuation.
+    """A metric of `hf_tokcomp.evaluation`, by pycocoevalcap.
 
     Args:
         metric: ``"cider"`` or ``"rouge_l"``.
         pairs: ``{"prediction", "references"}`` of every clip.
     """
-    from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.rouge.rouge import Rouge
+    from ..evaluation.metrics import load_metric
 
-    references = {number: [words(text) for text in pair["references"]] for number, pair in enumerate(pairs)}
-    predictions = {number: [words(pair["prediction"])] for number, pair in enumerate(pairs)}
-    scorer = {"cider": Cider, "rouge_l": Rouge}[metric]()
-    return float(scorer.compute_score(references, predictions)[0])
-
-
-def words(text: str) -> str:
-    """Lower-cased words without punctuation, much as the PTB tokenizer of captioning papers has them.
-
-    That one needs Java; it also splits contractions in two (``do n't``).
-    """
-    return " ".join(re.findall(r"\w+(?:['.-]\w+)*", text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")))
+    scorer = load_metric(metric)
+    statistics = scorer.statistics([pair["prediction"] for pair in pairs], [pair["references"] for pair in pairs])
+    return float(scorer.value(statistics.sum(0)))
