@@ -64,7 +64,15 @@ def _panel(axes: Any, scores: Sequence[Score], kind: str, methods: Sequence[str]
         spread = [[max(0.0, e.value - e.low) for e in line], [max(0.0, e.high - e.value) for e in line]]
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
         axes.errorbar(
-            kept, values, spread, color=colour, marker=marker, markersize=3.5, linewidth=1.1, elinewidth=0.5, label=method
+            kept,
+            values,
+            spread,
+            color=colour,
+            marker=marker,
+            markersize=3.5,
+            linewidth=1.1,
+            elinewidth=0.5,
+            label=method,
         )
     axes.set_xscale("log")
     ticks = [tick for tick in (1, 2, 5, 10, 25, 50, 100) if not scores or tick >= 100 * min(map(_kept, scores)) * 0.9]
