@@ -1,0 +1,288 @@
+"""`hf-tokcomp eval` as people run it: every benchmark in every layout, resumed, shared among processes, wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from benchmark_layouts import LAYOUTS
+from training_files import jsonl
+from training_tools import run_processes
+
+from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
+from hf_tokcomp.cli import main
+from hf_tokcomp.evaluation.journal import Journal
+from hf_tokcomp.evaluation.task import get_task
+
+NORMAL = ("--retention-ratio", "1/2", "--seeds", "1", "--items", "2", "--resamples", "100")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def strings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped recordings as a table that the librispeech task reads."""
+    folder = tmp_path_factory.mktemp("strings")
+    return jsonl(folder / "test.jsonl", *({"audio": str(path), "text": text} for path, text in recordings()))
+
+
+def run(*arguments: Any) -> int:
+    return main(["eval", *map(str, arguments)])
+
+
+def results(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_goes_through(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name, make = LAYOUTS[layout]
+    (tmp_path / "data").mkdir()
+    where = make(tmp_path / "data")
+    out = tmp_path / "out"
+    assert run(name, "--dataset", where, "--compression", "stride", *NORMAL, "--output", out) == 0, capsys.readouterr()
+    printed = capsys.readouterr().out
+    found = results(out)
+    task = get_task(name)
+    assert {each["metric"] for each in found["scores"]} == set(task.metrics)
+    assert {each["method"] for each in found["scores"]} == {"none", "stride"}
+    assert {each["subset"] for each in found["scores"]} <= {*task.subsets, "", "sound", "music", "speech"}
+    for each in found["scores"]:
+        assert each["value"] is not None
+        assert each["kept"] == (1 if each["method"] == "none" else pytest.approx(0.5, abs=0.1))
+    assert f"**{task.title}" in printed
+    assert "| `stride` |" in printed
+    assert (out / "results.md").read_text(encoding="utf-8").strip() in printed
+    lines = list(csv.DictReader((out / "results.csv").open(encoding="utf-8")))
+    assert [float(line["value"]) for line in lines] == [each["value"] for each in found["scores"]]
+    assert (out / "quality.png").stat().st_size > 10_000
+    assert str(tmp_path) not in (out / "results.json").read_text(encoding="utf-8"), "a path of this machine"
+
+
+def test_the_numbers_are_those_of_the_answers(strings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert (
+        run(
+            "librispeech",
+            "--dataset",
+            strings,
+            "--prompt",
+            "Transcribe the digits.",
+            "--compression",
+            "ltbm",
+            "--retention-ratio",
+            "1,1/2,1/4",
+            "--positions",
+            "original",
+            "--output",
+            out,
+        )
+        == 0
+    )
+    found = results(out)
+    scores = {each["ratio"]: each for each in found["scores"]}
+    assert scores[1.0]["value"] == 0, "the small model reads these without an error"
+    assert scores[0.25]["value"] > 0
+    assert scores[0.25]["difference"] == scores[0.25]["value"]
+    answers = Journal(out).read()
+    assert {given.text for given in answers.values() if given.run == "none@1"} == {text for _, text in recordings()}
+    for given in answers.values():
+        ratio = {"none@1": 1, "ltbm@0.5/original": 0.5, "ltbm@0.25/original": 0.25}[given.run]
+        assert given.tokens_after == int(given.tokens_before * ratio + 0.5)
+    assert found["runs"]["ltbm@0.25/original"]["positions"] == "original"
+    assert found["model"] == SMALL_MODEL.name
+    assert found["tasks"]["librispeech"]["prompt"] == "Transcribe the digits."
+    assert "normaliser" in json.dumps(found["metrics"]["wer"])
+    assert found["sessions"][0]["torch"] == torch.__version__
+
+
+def test_a_second_start_does_nothing_twice_and_takes_more(
+    strings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    base = ("librispeech", "--dataset", strings, "--retention-ratio", "1/2", "--output", out, "--compression", "stride")
+    assert run(*base) == 0
+    first, lines = results(out), (out / "answers-0.jsonl").read_bytes()
+    assert run(*base) == 0
+    assert (out / "answers-0.jsonl").read_bytes() == lines
+    assert results(out)["scores"] == first["scores"]
+    assert len(results(out)["sessions"]) == 2
+    assert run(*base, "--compression", "average_pooling") == 0
+    assert (out / "answers-0.jsonl").read_bytes().startswith(lines)
+    assert [each for each in results(out)["scores"] if each["method"] != "average_pooling"] == first["scores"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (("--prompt", "Transcribe the digits."), "librispeech: prompt"),
+        (("--max-new-tokens", "3"), "librispeech: max_new_tokens"),
+        (("--items", "1"), "librispeech: items"),
+        (("--dtype", "bfloat16"), "dtype"),
+    ],
+)
+def test_a_folder_holds_one_kind_of_answers(
+    strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: tuple[str, ...], named: str
+) -> None:
+    out = tmp_path / "out"
+    base = ("librispeech", "--dataset", strings, "--output", out)
+    assert run(*base) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert run(*base, *changed) == 1
+    said = capsys.readouterr().err
+    assert f"{named} was" in said
+    assert "--output" in said
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_a_folder_of_somebody_is_left_alone(strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.txt").write_text("all of it")
+    assert run("librispeech", "--dataset", strings, "--output", tmp_path) == 1
+    assert "holds other files" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_killed_and_started_again(strings: Path, tmp_path: Path) -> None:
+    options = ["eval", "librispeech", "--dataset", str(strings), "--batch-size", "2", "--resamples", "100"]
+    options += [
+        "--compression",
+        "all",
+        "--retention-ratio",
+        "1/2,1/4",
+        "--prompt",
+        "Transcribe the digits.",
+        "--seeds",
+        "1",
+    ]
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    command = [sys.executable, "-m", "hf_tokcomp", *options, "--output", str(broken)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as program:
+        deadline = time.monotonic() + 300
+        while not (broken / "answers-0.jsonl").is_file() or (broken / "answers-0.jsonl").stat().st_size < 3000:
+            assert program.poll() is None, program.stderr and program.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        program.send_signal(signal.SIGKILL)
+    with (broken / "answers-0.jsonl").open("ab") as stream:
+        stream.write(b'{"task": "librispeech", "item": "0", "ru')  # as if it had been writing
+    there = len(Journal(broken).read())
+    assert main([*options, "--output", str(broken)]) == 0
+    assert main([*options, "--output", str(whole)]) == 0
+    assert 0 < there < len(Journal(whole).read())
+    assert Journal(broken).read() == Journal(whole).read()
+    assert len((broken / "answers-0.jsonl").read_bytes().splitlines()) == len(Journal(whole).read())
+    assert results(broken)["scores"] == results(whole)["scores"]
+    assert (broken / "results.md").read_bytes() == (whole / "results.md").read_bytes()
+
+
+PROCESSES = """
+import torch
+from accelerate import PartialState
+from hf_tokcomp.cli import main
+torch.set_num_threads(1)
+code = main(sys.argv[2:])
+print(code, PartialState().num_processes)
+open(f"{sys.argv[1]}/{PartialState().process_index}.txt", "w").write(f"{code} {PartialState().num_processes}")
+"""
+
+
+def test_two_processes_share_the_work(strings: Path, tmp_path: Path) -> None:
+    options = ["eval", "librispeech", "--dataset", str(strings), "--batch-size", "1", "--resamples", "100"]
+    options += ["--compression", "stride", "--retention-ratio", "1/2", "--prompt", "Transcribe the digits."]
+    run_processes(PROCESSES, tmp_path, *options, "--output", tmp_path / "two")
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["0 2", "0 2"]
+    assert main([*options, "--output", str(tmp_path / "one")]) == 0
+    shares = [len((tmp_path / "two" / f"answers-{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)]
+    assert shares == [4, 2], "two of the three recordings and one, each under two runs"
+    assert Journal(tmp_path / "two").read() == Journal(tmp_path / "one").read()
+    assert results(tmp_path / "two")["scores"] == results(tmp_path / "one")["scores"]
+    assert results(tmp_path / "two")["sessions"][0]["processes"] == 2
+    # One process goes on with what two began.
+    (tmp_path / "two" / "answers-1.jsonl").unlink()
+    assert main([*options, "--output", str(tmp_path / "two")]) == 0
+    assert Journal(tmp_path / "two").read() == Journal(tmp_path / "one").read()
+
+
+def test_a_failure_is_a_failure(
+    strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hf_tokcomp.compressors.stride import StrideCompressor
+
+    def broken(*_: Any) -> None:
+        raise IndexError("broken method")
+
+    out = tmp_path / "out"
+    options = ("librispeech", "--dataset", strings, "--compression", "stride", "--retention-ratio", "1/2")
+    with monkeypatch.context() as patched:
+        patched.setattr(StrideCompressor, "assign_slots", broken)
+        assert run(*options, "--output", out) == 1
+    said = capsys.readouterr().err
+    assert "broken method" in said
+    assert "stride@0.5" in said
+    assert "IndexError" in said
+    assert not (out / "results.json").exists()
+    assert {given.run for given in Journal(out).read().values()} == {"none@1"}
+    assert run(*options, "--output", out) == 0
+
+
+def test_choices_by_likelihood_and_by_similarity(tmp_path: Path) -> None:
+    _, make = LAYOUTS["MMAU, its own JSON"]
+    where = make(tmp_path)
+    options = ("mmau", "--dataset", where, "--compression", "stride", *NORMAL)
+    assert run(*options, "--choice-scoring", "likelihood", "--output", tmp_path / "likelihood") == 0
+    for given in Journal(tmp_path / "likelihood").read().values():
+        assert len(given.scores) in (2, 4)
+        assert given.text == ["a dog", "a cat", "rain", "a car"][given.scores.index(max(given.scores))]
+        assert max(given.scores) < 0
+    assert results(tmp_path / "likelihood")["metrics"]["choices"]["scoring"] == "likelihood"
+    pytest.importorskip("sentence_transformers")
+    assert run(*options, "--choice-scoring", "similarity", "--output", tmp_path / "similarity") == 0
+    assert 0 <= results(tmp_path / "similarity")["scores"][0]["value"] <= 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("mmua",), "Did you mean 'mmau'"),
+        (("clotho",), "--dataset clotho=FOLDER"),
+        (("librispeech", "--columns", "audio"), "'audio' is not ROLE:NAME"),
+        (("librispeech", "--compression", "strid"), "stride"),
+        (("librispeech", "--retention-ratio", "half"), "'half' is not a number"),
+        (("librispeech", "--positions", "middle"), "'middle' is not one of"),
+    ],
+)
+def test_mistakes_are_said_before_a_model_is_loaded(
+    strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    data = () if arguments[0] == "clotho" else ("--dataset", strings)
+    assert run(*arguments, *data, "--output", tmp_path / "out") == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_models_own_tasks(tmp_path: Path) -> None:
+    if not os.environ.get("HF_TOKCOMP_DATA"):
+        pytest.skip("HF_TOKCOMP_DATA does not name a folder with digits/ and sounds/")
+    out = tmp_path / "out"
+    tasks = ("digits", "sound_captions", "sound_choices")
+    assert run(*tasks, "--items", "12", "--batch-size", "12", "--resamples", "100", "--output", out) == 0
+    values = {each["task"]: each["value"] for each in results(out)["scores"]}
+    assert set(values) == set(tasks)
+    assert values["digits"] < 20
+    assert values["sound_choices"] > 40

@@ -1,0 +1,87 @@
+"""What a sweep runs: methods, ratios, positions and seeds as runs with names of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+from hf_tokcomp import CompressionConfig
+from hf_tokcomp.errors import CompressionConfigError
+from hf_tokcomp.evaluation.plan import NONE, config_at, parse_config, plan
+from hf_tokcomp.registry import methods
+
+
+def keys(*arguments: object) -> list[str]:
+    return [run.key for run in plan(*arguments)[0]]  # type: ignore[arg-type]
+
+
+def test_methods_ratios_positions_and_seeds() -> None:
+    assert keys(["stride", "random"], [1, 0.5], ["contiguous", "original"], 2) == [
+        "none@1",
+        "stride@0.5/contiguous",
+        "stride@0.5/original",
+        "random@0.5/contiguous/seed0",
+        "random@0.5/contiguous/seed1",
+        "random@0.5/original/seed0",
+        "random@0.5/original/seed1",
+    ]
+
+
+def test_configs_are_what_the_names_say() -> None:
+    for run in plan(["all"], [0.5, 0.25], ["contiguous", "original"], 2)[0]:
+        if run != NONE:
+            assert run.config.positions == run.positions
+            assert run.config.output_length(1000) in range(int(1000 * run.ratio) - 9, int(1000 * run.ratio) + 1)
+            assert getattr(run.config, "seed", None) == run.seed
+
+
+def test_all_are_all_that_can_be_compared() -> None:
+    runs, left_out = plan(["all"], [0.5], [], 1)
+    found = {run.method for run in runs}
+    assert found | set(left_out) | {"compose"} == set(methods()) | {"ltbm+top_k"}
+    assert not found & set(left_out)
+    assert set(left_out) == {"conv_resampler", "query_resampler"}
+    assert len({run.key for run in runs}) == len(runs)
+
+
+def test_without_ratios_and_positions_each_config_is_as_it_is() -> None:
+    given = '{"method": "ltbm", "tokens_per_second": 5, "positions": "original", "window": 4}'
+    runs = plan([given, "stride"], [], [], 1)[0][1:]
+    assert [run.config for run in runs] == [
+        CompressionConfig(method="ltbm", tokens_per_second=5, positions="original", window=4),
+        CompressionConfig(method="stride"),
+    ]
+    assert [run.ratio for run in runs] == [None, 0.5]
+    assert runs[0].method.startswith("ltbm:")
+    assert "window=4" in runs[0].method
+    assert "tokens_per_second=5" in runs[0].method
+
+
+def test_the_same_thing_twice_is_run_once() -> None:
+    assert keys(["stride", "none", "stride"], [0.5], [], 1) == ["none@1", "stride@0.5/contiguous"]
+
+
+def test_options_and_compositions() -> None:
+    assert config_at("ltbm:window=4:similarity=keys", 0.25) == CompressionConfig(
+        method="ltbm", window=4, similarity="keys", retention_ratio=0.25
+    )
+    both = config_at("ltbm+top_k", 0.25)
+    assert [stage.method for stage in both.stages] == ["ltbm", "top_k"]  # type: ignore[attr-defined]
+    assert both.output_length(400) == 100
+    assert parse_config("ltbm:window=4") == CompressionConfig(method="ltbm", window=4)
+    assert config_at('{"method": "ltbm", "max_tokens": 9}', 0.25) == CompressionConfig(
+        method="ltbm", retention_ratio=0.25
+    )
+
+
+@pytest.mark.parametrize(
+    ("compressions", "ratios", "message"),
+    [(["strid"], [0.5], "stride"), (["stride"], [0], "retention_ratio"), (["none"], [2], "retention_ratio")],
+)
+def test_mistakes(compressions: list[str], ratios: list[float], message: str) -> None:
+    with pytest.raises(CompressionConfigError, match=message):
+        plan(compressions, ratios, [], 1)
+
+
+def test_broken_json() -> None:
+    with pytest.raises(ValueError, match="--compression is not valid JSON"):
+        plan(['{"method": '], [], [], 1)
