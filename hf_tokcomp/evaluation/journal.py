@@ -93,5 +93,5 @@ def _lines(file: Path) -> Iterator[Given]:
         try:
             values = json.loads(line)
             yield Given(**values | {"scores": tuple(values.get("scores", ()))})
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}, line {number} is no answer of a sweep: {error}. Remove it.") from error

@@ -222,7 +222,7 @@ def test_two_processes_share_the_work(strings: Path, tmp_path: Path) -> None:
 def test_a_failure_is_a_failure(
     strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hf_tokcomp.compressors.stride import StrideCompressor
+    from hf_tokcomp.compressors.stride import Stride
 
     def broken(*_: Any) -> None:
         raise IndexError("broken method")
@@ -230,7 +230,7 @@ def test_a_failure_is_a_failure(
     out = tmp_path / "out"
     options = ("librispeech", "--dataset", strings, "--compression", "stride", "--retention-ratio", "1/2")
     with monkeypatch.context() as patched:
-        patched.setattr(StrideCompressor, "assign_slots", broken)
+        patched.setattr(Stride, "assign_slots", broken)
         assert run(*options, "--output", out) == 1
     said = capsys.readouterr().err
     assert "broken method" in said
