@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import tiny
 import torch
-from training_tools import byte_processor
+from training_tools import plain_processor
 
 import hf_tokcomp
 from hf_tokcomp.evaluation.likelihood import answer_likelihoods, option_inputs, option_likelihoods
 from hf_tokcomp.training import AudioTextCollator
 
-CHOICES = [["yes", "no, never"], ["one", "two", "three"]]
+CHOICES = [["a", "b c d"], ["e", "f g", "a b c"]]
 
 
 @pytest.fixture(params=tiny.KINDS)
@@ -21,12 +21,15 @@ def kind(request):
 
 @pytest.fixture
 def collator(kind):
-    return AudioTextCollator(byte_processor(kind, chat=True))
+    return AudioTextCollator(plain_processor(kind))
 
 
 @pytest.fixture
 def asked():
-    return [{"audio": tiny.sound(0.9), "prompt": "is it?"}, {"audio": tiny.sound(0.4, seed=1), "prompt": "how many?"}]
+    return [
+        {"audio": tiny.sound(0.9), "prompt": "what is this"},
+        {"audio": tiny.sound(0.4, seed=1), "prompt": "please tell me now"},
+    ]
 
 
 @torch.no_grad()
