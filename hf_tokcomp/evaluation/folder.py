@@ -99,6 +99,17 @@ class ResultFolder:
         return whole
 
 
+def read_scores(file: Path) -> list[Score]:
+    """The scores in a ``results.json``, as they were before they were written."""
+    found = []
+    for values in json.loads(file.read_text(encoding="utf-8"))["scores"]:
+        numbers = {
+            name: math.nan if v is None and name not in ("ratio", "positions") else v for name, v in values.items()
+        }
+        found.append(Score(**numbers | {"by_seed": tuple(values["by_seed"])}))
+    return found
+
+
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
     """The values with None for nan, which JSON does not have."""
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}

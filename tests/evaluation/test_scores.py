@@ -6,11 +6,13 @@ import csv
 import io
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
 
+from hf_tokcomp.evaluation.folder import ResultFolder, read_scores
 from hf_tokcomp.evaluation.items import Items
 from hf_tokcomp.evaluation.journal import Given
 from hf_tokcomp.evaluation.plan import NONE, plan
@@ -152,6 +154,16 @@ def test_the_csv_has_everything() -> None:
     assert lines[0]["by_seed"] == "49 51"
     assert float(lines[0]["value"]) == 50
     assert {"task", "low", "high", "difference", "kept", "items"} <= set(lines[0])
+
+
+def test_scores_survive_their_file(tmp_path: Path) -> None:
+    folder = ResultFolder(tmp_path / "out")
+    folder.begin({"model": "m", "tasks": {}}, {})
+    folder.finish(TABLE, [], [], {})
+    back = read_scores(tmp_path / "out" / "results.json")
+    assert markdown(back) == markdown(TABLE)
+    assert [repr(each) for each in back] == [repr(each) for each in TABLE], "nan is not equal to itself"
+    assert "NaN" not in (tmp_path / "out" / "results.json").read_text()
 
 
 def test_the_picture_has_just_these_points() -> None:
