@@ -402,7 +402,7 @@ def test_models_lists_the_patches() -> None:
         (["run", "long.wav", "--model", "no folder"], 1, "no folder is neither a folder here nor a model"),
         (["run", "--compression", "ltmb"], 1, "did you mean 'ltbm'?"),
         (["run", "--compression", '{"method": "ltbm", "windo": 4}'], 1, "did you mean 'window'?"),
-        (["run", "--compression", "{method: ltbm}"], 1, "--compression is not valid JSON"),
+        (["run", "--compression", "{method: ltbm}"], 1, "The compression is not valid JSON"),
         (["run", "--compression", "./gone/here"], 1, "no folder or file './gone/here'"),
         (["run", "--compression", "ltbm", "--retention-ratio", "2", "--model", "./qwen2_audio"], 1, "at most 1"),
         (["run", "--retention-ratio", "0.5", "--model", "./qwen2_audio"], 1, "--retention-ratio: of which method?"),

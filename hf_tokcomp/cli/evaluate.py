@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from .options import DeviceOption, DtypeOption, ModelOption, Positions, parse_list
-from .report import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..evaluation.sweep import Asked
-    from .inference import Reader
-
-logger = logging.getLogger(__name__)
 PICTURE = "quality.png"
 
 
@@ -120,135 +114,69 @@ def evaluate(
     Every answer is written down as it comes. Under `accelerate launch` the work is shared among the processes.
     """
     from ..checkpoints import SMALL_MODEL
-    from ..evaluation.folder import ResultFolder
+    from ..evaluation.evaluation import ask_all, measure
+    from ..evaluation.folder import TABLES
     from ..evaluation.items import Dataset
-    from ..evaluation.journal import Journal
-    from ..evaluation.metrics import load_metric
     from ..evaluation.plan import plan
-    from ..evaluation.scores import score
-    from ..evaluation.sweep import process, sweep
     from ..evaluation.task import get_task
-    from ..training import AudioTextCollator
+    from ..processes import process
     from .inference import Reader
     from .recordings import find_model
 
     names = list(dict.fromkeys(tasks))
-    found = [get_task(name) for name in names]
+    found = [get_task(each) for each in names]
     named, configured, parts = (by_task(given, names) for given in (dataset, config_name, split))
-    asked_for = by_task(prompt, names)
     mapped = {name: parse_columns(text) for name, text in by_task(columns, names).items()}
     ratios = (
-        []
-        if retention_ratio is None
-        else parse_list(retention_ratio, "--retention-ratio", lambda text: float(Fraction(text)))
+        parse_list(retention_ratio, "--retention-ratio", lambda text: float(Fraction(text))) if retention_ratio else []
     )
-    kinds = [] if positions is None else parse_list(positions, "--positions", str, get_args(Positions))
+    kinds = parse_list(positions, "--positions", str, get_args(Positions)) if positions else []
     state = process()
+    if state.num_processes > 1 and device != "auto":
+        raise ValueError(f"--device {device}: {state.num_processes} processes take a device each; leave it out.")
     name = find_model(model)
     reader = Reader(name)
-    wanted = compression or ([] if reader.stored is None else [reader.stored.to_json_string()])
-    runs, left_out = plan(wanted, ratios, kinds, seeds)
-    model_type = reader.patch.model_type
-    asked = [
-        ask(
-            task,
-            Dataset(
-                named.get(task.name),
-                configured.get(task.name),
-                parts.get(task.name),
-                mapped.get(task.name, {}),
-                items,
-                seed,
-                skip_bad,
-            ),
-            reader,
-            asked_for.get(task.name),
-            max_new_tokens,
-            choice_scoring == "likelihood" and task.kind == "choice",
+    stored = [] if reader.stored is None else [reader.stored.to_json_string()]
+    runs, left_out = plan(compression or stored, ratios, kinds, seeds)
+    where = {
+        each: Dataset(
+            *(named.get(each), configured.get(each), parts.get(each), mapped.get(each, {}), items, seed, skip_bad)
         )
-        for task in found
-    ]
-    metrics = {
-        key: load_metric(key, **task.metric_options.get(key, {})).settings for task in found for key in task.metrics
+        for each in names
     }
-    reader.load_model(
-        f"cuda:{state.local_process_index}" if state.num_processes > 1 and state.device.type == "cuda" else device,
-        dtype,
-    )
-    for run in runs:
-        reader.check_trained(run.config)
-    folder = ResultFolder(output)
-    about = reader.about()
-    if state.is_main_process:
-        folder.begin(
-            {
-                "model": name if name != str(SMALL_MODEL) else SMALL_MODEL.name,
-                "dtype": about["dtype"],
-                "tasks": {task.task.name: describe(task, asked_for.get(task.task.name), model_type) for task in asked},
-            },
-            {**versions(), "device": about["device"], "processes": state.num_processes, "batch_size": batch_size},
-        )
-    state.wait_for_everyone()
-    journal = Journal(output, state.process_index)
-    collator = AudioTextCollator(reader.processor, long_audio="cut")
+    asked = ask_all(reader.processor, found, where, by_task(prompt, names), max_new_tokens, choice_scoring)
+    reader.load_model(str(state.device) if state.num_processes > 1 else device, dtype)
     with progress(state.is_main_process) as on_batch:
-        sweep(reader.model, collator, asked, runs, journal, batch_size=batch_size, on_batch=on_batch)
+        scores = measure(
+            *(reader.model, reader.processor, asked, runs, left_out, output),
+            batch_size=batch_size,
+            choice_scoring=choice_scoring,
+            similarity_model=similarity_model,
+            resamples=resamples,
+            name=SMALL_MODEL.name if name == str(SMALL_MODEL) else name,
+            on_batch=on_batch,
+        )
     if not state.is_main_process:
         return
-    scores = score(asked, runs, journal.read(), choice_scoring, resamples, similarity_model)
-    print(folder.finish(scores, asked, runs, metrics | {"choices": {"scoring": choice_scoring}}))
-    print(f"\nIn brackets, 95 % intervals over recordings. {output} holds everything.")
-    if any(run.positions is not None for run in runs) and importlib.util.find_spec("matplotlib") is not None:
-        from ..plotting import plot_quality, save
+    print((output / TABLES).read_text(encoding="utf-8").rstrip())
+    if any(each.positions is not None for each in scores) and importlib.util.find_spec("matplotlib") is not None:
+        from ..plotting.quality import plot_quality
+        from ..plotting.saving import save
 
         save(plot_quality(scores, {task.name: task.title for task in found}), output / PICTURE)
-    for method, reason in left_out.items():
-        print(f"Left out: {method}: {reason}.".replace("..", "."))
-
-
-def ask(
-    task: Any, where: Any, reader: Reader, template: str | None, max_new_tokens: int | None, by_likelihood: bool
-) -> Asked:
-    """A task with its items and prompts; says how many recordings the model does not hear to their end."""
-    from ..evaluation.items import read_items
-    from ..evaluation.sweep import Asked
-
-    items = read_items(task, where, reader.rate)
-    prompts = [task.prompt(reader.patch.model_type, item, template) for item in items.items]
-    longest = reader.patch.longest_audio(reader.processor)
-    cut = sum(samples / reader.rate > longest for samples in items.samples)
-    if cut:
-        logger.warning(
-            "%s: %d of %d recordings are longer than the %g s that the model reads; it hears the first.",
-            task.name,
-            cut,
-            len(items.items),
-            longest,
-        )
-    return Asked(task, items, prompts, max_new_tokens or task.max_new_tokens, by_likelihood)
-
-
-def describe(asked: Asked, template: str | None, model_type: str) -> dict[str, Any]:
-    """What the answers to a task depend on, for the folder."""
-    task = asked.task
-    return {
-        "dataset": asked.items.dataset,
-        "items": len(asked.items.items),
-        "skipped": asked.items.skipped,
-        "digest": asked.items.digest,
-        "prompt": template if template is not None else task.prompts.get(model_type, task.prompts[""]),
-        "max_new_tokens": asked.max_new_tokens,
-        "by_likelihood": asked.by_likelihood,
-    }
+    print(f"\n{output} holds everything.")
 
 
 def by_task(given: Sequence[str] | None, tasks: Sequence[str]) -> dict[str, str]:
     """Values by task: ``TASK=VALUE`` for one, ``VALUE`` for all."""
-    found: dict[str, str] = {}
+    own, others = {}, {}
     for text in given or ():
         name, equals, value = text.partition("=")
-        found |= {name: value} if equals and name in tasks else dict.fromkeys(tasks, text)
-    return found
+        if equals and name in tasks:
+            own[name] = value
+        else:
+            others = dict.fromkeys(tasks, text)
+    return others | own
 
 
 def parse_columns(text: str) -> Mapping[str, str]:

@@ -56,8 +56,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def parse_compression(text: str | None) -> CompressionConfig | None:
-    """The config that ``--compression`` names, see `hf_tokcomp.evaluation.plan.parse_config`; None for None."""
-    from ..evaluation.plan import parse_config
+    """The config that ``--compression`` names, see `hf_tokcomp.notation.parse_config`; None for None."""
+    from ..notation import parse_config
 
     return None if text is None else parse_config(text)
 

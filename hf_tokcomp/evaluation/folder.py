@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -10,17 +11,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..config import CompressionConfig
 from ..plain import shown
+from .asked import Asked
 from .plan import Run
-from .published import published_for
-from .scores import Score
-from .sweep import Asked
-from .tables import as_csv, markdown
+from .score import Score
+from .tables import as_csv
+
+logger = logging.getLogger(__name__)
 
 SETTINGS = "sweep.json"
 RESULTS = "results.json"
 TABLES = "results.md"
 LINES = "results.csv"
+ADDED = ("tasks", "runs")
+"""What a later start may add to."""
+WATCHED = ("hf_tokcomp", "transformers", "torch", "device", "batch_size")
+"""What may change between starts, and then be the reason of small differences."""
 
 
 class ResultFolder:
@@ -33,37 +40,40 @@ class ResultFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def begin(self, settings: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    def begin(self, settings: Mapping[str, Any], runs: Sequence[Run], environment: Mapping[str, Any]) -> None:
         """Write down what is asked for, or make sure that it is what the folder's answers were given to.
 
         Methods, ratios and tasks may be added; what an answer depends on may not change.
 
         Args:
             settings: ``model``, ``dtype``, ``tasks`` by name, and whatever else answers depend on.
+            runs: the configs.
             environment: of this start: versions, machine.
 
         Raises:
             ValueError: an earlier start asked for something else; what differs is named.
         """
         file = self.path / SETTINGS
+        now: dict[str, Any] = {**settings, "runs": {run.key: _described(run) for run in runs}}
         sessions: list[Any] = []
-        tasks = dict(settings["tasks"])
         if file.is_file():
             before = json.loads(file.read_text(encoding="utf-8"))
+            self._compare(before, now)
             sessions = before["sessions"]
-            self._compare(before, settings)
-            tasks = before["tasks"] | tasks
-        elif self.path.is_dir() and any(self.path.iterdir()):
+            now |= {name: before[name] | now[name] for name in ADDED}
+            self._warn(sessions, environment)
+        elif self.path.is_dir() and any(not path.name.endswith(".part") for path in self.path.iterdir()):
             raise ValueError(f"{self.path} holds other files and no {SETTINGS}; name an empty or a new folder.")
         self.path.mkdir(parents=True, exist_ok=True)
-        values = {**settings, "tasks": tasks, "sessions": [*sessions, dict(environment)]}
-        _replace(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        _replace(file, _json(now | {"sessions": [*sessions, dict(environment)]}))
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        pairs = [(key, before.get(key), now[key]) for key in now if key != "tasks"]
+        pairs = [(key, before.get(key), now[key]) for key in now if key not in ADDED]
         for name, task in now["tasks"].items():
             earlier = before["tasks"].get(name)
             pairs += [] if earlier is None else [(f"{name}: {key}", earlier.get(key), task[key]) for key in task]
+        for key, run in now["runs"].items():
+            pairs += [(key, before["runs"][key]["config"], run["config"])] if key in before["runs"] else []
         for key, old, new in pairs:
             if old != new:
                 raise ValueError(
@@ -71,48 +81,68 @@ class ResultFolder:
                     "Go on with the same settings, or name another folder with --output."
                 )
 
-    def finish(
-        self, scores: Sequence[Score], asked: Sequence[Asked], runs: Sequence[Run], metrics: Mapping[str, Any]
-    ) -> str:
-        """Write the results as JSON, CSV and Markdown, and return the last.
+    def _warn(self, sessions: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> None:
+        for name in WATCHED:
+            earlier = sorted({str(session.get(name)) for session in sessions} - {str(environment.get(name))})
+            if earlier:
+                logger.warning(
+                    "Answers in %s were given with %s %s; now it is %s, which may change a few.",
+                    *(self.path, name, " and ".join(earlier), environment.get(name)),
+                )
+
+    def runs(self) -> list[Run]:
+        """The runs of all starts."""
+        stored = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))["runs"]
+        return [
+            Run(**{**values, "config": CompressionConfig.from_dict(values["config"])}) for values in stored.values()
+        ]
+
+    def finish(self, scores: Sequence[Score], text: str, measured_by: Mapping[str, Any]) -> None:
+        """Write the results as JSON and CSV, and the tables' text.
 
         Args:
             scores: all numbers.
-            asked: the tasks.
-            runs: the configs.
-            metrics: what decides about each metric's number, by its key.
+            text: the tables.
+            measured_by: what decides about the numbers, given the answers: of each task's metrics, of the intervals.
         """
         settings = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
-        titles = {task.task.name: task.task.title for task in asked}
-        text = markdown(scores, published_for(settings["model"]), titles)
-        notes = [f"{task.task.title}: {task.task.note}" for task in asked if task.task.note]
-        values = {
-            **settings,
-            "metrics": dict(metrics),
-            "runs": {run.key: run.config.to_dict() for run in runs},
-            "scores": [_without_nan(asdict(each)) for each in scores],
-        }
-        _replace(self.path / RESULTS, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        values = {**settings, "measured_by": dict(measured_by), "scores": [asdict(each) for each in scores]}
+        _replace(self.path / RESULTS, _json(_without_nan(values)))
         _replace(self.path / LINES, as_csv(scores))
-        whole = "\n\n".join([text, *notes])
-        _replace(self.path / TABLES, whole + "\n")
-        return whole
+        _replace(self.path / TABLES, text + "\n")
 
 
-def read_scores(file: Path) -> list[Score]:
-    """The scores in a ``results.json``, as they were before they were written."""
-    found = []
-    for values in json.loads(file.read_text(encoding="utf-8"))["scores"]:
-        numbers = {
-            name: math.nan if v is None and name not in ("ratio", "positions") else v for name, v in values.items()
-        }
-        found.append(Score(**numbers | {"by_seed": tuple(values["by_seed"])}))
-    return found
+def described_task(asked: Asked) -> dict[str, Any]:
+    """What the answers to a task depend on, for the folder."""
+    return {
+        "dataset": asked.items.dataset,
+        "part": asked.items.part,
+        "items": len(asked.items.items),
+        "skipped": asked.items.skipped,
+        "cut": asked.cut,
+        "digest": asked.items.digest,
+        "prompt": asked.template,
+        "max_new_tokens": asked.max_new_tokens,
+        "by_likelihood": asked.by_likelihood,
+    }
 
 
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with None for nan, which JSON does not have."""
-    return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in values.items()}
+def _described(run: Run) -> dict[str, Any]:
+    config = {name: value for name, value in run.config.to_dict().items() if name != "hf_tokcomp_version"}
+    return {**{name: getattr(run, name) for name in ("method", "ratio", "positions", "seed")}, "config": config}
+
+
+def _json(values: Any) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {name: _without_nan(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _replace(file: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import logging
@@ -13,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 
 from ..data.checked import AudioCheck, check_audio, listed
-from ..data.columns import find_column, texts, values
+from ..data.columns import AUDIO, TEXT, find_column, texts, values
 from ..data.inline import audio_table
 from ..data.sources import Source, Table
-from .task import Item, Row, Task, letter
+from .options import chosen, options
+from .task import Item, Row, Task
 
 logger = logging.getLogger(__name__)
-ROLES = ("audio", "text", "question", "choices", "subset", "id")
+ROLES = ("audio", "text", "question", "choices", "subset", "id", "recordings")
+USUAL = {"audio": AUDIO, "text": TEXT}
+SHORTEST = 0.08  # seconds: two audio tokens
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class Items:
         audio: with a column ``audio``, ``{"bytes", "path"}`` undecoded; read when it is needed.
         rows: each item's row of it.
         samples: of each item's audio, at the rate asked for.
-        dataset: the name they were found under.
+        dataset: what they were found under; of a folder or file its name alone.
+        part: configuration and split, where these were chosen.
         skipped: how many rows were left out as bad.
-        digest: of ids, questions and references, to tell whether two runs asked the same.
+        digest: of everything but the sound itself, to tell whether two runs asked the same.
     """
 
     items: list[Item]
@@ -67,8 +69,9 @@ class Items:
     rows: list[int]
     samples: list[int]
     dataset: str
-    skipped: int
-    digest: str
+    part: str = ""
+    skipped: int = 0
+    digest: str = ""
 
     def audio_of(self, place: int) -> Any:
         """The audio of an item, as `hf_tokcomp.audio.load_audio` takes it."""
@@ -83,24 +86,27 @@ def read_items(task: Task, where: Dataset, sampling_rate: int) -> Items:
         ValueError: no data set is named and the task knows none, a column is missing, or rows are bad.
         ConnectionError: the Hub could not be asked.
     """
-    name = where.name or task.dataset or (os.environ.get("HF_TOKCOMP_DATA") if task.make is not None else None)
-    if name is None:
-        raise ValueError(f"The task {task.name} needs a data set: name one with --dataset {task.name}=FOLDER.")
     unknown = sorted(set(where.columns) - set(ROLES))
     if unknown:
         raise ValueError(f"There is no role {unknown[0]!r} for a column; there are {', '.join(ROLES)}.")
+    name = where.name or next(iter(task.sources), None)
+    if name is None and task.make is not None and not task.columns:
+        name = os.environ.get("HF_TOKCOMP_DATA")
+    if name is None:
+        raise ValueError(f"The task {task.name} needs a data set: name one with --dataset {task.name}=FOLDER.")
     folder = Path(name).expanduser()
-    rows = task.make(folder, where.count, where.seed) if task.make is not None and folder.is_dir() else None
-    if rows is not None:
-        table = Table(name, rows, folder)
-        names = {role: role for role in rows[0]}
+    made = task.make(folder, where.split, where.count, where.seed) if task.make and folder.is_dir() else None
+    config, split = task.sources.get(name, (None, task.split))
+    config, split = where.config_name or config, where.split or split
+    if made is not None:
+        table, columns, part = Table(name, made, folder), {role: role for role in made[0]}, where.split or ""
     else:
-        split = where.split or task.split
-        table = Source(split, where.config_name or task.config_name).open(name)
-        names = _columns(task, table, where.columns)
+        table = Source(split, config).open(name)
+        columns = _columns(task, table, where.columns)
+        part = " ".join(filter(None, (config, split))) if not folder.is_file() else ""
     if not len(table.content):
         raise ValueError(f"{table.name} has no rows.")
-    return _checked(task, table, names, where, sampling_rate)
+    return _Reading(task, table, columns, where, sampling_rate).items(part)
 
 
 def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, str]:
@@ -112,117 +118,107 @@ def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, st
             usual = (given[role],)
             find_column(table, role, given[role].split("+")[0], ())
         fits = [name for name in usual if set(name.split("+")) <= set(table.columns)]
+        if not fits and role in USUAL and role not in given:
+            fits = list(filter(None, [find_column(table, role, None, USUAL[role])]))
         if fits:
             found[role] = fits[0]
-        elif role in ("audio", "text") or (role in ("question", "choices") and usual):
+        elif role in USUAL or (role in ("question", "choices") and usual):
             raise ValueError(
-                f"{table.name} has the columns {', '.join(table.columns)}, of which none is its {role} "
-                f"({' or '.join(usual) or 'no usual name'}): name it with --columns {role}=NAME."
+                f"{table.name} has the columns {', '.join(table.columns)}, of which none is its {role}: name it with "
+                f"--columns {role}:NAME."
             )
     return found
 
 
-def _checked(task: Task, table: Table, names: Mapping[str, str], where: Dataset, rate: int) -> Items:
-    audio, wrong = audio_table(table, names["audio"], rate)
-    plain = {role: values(table, column) for role, column in names.items() if role not in ("audio", "text")}
-    references = _references(table, names["text"], wrong)
-    good = [row for row in range(len(audio)) if row not in wrong]
-    found, samples = check_audio(audio, good, AudioCheck(True, 0.08, None, rate), None)
-    wrong |= found
-    rows: list[Row] = []
-    for row in range(len(audio)):
-        made = {role: column[row] for role, column in plain.items()} | {"audio": row, "text": references[row]}
-        try:
-            if row not in wrong:
-                rows.append(_resolved(made, audio, row))
-        except ValueError as error:
-            wrong[row] = str(error)
-    unit = "row" if table.lines is None else "line"
-    if wrong:
-        bad = sorted((row if table.lines is None else table.lines[row], reason) for row, reason in wrong.items())
-        text = f"{len(bad)} of the {len(audio)} rows of {table.name} cannot be used:\n{listed(bad, unit)}"
-        if not where.skip_bad or len(bad) == len(audio):
+class _Reading:
+    """A table on its way to items; `wrong` gathers what is wrong with its rows."""
+
+    def __init__(self, task: Task, table: Table, columns: Mapping[str, str], where: Dataset, rate: int) -> None:
+        self.task, self.table, self.columns, self.where, self.rate = task, table, columns, where, rate
+        self.audio, self.wrong = audio_table(table, columns["audio"], rate)
+
+    def items(self, part: str) -> Items:
+        rows = [row for row in self._rows() if not self.task.subsets or row.get("subset") in self.task.subsets]
+        rows = rows[: self.where.count]
+        check = AudioCheck(True, SHORTEST, None, self.rate)
+        # Only what is asked about is decoded.
+        found, samples = check_audio(self.audio, [row["audio"] for row in rows], check, None)
+        self.wrong |= found
+        self._report()
+        rows = [row for row in rows if row["audio"] not in found]
+        if not rows:
+            raise ValueError(f"{self.table.name} has no item of {self.task.title}.")
+        ids = [str(row.get("id", number)) for number, row in enumerate(rows)]
+        if len(set(ids)) < len(ids):  # names that are not unique would mix answers up
+            ids = [str(number) for number in range(len(rows))]
+        items = [_item(*pair) for pair in zip(rows, ids, strict=True)]
+        places = [row["audio"] for row in rows]
+        lengths = [samples[place] for place in places]
+        # Where a folder lies on this machine is nobody else's business, and may change; the digest says what is in it.
+        label = Path(self.table.name).name if Path(self.table.name).exists() else self.table.name
+        return Items(items, self.audio, places, lengths, label, part, len(self.wrong), _digest(items, lengths))
+
+    def _rows(self) -> list[Row]:
+        """The rows that can be read, those of one item put together."""
+        plain = {role: values(self.table, name) for role, name in self.columns.items() if role not in USUAL}
+        references = self._references()
+        rows: list[Row] = []
+        for number in range(len(self.audio)):
+            row = {role: column[number] for role, column in plain.items()} | {"audio": number}
+            try:
+                if number not in self.wrong:
+                    rows.append(self._resolved(row | {"text": references[number]}, number))
+            except ValueError as error:
+                self.wrong[number] = str(error)
+        return self.task.merge(rows) if self.task.merge is not None else rows
+
+    def _references(self) -> list[list[str]]:
+        """The texts of every row, of one column or of several."""
+        found: list[list[str]] = [[] for _ in range(len(self.table.content))]
+        for column in self.columns["text"].split("+"):
+            for row, value in enumerate(values(self.table, column)):
+                try:
+                    found[row] += [text for text in texts(value) if text]
+                except ValueError as error:
+                    self.wrong.setdefault(row, str(error))
+        for row, several in enumerate(found):
+            if not several:
+                self.wrong.setdefault(row, "the text is empty")
+        return found
+
+    def _resolved(self, row: Row, number: int) -> Row:
+        """The row with its options as a tuple, its answer among them, and the recordings it is about."""
+        if row.get("choices") is not None and len(row["choices"]):
+            row["choices"] = options(row["choices"])
+            row["text"] = [chosen(text, row["choices"]) for text in row["text"]]
+        given = row.get("recordings")
+        names = tuple(map(str, given)) if given is not None and len(given) else (self._recording(number),)
+        return row | {"recordings": names, "recording": "+".join(names)}
+
+    def _recording(self, number: int) -> str:
+        """A name for a recording that is the same wherever it lies: its path here, or a digest of its bytes."""
+        stored = self.audio[number]["audio"]
+        if stored["bytes"] is not None:
+            return hashlib.sha256(stored["bytes"]).hexdigest()[:16]
+        path = str(stored["path"])
+        inside = self.table.folder is not None and os.path.isabs(path)
+        return Path(os.path.relpath(path, self.table.folder)).as_posix() if inside else path
+
+    def _report(self) -> None:
+        """Say which rows are bad.
+
+        Raises:
+            ValueError: they are not to be skipped, or no other is left.
+        """
+        if not self.wrong:
+            return
+        lines = self.table.lines
+        bad = sorted((row if lines is None else lines[row], reason) for row, reason in self.wrong.items())
+        few = listed(bad, "row" if lines is None else "line")
+        text = f"{len(bad)} of the {len(self.audio)} rows of {self.table.name} cannot be used:\n{few}"
+        if not self.where.skip_bad or len(bad) == len(self.audio):
             raise ValueError(f"{text}\nPut them right, or leave them out with --skip-bad.")
         logger.warning("%s", text)
-    merged = task.merge(rows) if task.merge is not None else rows
-    kept = [row for row in merged if not task.subsets or row.get("subset") in task.subsets][: where.count]
-    if not kept:
-        raise ValueError(f"{table.name} has no item of {task.title}.")
-    ids = [str(row.get("id", number)) for number, row in enumerate(kept)]
-    if len(set(ids)) < len(ids):  # names that are not unique would mix answers up
-        ids = [str(number) for number in range(len(kept))]
-    items = [_item(*pair) for pair in zip(kept, ids, strict=True)]
-    places = [row["audio"] for row in kept]
-    # Where a folder lies on this machine is nobody else's business, and may change; the digest says what is in it.
-    label = Path(table.name).name if Path(table.name).exists() else table.name
-    return Items(items, audio, places, [samples[place] for place in places], label, len(wrong), _digest(items))
-
-
-def _references(table: Table, columns: str, wrong: dict[int, str]) -> list[list[str]]:
-    """The texts of every row, of one column or of several."""
-    found: list[list[str]] = [[] for _ in range(len(table.content))]
-    for column in columns.split("+"):
-        for row, value in enumerate(values(table, column)):
-            try:
-                found[row] += [text for text in texts(value) if text]
-            except ValueError as error:
-                wrong.setdefault(row, str(error))
-    for row, several in enumerate(found):
-        if not several:
-            wrong.setdefault(row, "the text is empty")
-    return found
-
-
-def _resolved(row: Row, audio: datasets.Dataset, number: int) -> Row:
-    """The row with its options as a tuple, its answer among them, and the recording it is about."""
-    if row.get("choices") is not None and len(row["choices"]):
-        row["choices"] = options(row["choices"])
-        row["text"] = [chosen(text, row["choices"]) for text in row["text"]]
-    row.setdefault("recordings", ())
-    row["recording"] = "+".join(row["recordings"]) or recording_name(audio[number]["audio"])
-    return row
-
-
-def options(value: Any) -> tuple[str, ...]:
-    """The options of a question, given as a list, as JSON or as Python writes a list.
-
-    Raises:
-        ValueError: they cannot be read, or are fewer than two.
-    """
-    if isinstance(value, str):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                value = read(value)
-                break
-            except (ValueError, SyntaxError):
-                continue
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, str) or not isinstance(value, list | tuple | np.ndarray) or len(value) < 2:
-        raise ValueError(f"the choices are {str(value)[:80]!r}, no list of options")
-    return tuple(str(option).strip() for option in value)
-
-
-def chosen(answer: str, choices: Sequence[str]) -> str:
-    """The option that an answer names, by its words or by its letter.
-
-    Raises:
-        ValueError: it names none.
-    """
-    if answer in choices:
-        return answer
-    for place, choice in enumerate(choices):
-        name = letter(place)
-        if answer.strip("(). ") == name or answer.startswith((f"({name}) ", f"{name}. ", f"{name}) ")):
-            return choice
-    raise ValueError(f"the answer {answer!r} is none of the choices {', '.join(choices)}")
-
-
-def recording_name(audio: Mapping[str, Any]) -> str:
-    """A name for a recording that is the same wherever it lies: its file's, or else a digest of its bytes."""
-    if audio["path"] and audio["bytes"] is None:
-        return Path(audio["path"]).name
-    return hashlib.sha256(audio["bytes"]).hexdigest()[:16]
 
 
 def _item(row: Row, name: str) -> Item:
@@ -230,12 +226,12 @@ def _item(row: Row, name: str) -> Item:
         id=name,
         question=str(row.get("question") or ""),
         references=tuple(row["text"]),
-        choices=tuple(row.get("choices") or ()),
-        recordings=tuple(row["recordings"]) or (row["recording"],),
+        choices=() if row.get("choices") is None else tuple(row["choices"]),
+        recordings=tuple(row["recordings"]),
         subset=str(row.get("subset") or ""),
     )
 
 
-def _digest(items: Sequence[Item]) -> str:
+def _digest(items: Sequence[Item], samples: Sequence[int]) -> str:
     said = [[item.id, item.question, item.references, item.choices, item.recordings, item.subset] for item in items]
-    return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([said, samples], ensure_ascii=False).encode()).hexdigest()[:16]

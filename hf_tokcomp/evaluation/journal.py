@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PATTERN = "answers-*.jsonl"
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Given:
         tokens_before: audio tokens before compression.
         tokens_after: audio tokens after it.
         scores: the log-likelihood of each option, where they were asked for.
+        finished: whether the answer came to its own end, and was not cut off at the greatest length.
     """
 
     task: str
@@ -32,9 +36,10 @@ class Given:
     tokens_before: int
     tokens_after: int
     scores: tuple[float, ...] = ()
+    finished: bool = True
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         return self.task, self.item, self.run
 
 
@@ -49,41 +54,73 @@ class Journal:
     def __init__(self, folder: Path, process: int = 0) -> None:
         self.folder = folder
         self.file = folder / f"answers-{process}.jsonl"
+        self._stream: IO[bytes] | None = None
 
-    def read(self) -> dict[tuple[str, str, str], Given]:
-        """All answers, each once.
+    def answers(self) -> Iterator[Given]:
+        """All answers as they were written; one may be there twice.
 
         Raises:
             ValueError: a line other than a file's last is no answer; the line is named.
         """
-        found: dict[tuple[str, str, str], Given] = {}
         for file in sorted(self.folder.glob(PATTERN)):
-            for given in _lines(file):
-                found.setdefault(given.key, given)
+            yield from _lines(file)
+
+    def read(self) -> dict[Key, Given]:
+        """All answers, each once: the first that was written.
+
+        Raises:
+            ValueError: as for `answers`.
+        """
+        found: dict[Key, Given] = {}
+        for given in self.answers():
+            found.setdefault(given.key, given)
         return found
 
-    def mend(self) -> None:
-        """Cut off this process's last line where writing it was cut off."""
-        if not self.file.is_file():
-            return
-        content = self.file.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            with self.file.open("r+b") as stream:
-                stream.truncate(len(whole))
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Within the ``with`` block this process may `write`, and no other to the same file.
+
+        A last line that was cut off, where writing it was, is taken away first.
+
+        Raises:
+            RuntimeError: another program is writing to it.
+        """
+        with self.file.open("a+b", buffering=0) as stream:
+            _lock(stream, self.file)
+            stream.seek(0)
+            content = stream.read()
+            stream.truncate(content.rfind(b"\n") + 1)
+            self._stream = stream
+            try:
+                yield
+            finally:
+                self._stream = None
 
     def write(self, answers: Iterable[Given]) -> None:
-        """Append answers; they are with the operating system when this returns, and outlive this process."""
-        lines = "".join(json.dumps(_plain(given), ensure_ascii=False) + "\n" for given in answers)
-        with self.file.open("ab", buffering=0) as stream:
-            stream.write(lines.encode())
+        """Append answers; they are with the operating system when this returns, and outlive this process.
+
+        Raises:
+            OSError: the disk is full, say; what was written of these answers is taken back.
+        """
+        if self._stream is None:
+            raise RuntimeError("Write within `with journal.writing():`.")
+        left = memoryview("".join(_line(given) for given in answers).encode())
+        end = os.fstat(self._stream.fileno()).st_size
+        try:
+            while left:
+                left = left[self._stream.write(left) or 0 :]
+        except OSError:
+            self._stream.truncate(end)
+            raise
 
 
-def _plain(given: Given) -> dict[str, Any]:
-    values = asdict(given)
+def _line(given: Given) -> str:
+    values: dict[str, Any] = asdict(given)
     if not given.scores:
         del values["scores"]
-    return values
+    if given.finished:
+        del values["finished"]
+    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _lines(file: Path) -> Iterator[Given]:
@@ -95,3 +132,14 @@ def _lines(file: Path) -> Iterator[Given]:
             yield Given(**values | {"scores": tuple(values.get("scores", ()))})
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}, line {number} is no answer of a sweep: {error}. Remove it.") from error
+
+
+def _lock(stream: IO[bytes], file: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # on Windows; two programs on one folder are the user's own business there
+        return
+    try:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise RuntimeError(f"Another program is writing to {file}: wait for it, or name another folder.") from error

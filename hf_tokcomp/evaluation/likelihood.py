@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,12 +38,22 @@ def option_likelihoods(
         model: a patched model.
         inputs: of `option_inputs`, on the model's device.
         choices: each row's options.
+
+    Raises:
+        FloatingPointError: the model computed something that is no number.
     """
+    # Without the labels, or the model would compute a loss of all columns that nobody asked for.
+    rest = {name: value for name, value in inputs.items() if name != "labels"}
     with torch.inference_mode():
-        outputs = model(**inputs, use_cache=False)
+        outputs = model(**rest, use_cache=False)
     record = _inner(model).audio_compressor.last
-    labels = inputs["labels"] if record.labels is None else record.labels
+    labels = inputs["labels"]
+    if record.columns is not None:
+        columns = record.columns.to(labels.device)
+        labels = labels.gather(1, columns.clamp(min=0)).masked_fill(columns < 0, IGNORED)
     sums = answer_likelihoods(outputs.logits, labels).tolist()
+    if not all(map(math.isfinite, sums)):
+        raise FloatingPointError("The model's log-likelihoods are not finite; try --dtype float32 or bfloat16.")
     found, before, after = [], [], []
     start = 0
     for options in choices:

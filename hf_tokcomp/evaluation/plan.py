@@ -6,12 +6,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..config import CompressionConfig
 from ..errors import CompressionConfigError
-from ..model_patch import ModelPatch
-from ..patching import resolve_compression
+from ..notation import config_at, parse_config
 from ..registry import methods as registered
 
 ALL = "all"
@@ -68,8 +66,10 @@ def plan(
 
     Raises:
         CompressionConfigError: no such method, or a ratio out of range.
-        ValueError: what is given as JSON is none.
+        ValueError: what is given as JSON is none, or ratios or positions are given for no method.
     """
+    if not compressions and (any(ratio < 1 for ratio in ratios) or positions):
+        raise ValueError("Ratios or positions of which method? Add --compression METHOD, or --compression all.")
     left_out: dict[str, str] = {}
     runs = {NONE.key: NONE}
     for share in ratios:
@@ -78,7 +78,7 @@ def plan(
     for name in dict.fromkeys(names):
         for config, ratio in _budgets(name, ratios) if name != "none" else ():
             for kind in positions or (config.positions,):
-                for run in _seeded(_label(name, config), ratio, config.replace(positions=kind), seeds):
+                for run in _seeded(name, ratio, config.replace(positions=kind), seeds):
                     runs.setdefault(run.key, run)
     return list(runs.values()), left_out
 
@@ -107,72 +107,28 @@ def _everything(left_out: dict[str, str]) -> list[str]:
     return found
 
 
-def _seeded(label: str, ratio: float | None, config: CompressionConfig, seeds: int) -> list[Run]:
-    if "seed" not in config.__dataclass_fields__:
+def _seeded(name: str, ratio: float | None, config: CompressionConfig, seeds: int) -> list[Run]:
+    """One run, or one for each seed where the method draws and nobody has said by which seed."""
+    label = _label(name, config)
+    if not _draws(config) or re.search(r'\bseed"?\s*[=:]', name):
         return [Run(label, ratio, config.positions, None, config)]
-    return [Run(label, ratio, config.positions, seed, config.replace(seed=seed)) for seed in range(seeds)]
+    return [Run(label, ratio, config.positions, seed, _with_seed(config, seed)) for seed in range(seeds)]
+
+
+def _draws(config: CompressionConfig) -> bool:
+    return "seed" in config.__dataclass_fields__ or any(map(_draws, getattr(config, "stages", ())))
+
+
+def _with_seed(config: CompressionConfig, seed: int) -> CompressionConfig:
+    if "seed" in config.__dataclass_fields__:
+        return config.replace(seed=seed)
+    return config.replace(stages=[_with_seed(one, seed) if _draws(one) else one for one in config.stages])  # type: ignore[attr-defined]
 
 
 def _label(name: str, config: CompressionConfig) -> str:
     """How tables call what was asked for; a JSON object without what the columns say."""
     if not name.lstrip().startswith(("{", "[")):
         return name
-    hidden = ("retention_ratio", "positions", "seed", "schema_version", "hf_tokcomp_version", "method")
+    hidden = ("retention_ratio", "positions", "schema_version", "hf_tokcomp_version", "method")
     options = [f"{key}={json.dumps(value)}" for key, value in config.to_dict().items() if key not in hidden]
     return ":".join([config.method, *options])
-
-
-def parse_config(text: str) -> CompressionConfig:
-    """The config that a text names: a method with options, a JSON object or list of them, a folder or a Hub id.
-
-    Raises:
-        CompressionConfigError: it names none; the closest method is in the message.
-        ValueError: it looks like JSON and is not.
-    """
-    if text.lstrip().startswith(("{", "[")):
-        try:
-            values: Any = json.loads(text)
-        except ValueError as error:
-            raise ValueError(f"--compression is not valid JSON: {error}. Given: {text}") from error
-        return resolve_compression(values)
-    if re.split("[:+]", text)[0] in registered() and text not in registered():
-        parts = [_method_with_options(part) for part in text.split("+")]
-        return CompressionConfig.from_dict(parts[0] if len(parts) == 1 else {"method": "compose", "stages": parts})
-    return resolve_compression(text)
-
-
-def config_at(name: str, ratio: float) -> CompressionConfig:
-    """A compression at a retention ratio.
-
-    Args:
-        name: a method's key; with options as ``ltbm:window=4:similarity=keys``; several as ``ltbm+top_k``, which share
-            the ratio, each keeping the same fraction of what it gets; or what else `parse_config` takes.
-        ratio: fraction of tokens that is left at the end.
-
-    Raises:
-        CompressionConfigError: no such method or option, or it takes no ratio.
-    """
-    if name.lstrip().startswith(("{", "[")) or "/" in name:
-        return parse_config(name).replace(retention_ratio=ratio)
-    parts = [_method_with_options(part) for part in name.split("+")]
-    if len(parts) == 1:
-        return CompressionConfig.from_dict(parts[0] | {"retention_ratio": ratio})
-    each = ratio ** (1 / len(parts))
-    stages = [part | {"retention_ratio": each} for part in parts[:-1]]
-    # A rate counts from the whole audio, so that rounding in the stages before does not miss the ratio.
-    stages.append(parts[-1] | {"tokens_per_second": ratio * ModelPatch.frame_rate})
-    return CompressionConfig.from_dict({"method": "compose", "stages": stages})
-
-
-def _method_with_options(text: str) -> dict[str, Any]:
-    method, *options = (part.strip() for part in text.split(":"))
-    values: dict[str, Any] = {"method": method}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise ValueError(f"{text!r}: write an option as {key}=value.")
-        try:
-            values[key] = json.loads(value)
-        except ValueError:
-            values[key] = value
-    return values

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .scores import Score
+from .score import Score
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Published:
         method: the method's key.
         ratio: share of tokens kept; 1 for all.
         value: in the metric's unit: accuracies in percent.
+        scoring: how the paper finds an option in an answer, where that is known; "" where it is not or has no part.
     """
 
     paper: str
@@ -30,10 +31,17 @@ class Published:
     method: str
     ratio: float
     value: float
+    scoring: str = ""
 
     def fits(self, score: Score) -> bool:
-        """Whether a score is of the same task, metric, method and ratio."""
-        return (self.task, self.subset, self.metric, self.method, self.ratio) == (
+        """Whether a score is of the same task, metric, method and ratio, with positions as the papers have them."""
+        return score.positions in (None, "contiguous") and (
+            self.task,
+            self.subset,
+            self.metric,
+            self.method,
+            self.ratio,
+        ) == (
             score.task,
             score.subset,
             score.metric,
@@ -78,7 +86,12 @@ PUBLISHED: tuple[Published, ...] = (
 )
 
 
-def published_for(model: str) -> list[Published]:
-    """The papers' numbers for a model, by its folder's name or Hub id."""
+def published_for(model: str, scoring: str = "") -> list[Published]:
+    """The papers' numbers for a model, by its folder's name or Hub id.
+
+    Args:
+        model: its name.
+        scoring: how options were found in answers; numbers of papers that did otherwise are left out.
+    """
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
-    return [each for each in PUBLISHED if each.model == name]
+    return [each for each in PUBLISHED if each.model == name and each.scoring in ("", scoring)]

@@ -3,67 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .asked import Asked
 from .bootstrap import interval, paired_difference
-from .journal import Given
-from .metrics import ItemMetric, load_metric
+from .journal import Given, Key
+from .metrics import load_metric
 from .metrics.choices import is_string_match, most_similar
+from .options import without_letter
 from .plan import NONE, Run
-from .sweep import Asked
+from .score import Score
 from .task import Item
+
+if TYPE_CHECKING:
+    from .metrics import ItemMetric
 
 ChoiceScoring = Literal["string_match", "similarity", "likelihood"]
 WHOLE = ""
 """The name of a task's only part."""
 
 
-@dataclass(frozen=True)
-class Score:
-    """One number of a table.
-
-    Args:
-        task: the task's name.
-        subset: the part of it; "" for the whole.
-        metric: the metric's key.
-        method: what tables call the method.
-        ratio: the retention ratio asked for; None where the config has another budget.
-        positions: None for `none`.
-        value: over all items and seeds together, in the metric's unit.
-        low: of the 95 % interval over recordings; nan where there is one recording only.
-        high: of it.
-        difference: to `none`, on the same items.
-        difference_low: of its 95 % interval.
-        difference_high: of it.
-        by_seed: the value of each seed, where there are several.
-        items: how many.
-        kept: the fraction of audio tokens that was really kept, the mean over items and seeds.
-    """
-
-    task: str
-    subset: str
-    metric: str
-    method: str
-    ratio: float | None
-    positions: str | None
-    value: float
-    low: float
-    high: float
-    difference: float
-    difference_low: float
-    difference_high: float
-    by_seed: tuple[float, ...]
-    items: int
-    kept: float
-
-
 def score(
     asked: Sequence[Asked],
     runs: Sequence[Run],
-    answers: Mapping[tuple[str, str, str], Given],
+    answers: Mapping[Key, Given],
     scoring: ChoiceScoring = "string_match",
     resamples: int = 1000,
     similarity_model: str | None = None,
@@ -85,8 +50,10 @@ def score(
     found: list[Score] = []
     for task in asked:
         cells = _cells(runs)
-        predictions = {run.key: _predictions(task, _of(task, run, answers), scoring, similarity_model) for run in runs}
-        kept = {run.key: _kept(_of(task, run, answers)) for run in runs}
+        given = {run.key: _of(task, run, answers) for run in runs}
+        predictions = {key: _predictions(task, row, scoring, similarity_model) for key, row in given.items()}
+        kept = {key: np.array([g.tokens_after / max(g.tokens_before, 1) for g in row]) for key, row in given.items()}
+        cut = {key: np.array([not g.finished for g in row]) for key, row in given.items()}
         for subset, places in _parts(task):
             items = [task.items.items[place] for place in places]
             for key in task.task.metrics:
@@ -94,12 +61,9 @@ def score(
                 measured = _Measured(metric, items, places, predictions, resamples)
                 for (method, ratio, positions), several in cells.items():
                     numbers = measured.numbers(several)
-                    shares = np.mean([kept[run.key][places] for run in several])
-                    found.append(
-                        Score(
-                            task.task.name, subset, key, method, ratio, positions, *numbers, len(items), float(shares)
-                        )
-                    )
+                    shares = [float(np.mean([part[run.key][places] for run in several])) for part in (kept, cut)]
+                    head = (task.task.name, subset, key, method, ratio, positions)
+                    found.append(Score(*head, **numbers, items=len(items), kept=shares[0], unfinished=shares[1]))
     return found
 
 
@@ -122,16 +86,24 @@ class _Measured:
             key: metric.statistics([texts[place] for place in places], references) for key, texts in predictions.items()
         }
 
-    def numbers(self, runs: Sequence[Run]) -> tuple[float, float, float, float, float, float, tuple[float, ...]]:
-        """Value, interval, difference to `none`, its interval, and the value by seed."""
+    def numbers(self, runs: Sequence[Run]) -> dict[str, Any]:
+        """Value, interval, difference to `none`, its interval, and the value by seed, by their names in `Score`."""
         each = [self.statistics[run.key] for run in runs]
         # The mean over seeds item by item: seeds are no further recordings, and must not narrow the interval as such.
         mean = np.mean(each, axis=0)
         low, high = interval(mean, self.clusters, self.value, resamples=self.resamples)
         none = self.statistics[NONE.key]
-        difference = paired_difference(mean, none, self.clusters, self.value, resamples=self.resamples)
+        less, less_low, less_high = paired_difference(mean, none, self.clusters, self.value, resamples=self.resamples)
         by_seed = tuple(float(self.value(one.sum(0))) for one in each) if len(each) > 1 else ()
-        return (float(self.value(mean.sum(0))), low, high, *difference, by_seed)
+        return {
+            "value": float(self.value(mean.sum(0))),
+            "low": low,
+            "high": high,
+            "difference": less,
+            "difference_low": less_low,
+            "difference_high": less_high,
+            "by_seed": by_seed,
+        }
 
 
 def _cells(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], list[Run]]:
@@ -142,7 +114,7 @@ def _cells(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], li
     return found
 
 
-def _of(task: Asked, run: Run, answers: Mapping[tuple[str, str, str], Given]) -> list[Given]:
+def _of(task: Asked, run: Run, answers: Mapping[Key, Given]) -> list[Given]:
     found = []
     for item in task.items.items:
         key = (task.task.name, item.id, run.key)
@@ -150,10 +122,6 @@ def _of(task: Asked, run: Run, answers: Mapping[tuple[str, str, str], Given]) ->
             raise ValueError(f"There is no answer to {task.task.name}, item {item.id}, under {run.key}: go on with it.")
         found.append(answers[key])
     return found
-
-
-def _kept(answers: Sequence[Given]) -> Any:
-    return np.array([given.tokens_after / max(given.tokens_before, 1) for given in answers])
 
 
 def _predictions(
@@ -167,7 +135,9 @@ def _predictions(
         places = most_similar(written, [list(item.choices) for item in items], model=similarity_model)
         return [item.choices[place] for item, place in zip(items, places, strict=True)]
     return [
-        item.references[0] if is_string_match(text, item.references[0], item.choices) else ""
+        item.references[0]
+        if is_string_match(without_letter(text, item.choices), item.references[0], item.choices)
+        else ""
         for item, text in zip(items, written, strict=True)
     ]
 

@@ -3,50 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
-
-from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
 
 from ..compressor import AudioTokenCompressor
 from ..encoder_reuse import reuse_encoder
 from ..instruction import model_inputs
 from ..patching import _inner, compressed
+from ..processes import process
 from ..registry import get_method
 from ..training.answers import generate
 from ..training.collator import AudioTextCollator
-from .items import Items
-from .journal import Given, Journal
+from .asked import Asked
+from .journal import Given, Journal, Key
 from .likelihood import option_inputs, option_likelihoods
 from .plan import Run
-from .task import Task
 
-Key = tuple[str, str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """A task with its items and what is asked about each.
-
-    Args:
-        task: the task.
-        items: its items.
-        prompts: the instruction of each.
-        max_new_tokens: of an answer.
-        by_likelihood: answer with the likeliest option instead of generating.
-    """
-
-    task: Task
-    items: Items
-    prompts: list[str]
-    max_new_tokens: int
-    by_likelihood: bool = False
-
-
-def process() -> PartialState:
-    """This process among those that `accelerate launch` or `torchrun` started; on CPUs they must be told to be many."""
-    return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+USUAL_OPTIONS = 4
+"""What a batch is made smaller by where options are scored: each is a row of its own."""
 
 
 def sweep(
@@ -62,7 +35,8 @@ def sweep(
     """Answer what the journal has no answer to yet.
 
     Items of about the same length are read together, a batch under all runs in turn, so that its features are computed
-    once, and by default its encoding, too; batches are dealt out to the processes.
+    once, and its encoding, too. What is left to do is dealt out to the processes. A batch is the same at every start:
+    where it was cut off it is read again as a whole, and what is there already is not written again.
 
     Args:
         model: a supported model, patched or not; a compressor that it has learned is used where a run has its method.
@@ -74,44 +48,45 @@ def sweep(
         on_batch: told how many batches of this process are done, of how many.
 
     Raises:
-        what reading the audio or generating raises, with the items named: no answer is ever left empty instead.
+        RuntimeError: reading the audio or generating failed; the items are named. No answer is ever left empty instead.
     """
     state = process()
-    done = set(journal.read())
+    wanted = {run.key for run in runs}
+    done = {given.key for given in journal.answers() if given.run in wanted}
     state.wait_for_everyone()  # nobody writes before everybody has read, or two would do the same
-    journal.mend()
-    work = [(task, batch) for task in asked for batch in _batches(task.items.samples, batch_size)][
-        state.process_index :: state.num_processes
-    ]
+    work = [
+        (task, batch, missing)
+        for task in asked
+        for batch in _batches(task, batch_size)
+        if (missing := [run for run in runs if not _keys(task, batch, run) <= done])
+    ][state.process_index :: state.num_processes]
     needs = _needs(runs)
     was_training = model.training
     model.eval()
     try:
-        for number, (task, batch) in enumerate(work):
-            on_batch(number, len(work))
-            missing = {run.key: _missing(task, batch, run, done) for run in runs}
-            prepared: dict[tuple[int, ...], Any] = {}
-            with reuse_encoder(needs):
-                for run in runs:
-                    places = missing[run.key]
-                    if places:
-                        journal.write(_answered(model, collator, task, places, run, prepared))
-        on_batch(len(work), len(work))
+        with journal.writing():
+            for number, (task, batch, missing) in enumerate(work):
+                on_batch(number, len(work))
+                with reuse_encoder(needs):
+                    for given in _answered(model, collator, task, batch, missing):
+                        journal.write(each for each in given if each.key not in done)
+            on_batch(len(work), len(work))
     finally:
         model.train(was_training)
     state.wait_for_everyone()
 
 
-def _batches(samples: Sequence[int], size: int) -> Iterator[list[int]]:
+def _batches(task: Asked, size: int) -> Iterator[list[int]]:
     """Places of items, of about the same length together: padding is waste. The longest first, to fail early."""
+    samples = task.items.samples
     order = sorted(range(len(samples)), key=lambda place: (-samples[place], place))
+    size = max(1, size // USUAL_OPTIONS) if task.by_likelihood else size
     for start in range(0, len(order), size):
         yield order[start : start + size]
 
 
-def _missing(task: Asked, batch: Sequence[int], run: Run, done: set[Key]) -> tuple[int, ...]:
-    items = task.items.items
-    return tuple(place for place in batch if (task.task.name, items[place].id, run.key) not in done)
+def _keys(task: Asked, batch: Sequence[int], run: Run) -> set[Key]:
+    return {(task.task.name, task.items.items[place].id, run.key) for place in batch}
 
 
 def _needs(runs: Sequence[Run]) -> frozenset[str]:
@@ -123,47 +98,59 @@ def _needs(runs: Sequence[Run]) -> frozenset[str]:
 
 
 def _answered(
-    model: Any,
-    collator: AudioTextCollator,
-    task: Asked,
-    places: tuple[int, ...],
-    run: Run,
-    prepared: dict[tuple[int, ...], Any],
-) -> list[Given]:
-    """The answers about the items at these places; what was prepared for one run serves the next."""
-    items = [task.items.items[place] for place in places]
-    try:
-        if places not in prepared:
-            prepared.clear()
-            prepared[places] = _prepared(model, collator, task, places)
-        with compressed(model, run.config):
-            if task.by_likelihood:
-                choices = [item.choices for item in items]
-                scores, before, after = option_likelihoods(model, prepared[places], choices)
-                best = [row.index(max(row)) for row in scores]
-                texts = [item.choices[place] for item, place in zip(items, best, strict=True)]
-            else:
-                texts = generate(model, collator, prepared[places], task.max_new_tokens)
-                record = _inner(model).audio_compressor.last
-                before, after, scores = record.tokens_before, record.tokens_after, [[]] * len(items)
-    except Exception as error:
-        ids = ", ".join(item.id for item in items)
-        raise RuntimeError(
-            f"No answer to {task.task.name}, items {ids}, under {run.key}: {type(error).__name__}: {error} "
-            "(what was answered before is kept)"
-        ) from error
-    return [
-        Given(task.task.name, item.id, run.key, text, before[place], after[place], tuple(scores[place]))
-        for place, (item, text) in enumerate(zip(items, texts, strict=True))
-    ]
+    model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], runs: Sequence[Run]
+) -> Iterator[list[Given]]:
+    """The answers about a batch, run by run."""
+    items = [task.items.items[place] for place in batch]
+    inputs: Any = None
+    for run in runs:
+        try:
+            if inputs is None:
+                inputs = _prepared(model, collator, task, batch)
+            with compressed(model, run.config):
+                answers = _by_likelihood if task.by_likelihood else _by_generation
+                rows = answers(model, collator, task, batch, inputs)
+        except Exception as error:
+            ids = ", ".join(item.id for item in items)
+            raise RuntimeError(
+                f"No answer to {task.task.name}, items {ids}, under {run.key}: {type(error).__name__}: {error} "
+                "(what was answered before is kept)"
+            ) from error
+        yield [Given(task.task.name, item.id, run.key, **row) for item, row in zip(items, rows, strict=True)]
 
 
-def _prepared(model: Any, collator: AudioTextCollator, task: Asked, places: Sequence[int]) -> Any:
-    rows = [{"audio": task.items.audio_of(place), "prompt": task.prompts[place]} for place in places]
+def _prepared(model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int]) -> Any:
+    rows = [{"audio": task.items.audio_of(place), "prompt": task.prompts[place]} for place in batch]
     inner = _inner(model)
     if task.by_likelihood:
-        inputs = option_inputs(collator, rows, [task.items.items[place].choices for place in places])
+        inputs = option_inputs(collator, rows, [task.items.items[place].choices for place in batch])
         return {name: v.to(inner.device, inner.dtype if v.is_floating_point() else None) for name, v in inputs.items()}
     prompts = collator.prompts(rows)
     inputs = model_inputs(collator.processor, prompts.texts, prompts.samples, collator.rate)
     return inputs.to(inner.device, dtype=inner.dtype)
+
+
+def _by_generation(
+    model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], inputs: Any
+) -> list[dict[str, Any]]:
+    texts = generate(model, collator, inputs, task.max_new_tokens)
+    record = _inner(model).audio_compressor.last
+    return [
+        {"text": text, "finished": finished, "tokens_before": before, "tokens_after": after}
+        for (text, finished), before, after in zip(texts, record.tokens_before, record.tokens_after, strict=True)
+    ]
+
+
+def _by_likelihood(
+    model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], inputs: Any
+) -> list[dict[str, Any]]:
+    choices = [task.items.items[place].choices for place in batch]
+    return [
+        {
+            "text": options[scores.index(max(scores))],
+            "scores": tuple(scores),
+            "tokens_before": before,
+            "tokens_after": after,
+        }
+        for options, scores, before, after in zip(choices, *option_likelihoods(model, inputs, choices), strict=True)
+    ]

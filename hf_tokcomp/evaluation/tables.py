@@ -8,9 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from fractions import Fraction
+from typing import Any
 
+from .asked import Asked
 from .published import Published
-from .scores import Score
+from .score import Score
 
 NAMES = {
     "wer": "word error rate in %",
@@ -25,6 +27,71 @@ NAMES = {
 LOWER_IS_BETTER = frozenset({"wer", "wer_plain"})
 OUT_OF_ONE = frozenset({"cider", "rouge_l", "bleu_4"})
 """Metrics with values around 1 or below, which need another digit."""
+
+
+def report(
+    scores: Sequence[Score],
+    asked: Sequence[Asked],
+    model: str,
+    measured_by: Mapping[str, Any],
+    published: Sequence[Published] = (),
+) -> str:
+    """The tables with what one must know to read them.
+
+    Args:
+        scores: of one model.
+        asked: the tasks.
+        model: its name.
+        measured_by: what decides about the numbers.
+        published: the papers' numbers for this model.
+    """
+    lines = []
+    for each in asked:
+        part = f" ({each.items.part})" if each.items.part else ""
+        line = f"- {each.task.title}: {len(each.items.items)} items of {each.items.dataset}{part}"
+        line += f", {each.items.skipped} rows left out" if each.items.skipped else ""
+        line += f", {each.cut} recordings heard to the model's limit only" if each.cut else ""
+        if each.task.kind == "choice":
+            line += f", options by {str(measured_by['choice_scoring']).replace('_', ' ')}"
+        tokenizers = {by["tokenizer"] for by in measured_by["metrics"][each.task.name].values() if "tokenizer" in by}
+        line += "".join(f", tokenizer {name}" for name in sorted(tokenizers))
+        lines.append(f"{line}. {each.task.note}".rstrip())
+    lines.append("- In parentheses, 95 % intervals over recordings." + (PAPERS if published else ""))
+    tables = markdown(scores, published, {each.task.name: each.task.title for each in asked})
+    return f"Model: {model}\n\n{tables}\n\n" + "\n".join([*lines, *_differently_kept(scores), *_cut_off(scores)])
+
+
+PAPERS = (
+    " In brackets, what the paper reports for this model, method and ratio; its prompts, and its version of MMAU, may"
+    " be others."
+)
+
+
+def _differently_kept(scores: Sequence[Score]) -> list[str]:
+    """Methods that kept another share than asked for, by more than a point."""
+    found: dict[str, dict[float, float]] = {}
+    for each in scores:
+        if each.ratio is not None and abs(each.kept - each.ratio) > 0.01:
+            found.setdefault(each.method, {})[each.ratio] = each.kept
+    shares = {
+        method: ", ".join(f"{100 * kept:.0f} % at {_ratio_name(ratio)}" for ratio, kept in kept_at.items())
+        for method, kept_at in found.items()
+    }
+    return [f"- `{method}` kept {text}." for method, text in shares.items()]
+
+
+def _cut_off(scores: Sequence[Score]) -> list[str]:
+    """Tasks of which some answers had no end."""
+    worst: dict[str, Score] = {}
+    for each in scores:
+        if each.unfinished > worst.get(each.task, each).unfinished or each.task not in worst:
+            worst[each.task] = each
+    return [
+        f"- {each.task}: up to {100 * each.unfinished:.0f} % of the answers (`{each.method}`) were cut off at the "
+        "greatest length."
+        for each in worst.values()
+        if each.unfinished > 0
+    ]
 
 
 def markdown(scores: Sequence[Score], published: Sequence[Published] = (), titles: Mapping[str, str] = {}) -> str:

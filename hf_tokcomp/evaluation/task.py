@@ -45,16 +45,17 @@ class Task:
         prompts: what to ask, by ``config.model_type``, "" for all others. ``{question}`` and ``{options}`` stand for
             those of the item.
         max_new_tokens: of an answer.
-        dataset: where it is on the Hub; None where only a local copy is known.
-        config_name: of that data set.
-        split: of the data set.
+        sources: known data sets on the Hub, each with its configuration (None for the only one) and split; the first
+            is the default.
+        split: of any other data set.
         columns: names that benchmark's columns may have, by role (``audio``, ``text``, ``question``, ``choices``,
-            ``subset``, ``id``), beside the usual ones.
+            ``subset``, ``id``, ``recordings``); of audio and texts, before the usual ones. Several names joined by
+            ``+`` hold a text each.
         merge: makes the items of the rows that were read; None for one item per row.
         subsets: the parts that are scored apart, and the only ones then; () for all in one.
         metric_options: further arguments of a metric, by its key.
-        make: makes the rows from a folder that is no table but the corpus itself, given the folder, a count and a
-            seed; None where it is not laid out so.
+        make: makes the rows from a folder that is no table but the corpus itself, given the folder, a split (or None),
+            a count and a seed; None where it is not laid out so.
         note: what a table must say of the numbers.
     """
 
@@ -64,28 +65,29 @@ class Task:
     metrics: tuple[str, ...]
     prompts: Mapping[str, str]
     max_new_tokens: int = 128
-    dataset: str | None = None
-    config_name: str | None = None
+    sources: Mapping[str, tuple[str | None, str]] = field(default_factory=dict)
     split: str = "test"
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     merge: Callable[[Sequence[Row]], list[Row]] | None = None
     subsets: tuple[str, ...] = ()
     metric_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    make: Callable[[Path, int | None, int], list[Row] | None] | None = None
+    make: Callable[[Path, str | None, int | None, int], list[Row] | None] | None = None
     note: str = ""
 
-    def prompt(self, model_type: str, item: Item, template: str | None = None) -> str:
+    def template(self, model_type: str) -> str:
+        """What is asked of a model of this ``config.model_type``."""
+        return self.prompts.get(model_type, self.prompts[""])
+
+    def prompt(self, template: str, item: Item) -> str:
         """What the model is asked about an item.
 
         Args:
-            model_type: ``config.model_type``.
+            template: the task's, or one's own, with ``{question}`` and ``{options}`` where the item's belong.
             item: the item.
-            template: the user's own in place of the task's.
         """
-        text = template if template is not None else self.prompts.get(model_type, self.prompts[""])
         options = "\n".join(f"({letter(place)}) {choice}" for place, choice in enumerate(item.choices))
         # Not str.format: questions and whole prompts have braces and markers of their own.
-        return text.replace("{options}", options).replace("{question}", item.question)
+        return template.replace("{options}", options).replace("{question}", item.question)
 
 
 _TASKS: dict[str, Task] = {}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from ..config import CompressionConfig
+from ..notation import parse_config
 from ..patching import resolve_compression
 from ..registry import did_you_mean
 
@@ -33,13 +33,8 @@ def chosen_compression(
         ValueError: it looks like JSON and is not, or there is no method to change.
     """
     config = stored
-    if isinstance(compression, str) and compression.lstrip().startswith(("{", "[")):
-        try:
-            config = resolve_compression(json.loads(compression))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"compression={compression} is not valid JSON: {error}.") from error
-    elif compression is not None:
-        config = resolve_compression(compression)
+    if compression is not None:
+        config = parse_config(compression) if isinstance(compression, str) else resolve_compression(compression)
     given = {"retention_ratio": retention_ratio, "positions": positions}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not changes:

@@ -11,8 +11,7 @@ except ImportError as error:
 
 from .data import Panel, Spectrogram
 from .figure import plot_compression
-from .quality import plot_quality
 from .reading import plot, read_panels
 from .saving import check_path, save
 
-__all__ = ["Panel", "Spectrogram", "check_path", "plot", "plot_compression", "plot_quality", "read_panels", "save"]
+__all__ = ["Panel", "Spectrogram", "check_path", "plot", "plot_compression", "read_panels", "save"]

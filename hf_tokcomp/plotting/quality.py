@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..evaluation.scores import Score
+from ..evaluation.score import Score
 from ..evaluation.tables import LOWER_IS_BETTER, NAMES
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")
@@ -45,8 +45,11 @@ def plot_quality(scores: Sequence[Score], titles: Mapping[str, str] | None = Non
             grid[row][column].set_title(f"{name}\npositions {kind}" if len(kinds) > 1 else name, fontsize=9)
             better = "lower" if metric in LOWER_IS_BETTER else "higher"
             grid[row][column].set_ylabel(f"{NAMES.get(metric, metric)} ({better} is better)", fontsize=8)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+    named: dict[str, Any] = {}  # a method need not be in every panel
+    for axes in grid.flat:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    figure.legend(list(named.values()), list(named), loc="outside right center", fontsize=8, frameon=False)
     return figure
 
 

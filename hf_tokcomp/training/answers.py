@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object, parse_flag_from_env
+from accelerate.utils import gather_object
 from datasets.utils import tqdm
 
 from ..instruction import model_inputs
 from ..patching import _inner
+from ..processes import process
 from .collator import AudioTextCollator
 
 SORTED_TOGETHER = 16
@@ -50,8 +50,7 @@ def answer(
     Raises:
         what reading the audio or generating raises: no answer is ever left empty instead.
     """
-    # Without the flag, processes on CPUs are not told of each other, and whatever asks later is not either.
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    state = process()
     mine = range(state.process_index, len(rows), state.num_processes)
     found: list[tuple[int, Answer]] = []
     chunk = batch_size * SORTED_TOGETHER
@@ -90,21 +89,33 @@ def _answer_sorted(
         inputs = model_inputs(collator.processor, texts, samples, collator.rate)
         inner = _inner(model)
         inputs = inputs.to(inner.device, dtype=inner.dtype)
-        answers = generate(model, collator, inputs, max_new_tokens, **options)
+        answers = [text for text, _ in generate(model, collator, inputs, max_new_tokens, **options)]
         counts = [prompts[index].audios_per_row[0] for index in batch]
         found += zip(batch, _with_counts(model, answers, counts), strict=True)
     return found
 
 
-def generate(model: Any, collator: AudioTextCollator, inputs: Any, max_new_tokens: int, **options: Any) -> list[str]:
-    """The texts of a batch that is on the model's device, greedily generated unless options say otherwise."""
+def generate(
+    model: Any, collator: AudioTextCollator, inputs: Any, max_new_tokens: int, **options: Any
+) -> list[tuple[str, bool]]:
+    """The texts of a batch that is on the model's device, and whether each came to its own end.
+
+    Greedily generated unless options say otherwise; what else the checkpoint's generation config asks for stays.
+    """
     with torch.inference_mode():
         ids = model.generate(
             **inputs, **({"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens} | options)
         )
     new = ids[:, inputs["input_ids"].shape[1] :]
     texts = collator.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-    return [text.strip() for text in texts]
+    ends = torch.tensor(_ends(model), device=new.device, dtype=new.dtype)
+    finished = torch.isin(new, ends).any(1) | (new.shape[1] < max_new_tokens)
+    return [(text.strip(), end) for text, end in zip(texts, finished.tolist(), strict=True)]
+
+
+def _ends(model: Any) -> list[int]:
+    end = _inner(model).generation_config.eos_token_id
+    return [] if end is None else list(end) if isinstance(end, list | tuple) else [end]
 
 
 def _with_counts(model: Any, texts: list[str], audios: list[int]) -> list[Answer]:

@@ -83,5 +83,5 @@ def test_mistakes(compressions: list[str], ratios: list[float], message: str) ->
 
 
 def test_broken_json() -> None:
-    with pytest.raises(ValueError, match="--compression is not valid JSON"):
+    with pytest.raises(ValueError, match="The compression is not valid JSON"):
         plan(['{"method": '], [], [], 1)

@@ -146,7 +146,8 @@ class ExampleMaker:
         audio = made.audio
         kind = rng.random()
         if kind < 0.15:
-            audio = augment.mix(rng, audio, self._clip(str(rng.choice(SOUNDS))), 15, 30)
+            # Of a class that is there: any other one would be there, too, when it is asked what is not.
+            audio = augment.mix(rng, audio, self._clip(str(rng.choice(names))), 15, 30)
         elif kind < 0.5:
             audio = self.noise.add(rng, audio, 8, 50)
         audio = (audio[:LONGEST] * augment.decibels(rng.uniform(-12, 6))).astype(np.float32)

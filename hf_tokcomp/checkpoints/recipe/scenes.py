@@ -27,7 +27,7 @@ QUESTIONS = {
     "absent": "Which sound is not there?",
 }
 MOST_SOUNDS = 3
-SHORTEST, LONGEST = 1.5, 3.0  # seconds of one sound
+SHORTEST_CUT, LONGEST_CUT = 1.5, 3.0  # seconds of one sound
 LEVEL = 0.05  # of every sound, since how loud a recording is says nothing
 OPTIONS = 4
 LETTERS = "ABCD"
@@ -67,7 +67,7 @@ class Choice:
 
 def cut(rng: np.random.Generator, audio: Audio) -> Audio:
     """A stretch of 1.5 to 3 s in which something is heard: a bark may last half a second of a clip of five."""
-    samples = min(round(rng.uniform(SHORTEST, LONGEST) * SAMPLE_RATE), len(audio))
+    samples = min(round(rng.uniform(SHORTEST_CUT, LONGEST_CUT) * SAMPLE_RATE), len(audio))
     best = audio[:samples]
     for _ in range(8):
         start = int(rng.integers(0, len(audio) - samples + 1))
@@ -126,9 +126,12 @@ def ask(rng: np.random.Generator, sounds: Sequence[str], kind: str, question: st
     return Choice(kind, "\n".join([question or QUESTIONS[kind], *lines]), options, answer)
 
 
-def scenes(data: Path, split: Split = "test", count: int = 500, seed: int = 0) -> Iterator[Scene]:
-    """Scenes of one to three sounds, equally often, of different classes; the same ones for the same arguments."""
-    rng = np.random.default_rng([seed, 4])
+def scenes(data: Path, split: Split = "test", count: int = 500, seed: int = 0, stream: int = 4) -> Iterator[Scene]:
+    """Scenes of one to three sounds, equally often, of different classes; the same ones for the same arguments.
+
+    `stream` tells apart draws for different ends with the same seed.
+    """
+    rng = np.random.default_rng([seed, stream])
     takes: dict[str, list[Recording]] = {}
     for recording in sound_recordings(data, split):
         takes.setdefault(recording.text, []).append(recording)
@@ -141,5 +144,5 @@ def scenes(data: Path, split: Split = "test", count: int = 500, seed: int = 0) -
 def questions(data: Path, split: Split = "test", count: int = 500, seed: int = 0) -> Iterator[tuple[Scene, Choice]]:
     """A question about each of `count` scenes, of the kinds that suit it."""
     rng = np.random.default_rng([seed, 5])
-    for scene in scenes(data, split, count, seed + 1):
+    for scene in scenes(data, split, count, seed, stream=6):
         yield scene, ask(rng, scene.sounds, str(rng.choice(kinds(scene.sounds))))

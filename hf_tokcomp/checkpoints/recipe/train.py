@@ -28,6 +28,8 @@ from .model import WIDTH, answer_logits, build_model, build_processor, encode, t
 from .sources import data_folder
 
 log = logging.getLogger(__name__)
+WATCHED = 1000
+"""The seed of what is measured while training, which no table uses."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,9 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
             save(average.model, processor, output / "unfinished")
             saved = time.monotonic()
             # Only to watch: nothing is chosen by it, the last average is what is saved.
-            watched = evaluate.measure_digits(average.model, processor, data, 60, seed=1)
-            captions = evaluate.measure_captions(average.model, processor, data, 100, seed=1)["all_right"]
-            choices = evaluate.measure_choices(average.model, processor, data, 100, seed=1)["accuracy"]
+            watched = evaluate.measure_digits(average.model, processor, data, 60, seed=WATCHED)
+            captions = evaluate.measure_captions(average.model, processor, data, 100, seed=WATCHED)["all_right"]
+            choices = evaluate.measure_choices(average.model, processor, data, 100, seed=WATCHED)["accuracy"]
             log.info(
                 "step %d: WER %.3f of 60 strings, of 100 captions %.2f right, of 100 choices %.2f",
                 *(step + 1, watched["wer"], captions, choices),
@@ -169,7 +171,12 @@ def main() -> None:
     parser.add_argument("--no-synthetic", action="store_true", help="train without espeak-ng's voices")
     parser.add_argument("--no-bfloat16", action="store_true", help="compute in float32 throughout")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--save-every", type=float, default=600.0, help="seconds between copies that are also measured")
+    parser.add_argument(
+        "--save-every",
+        type=float,
+        default=600.0,
+        help="seconds between copies that are also measured; training cannot go on from one",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)

@@ -34,8 +34,15 @@ class ExactMatch(ItemMetric):
 class Accuracy(ExactMatch):
     """The share of questions answered right, by options that are chosen already: `choices` makes them from free text.
 
-    An option is right where it is equal to a reference, both lower-cased and without punctuation.
+    An option is right where it is a reference, letter by letter: options may differ in punctuation alone ("C", "C#").
     Statistics, k = 2: 1 where right, else 0; 1.
     """
 
     name = "accuracy"
+
+    def _statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[tuple[bool, int]]:
+        return [(text in truths, 1) for text, truths in zip(predictions, references, strict=True)]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"match": "the option itself"}

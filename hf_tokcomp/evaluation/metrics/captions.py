@@ -11,6 +11,9 @@ import numpy as np
 from .base import Array, ItemMetric, ratio
 from .ptb import Tokenizer, choose, coco, penn_treebank, simple
 
+_PENN_TREEBANK: dict[str, str] = {}
+"""Texts that were cut into words already: a sweep scores the same references again and again, and Java is slow."""
+
 
 class CaptionMetric(ItemMetric):
     """What metrics of captions share: the tokenizer, on pycocoevalcap's own scale.
@@ -32,9 +35,17 @@ class CaptionMetric(ItemMetric):
 
     def _statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Any:
         texts = [*predictions, *(truth for truths in references for truth in truths)]
-        words = penn_treebank(texts) if self.tokenizer == "ptb" else [simple(text) for text in texts]
+        words = self._words(texts)
         rest = iter(words[len(predictions) :])
         return self._of_words(words[: len(predictions)], [[next(rest) for _ in truths] for truths in references])
+
+    def _words(self, texts: Sequence[str]) -> list[str]:
+        if self.tokenizer == "simple":
+            return [simple(text) for text in texts]
+        new = [text for text in dict.fromkeys(texts) if text not in _PENN_TREEBANK]
+        if new:
+            _PENN_TREEBANK.update(zip(new, penn_treebank(new), strict=True))
+        return [_PENN_TREEBANK[text] for text in texts]
 
     def _of_words(self, predictions: list[str], references: list[list[str]]) -> Any:
         raise NotImplementedError

@@ -19,9 +19,9 @@ register_task(
         metrics=CAPTION_METRICS,
         prompts=CAPTION_PROMPTS,
         max_new_tokens=64,
-        dataset="AudioLLMs/audiocaps_test",
         # AudioLLMs/audiocaps_test has context and answer, TwinkStart/AudioCaps audio and caption; the corpus's own
         # table has a row per caption, with the recording as youtube_id.
+        sources={"AudioLLMs/audiocaps_test": (None, "test"), "TwinkStart/AudioCaps": (None, "test")},
         columns={"audio": ("audio", "context", "file_name"), "text": ("caption", "answer"), "id": ("youtube_id",)},
         merge=one_item_per_recording,
     )

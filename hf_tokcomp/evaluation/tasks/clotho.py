@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 from ..grouping import one_item_per_recording
-from ..task import Task, register_task
+from ..task import Row, Task, register_task
 from .audiocaps import CAPTION_METRICS, CAPTION_PROMPTS
+
+CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
+
+
+def corpus(folder: Path, split: str | None = None, count: int | None = None, seed: int = 0) -> list[Row] | None:
+    """The rows of the corpus as it is unpacked: ``clotho_captions_evaluation.csv`` beside ``evaluation/``.
+
+    Raises:
+        FileNotFoundError: the table is there and its folder of recordings is not.
+    """
+    name = split or "evaluation"
+    table = folder / f"clotho_captions_{name}.csv"
+    if not table.is_file():
+        return None
+    if not (folder / name).is_dir():
+        raise FileNotFoundError(f"{table} is there, and the folder {folder / name} with its recordings is not.")
+    with table.open(newline="", encoding="utf-8") as stream:
+        return [
+            {"audio": str(folder / name / row["file_name"]), "text": [row[column] for column in CAPTIONS]}
+            for row in csv.DictReader(stream)
+        ]
+
 
 register_task(
     Task(
@@ -16,10 +41,8 @@ register_task(
         max_new_tokens=64,
         # No data set on the Hub is known to hold audio and captions: name a folder or a table.
         split="evaluation",
-        columns={
-            "audio": ("file_name", "audio", "context"),
-            "text": ("caption_1+caption_2+caption_3+caption_4+caption_5", "captions", "caption", "raw_text"),
-        },
+        make=corpus,
+        columns={"audio": ("audio", "context", "file_name"), "text": ("+".join(CAPTIONS), "captions", "raw_text")},
         merge=one_item_per_recording,
     )
 )

@@ -36,13 +36,18 @@ register_task(
         kind="qa",
         metrics=("exact_match",),
         prompts={
-            "qwen2_audio": "Listen to the given audio carefully and answer this question: {question}",
-            "": "{question}\nAnswer the question with one word.",
+            # Without the last sentence Qwen2-Audio answers in a sentence of its own, which matches no annotator's word.
+            "qwen2_audio": "Listen to the given audio carefully and answer this question: {question}\n"
+            "Answer the question using a single word only.",
+            "": "{question}\nAnswer the question using a single word only.",
         },
         max_new_tokens=16,
-        dataset="lmms-lab-audio/ClothoAQA",
         # lmms-lab-audio/ClothoAQA has audio, question and answer, AudioLLMs/clotho_aqa_test context, instruction and
         # answer; the corpus's own table has file_name, QuestionText and answer, a row per annotator.
+        sources={
+            "lmms-lab-audio/ClothoAQA": ("clotho_aqa", "clotho_aqa_test_filtered"),
+            "AudioLLMs/clotho_aqa_test": (None, "test"),
+        },
         columns={
             "audio": ("audio", "context", "file_name"),
             "text": ("answer",),

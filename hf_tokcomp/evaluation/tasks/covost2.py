@@ -16,7 +16,7 @@ register_task(
             "": "Translate the speech into Chinese.",
         },
         max_new_tokens=200,
-        dataset="lmms-lab-audio/covost2_en-zh",
+        sources={"lmms-lab-audio/covost2_en-zh": ("en_zh", "test")},
         columns={"audio": ("audio", "context", "path"), "text": ("translation", "gt", "answer")},
     )
 )

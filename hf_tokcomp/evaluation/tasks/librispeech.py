@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ..task import Row, Task, register_task
 
+SUBSET = re.compile(r"(train|dev|test)-(clean|other)")
 ASR_PROMPTS = {
     "qwen2_audio": "Detect the language and recognize the speech: <|en|>",
     "": "Transcribe the input speech.",
 }
 
 
-def corpus(folder: Path, count: int | None = None, seed: int = 0) -> list[Row] | None:
-    """The rows of the corpus as it is distributed: ``84/121123/84-121123-0000.flac`` beside ``84-121123.trans.txt``.
+def corpus(folder: Path, split: str | None = None, count: int | None = None, seed: int = 0) -> list[Row] | None:
+    """The rows of the corpus as it is distributed: ``test-clean/84/121123/84-121123-0000.flac`` beside transcripts.
 
     Also of a folder with ``transcripts.tsv`` (id and text) in place of these.
 
     Raises:
-        ValueError: a transcript has no recording.
+        ValueError: there are several subsets and no split that names one, or a transcript has no recording.
     """
-    texts = sorted(folder.rglob("*.trans.txt")) or sorted(folder.glob("transcripts.tsv"))
+    subsets = sorted(path.name for path in folder.iterdir() if path.is_dir() and SUBSET.match(path.name))
+    if split is not None or len(subsets) == 1:
+        folder = folder / (split or subsets[0])
+    elif len(subsets) > 1:
+        raise ValueError(f"{folder} holds {', '.join(subsets)}: choose one with --split.")
     rows: list[Row] = []
-    for file in texts:
+    for file in sorted(folder.rglob("*.trans.txt")) or sorted(folder.glob("transcripts.tsv")):
         for line in file.read_text(encoding="utf-8").splitlines():
             name, _, text = line.replace("\t", " ", 1).partition(" ")
             audio = file.parent / f"{name}.flac"
@@ -42,7 +48,10 @@ register_task(
         metrics=("wer",),
         prompts=ASR_PROMPTS,
         max_new_tokens=200,
-        dataset="lmms-lab-audio/librispeech",
+        sources={
+            "lmms-lab-audio/librispeech": ("librispeech_test_clean", "librispeech_test_clean"),
+            "AudioLLMs/librispeech_test_clean": (None, "test"),
+        },
         make=corpus,
         columns={
             "audio": ("audio", "context", "file", "path"),

@@ -15,9 +15,9 @@ register_task(
             "": "{question}\nChoose the correct option:\n{options}",
         },
         max_new_tokens=64,
-        dataset="lmms-lab-audio/mmau",
         # lmms-lab-audio/mmau has audio, question, choices (JSON), answer and task; AudioLLMs/MMAU-mini context,
         # instruction, choices, answer; MMAU's own JSON audio_id, question, choices, answer, task.
+        sources={"lmms-lab-audio/mmau": (None, "test_mini"), "AudioLLMs/MMAU-mini": (None, "test")},
         split="test_mini",
         columns={
             "audio": ("audio", "context", "audio_id"),

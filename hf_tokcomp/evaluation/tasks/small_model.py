@@ -10,12 +10,12 @@ from ..task import Row, Task, register_task
 ITEMS = 500
 
 
-def _rows(skill: str, folder: Path, count: int | None, seed: int) -> list[Row]:
+def _rows(skill: str, folder: Path, split: str | None, count: int | None, seed: int) -> list[Row]:
     from ...checkpoints.recipe.sources import SAMPLE_RATE, data_folder
     from ...checkpoints.recipe.test_set import TASKS
 
     rows: list[Row] = []
-    for item in TASKS[skill](data_folder(folder), "test", ITEMS if count is None else count, seed):
+    for item in TASKS[skill](data_folder(folder), split or "test", ITEMS if count is None else count, seed):
         rows.append(
             {
                 "audio": {"array": item.audio, "sampling_rate": SAMPLE_RATE},

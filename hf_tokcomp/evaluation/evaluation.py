@@ -1,0 +1,209 @@
+"""evaluate: what compressions cost a model on benchmarks, beside the model with all tokens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..models import patch_for_processor
+from ..patching import _inner, active_config
+from ..processes import process
+from ..registry import get_method
+from ..training.collator import AudioTextCollator
+from .asked import Asked
+from .environment import environment, weights_digest
+from .folder import ResultFolder, described_task
+from .items import Dataset, read_items
+from .journal import Journal
+from .metrics import load_metric
+from .plan import Run, plan
+from .published import published_for
+from .score import Score
+from .scores import ChoiceScoring, score
+from .sweep import sweep
+from .tables import report
+from .task import Task, get_task
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(
+    model: Any,
+    processor: Any,
+    tasks: Sequence[str],
+    output: Path,
+    *,
+    compressions: Sequence[str] = (),
+    ratios: Sequence[float] = (),
+    positions: Sequence[str] = (),
+    seeds: int = 3,
+    datasets: Mapping[str, Dataset] | None = None,
+    prompts: Mapping[str, str] | None = None,
+    max_new_tokens: int | None = None,
+    batch_size: int = 8,
+    choice_scoring: ChoiceScoring = "string_match",
+    similarity_model: str | None = None,
+    resamples: int = 1000,
+    name: str | None = None,
+    on_batch: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Score]:
+    """Measure a model on benchmarks under many compressions; answers and results are in a folder.
+
+    A second call with the same folder goes on where the first one stopped. Under `accelerate launch` every process
+    calls it with the same arguments, and takes a share of the work; the first one writes the results.
+
+    Args:
+        model: a supported model, on its device, perhaps with an adapter and what a compressor has learned.
+        processor: its processor, not patched.
+        tasks: names of tasks.
+        output: the folder.
+        compressions: as `hf_tokcomp.evaluation.plan.plan` takes them; none is there in any case.
+        ratios: retention ratios; empty for each compression's own budget.
+        positions: kinds of positions; empty for each compression's own.
+        seeds: of methods that draw.
+        datasets: where the tasks' items are, by task; of others, at their usual place.
+        prompts: in place of the tasks' own, by task.
+        max_new_tokens: in place of the tasks' own.
+        batch_size: recordings read together.
+        choice_scoring: how an option is found: by words, by Sentence-BERT, or the likeliest without any text.
+        similarity_model: of Sentence-BERT.
+        resamples: of the bootstrap.
+        name: what results call the model; by default what it was loaded from.
+        on_batch: told how many batches of this process are done, of how many.
+
+    Returns:
+        All numbers; in processes but the first, none.
+
+    Raises:
+        ValueError: something that is asked for cannot be, or the folder holds answers to something else.
+        FileNotFoundError: there are no such data.
+        RuntimeError: reading or generating failed; what was answered before is kept.
+    """
+    asked = ask_all(processor, [get_task(each) for each in tasks], datasets, prompts, max_new_tokens, choice_scoring)
+    runs, left_out = plan(compressions, ratios, positions, seeds)
+    return measure(
+        model,
+        processor,
+        asked,
+        runs,
+        left_out,
+        output,
+        batch_size=batch_size,
+        choice_scoring=choice_scoring,
+        similarity_model=similarity_model,
+        resamples=resamples,
+        name=name,
+        on_batch=on_batch,
+    )
+
+
+def measure(
+    model: Any,
+    processor: Any,
+    asked: Sequence[Asked],
+    runs: Sequence[Run],
+    left_out: Mapping[str, str],
+    output: Path,
+    *,
+    batch_size: int = 8,
+    choice_scoring: ChoiceScoring = "string_match",
+    similarity_model: str | None = None,
+    resamples: int = 1000,
+    name: str | None = None,
+    on_batch: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Score]:
+    """`evaluate` of what `ask_all` and `plan` returned, so that mistakes can be found before a model is loaded."""
+    check_trained(model, runs)
+    metrics = {each.task.name: _metrics(each.task) for each in asked}
+    state = process()
+    folder, journal = ResultFolder(output), Journal(output, state.process_index)
+    inner = _inner(model)
+    called = name or inner.config._name_or_path
+    if state.is_main_process:
+        generation = {k: v for k, v in inner.generation_config.to_diff_dict().items() if "version" not in k}
+        folder.begin(
+            {
+                "model": called,
+                "weights": weights_digest(inner),
+                "dtype": str(inner.dtype).removeprefix("torch."),
+                "generation": generation | {"do_sample": False, "num_beams": 1},
+                "tasks": {each.task.name: described_task(each) for each in asked},
+            },
+            runs,
+            environment(inner) | {"processes": state.num_processes, "batch_size": batch_size},
+        )
+    state.wait_for_everyone()
+    collator = AudioTextCollator(processor, long_audio="cut")
+    sweep(model, collator, asked, runs, journal, batch_size=batch_size, on_batch=on_batch)
+    if not state.is_main_process:
+        return []
+    answers = journal.read()
+    known = {run.key for run in runs}
+    keys = [(each.task.name, item.id) for each in asked for item in each.items.items]
+    earlier = [run for run in folder.runs() if run.key not in known and all((*key, run.key) in answers for key in keys)]
+    scores = score(asked, [*runs, *earlier], answers, choice_scoring, resamples, similarity_model)
+    measured_by: dict[str, Any] = {"metrics": metrics, "resamples": resamples, "left_out": dict(left_out)}
+    if any(each.task.kind == "choice" for each in asked):
+        measured_by |= {"choice_scoring": choice_scoring, "similarity_model": similarity_model}
+    papers = published_for(called, choice_scoring) if all(each.whole for each in asked) else []
+    folder.finish(scores, report(scores, asked, called, measured_by, papers), measured_by)
+    return scores
+
+
+def ask_all(
+    processor: Any,
+    tasks: Sequence[Task],
+    datasets: Mapping[str, Dataset] | None = None,
+    prompts: Mapping[str, str] | None = None,
+    max_new_tokens: int | None = None,
+    choice_scoring: ChoiceScoring = "string_match",
+) -> list[Asked]:
+    """The tasks with their items and prompts; says how many recordings the model does not hear to their end."""
+    patch = patch_for_processor(processor)[1]
+    rate, longest = int(processor.feature_extractor.sampling_rate), patch.longest_audio(processor)
+    found = []
+    for task in tasks:
+        where = (datasets or {}).get(task.name, Dataset())
+        items = read_items(task, where, rate)
+        template = (prompts or {}).get(task.name) or task.template(patch.model_type)
+        cut = sum(samples / rate > longest for samples in items.samples)
+        if cut:
+            logger.warning(
+                "%s: %d of %d recordings are longer than the %g s that the model reads; it hears their beginning.",
+                *(task.name, cut, len(items.items), longest),
+            )
+        found.append(
+            Asked(
+                task,
+                items,
+                [task.prompt(template, item) for item in items.items],
+                max_new_tokens or task.max_new_tokens,
+                choice_scoring == "likelihood" and task.kind == "choice",
+                template,
+                cut,
+                where.count is None,
+            )
+        )
+    return found
+
+
+def check_trained(model: Any, runs: Sequence[Run]) -> None:
+    """Refuse methods that learn and have learned nothing: every call would draw their weights anew.
+
+    Raises:
+        ValueError: there is one among the runs.
+    """
+    trained = active_config(model)
+    for run in runs:
+        if get_method(run.config.method).learns and (trained is None or not trained.has_weights_of(run.config)):
+            raise ValueError(
+                f"{run.config.method} has weights to learn, and this model brings none: fine-tune it first, and name "
+                "the adapter's folder as the model."
+            )
+
+
+def _metrics(task: Task) -> dict[str, dict[str, str]]:
+    """What decides about each metric; loading them finds out what is not installed before hours are spent."""
+    return {key: load_metric(key, **task.metric_options.get(key, {})).settings for key in task.metrics}
