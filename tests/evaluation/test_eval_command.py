@@ -20,6 +20,7 @@ from training_tools import run_processes
 
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import main
+from hf_tokcomp.cli.inference import Reader
 from hf_tokcomp.evaluation.journal import Journal
 from hf_tokcomp.evaluation.task import get_task
 
@@ -105,10 +106,10 @@ def test_the_numbers_are_those_of_the_answers(strings: Path, tmp_path: Path) -> 
     for given in answers.values():
         ratio = {"none@1": 1, "ltbm@0.5/original": 0.5, "ltbm@0.25/original": 0.25}[given.run]
         assert given.tokens_after == int(given.tokens_before * ratio + 0.5)
-    assert found["runs"]["ltbm@0.25/original"]["positions"] == "original"
+    assert found["runs"]["ltbm@0.25/original"]["config"]["positions"] == "original"
     assert found["model"] == SMALL_MODEL.name
     assert found["tasks"]["librispeech"]["prompt"] == "Transcribe the digits."
-    assert "normaliser" in json.dumps(found["metrics"]["wer"])
+    assert "EnglishTextNormalizer" in found["measured_by"]["metrics"]["librispeech"]["wer"]["normaliser"]
     assert found["sessions"][0]["torch"] == torch.__version__
 
 
@@ -126,6 +127,9 @@ def test_a_second_start_does_nothing_twice_and_takes_more(
     assert run(*base, "--compression", "average_pooling") == 0
     assert (out / "answers-0.jsonl").read_bytes().startswith(lines)
     assert [each for each in results(out)["scores"] if each["method"] != "average_pooling"] == first["scores"]
+    whole = results(out)["scores"]
+    assert run(*base[:-1], "average_pooling") == 0
+    assert sorted(map(str, results(out)["scores"])) == sorted(map(str, whole)), "what was measured before stays"
 
 
 @pytest.mark.parametrize(
@@ -195,6 +199,7 @@ PROCESSES = """
 import torch
 from accelerate import PartialState
 from hf_tokcomp.cli import main
+from hf_tokcomp.cli.inference import Reader
 torch.set_num_threads(1)
 code = main(sys.argv[2:])
 print(code, PartialState().num_processes)
@@ -250,7 +255,7 @@ def test_choices_by_likelihood_and_by_similarity(tmp_path: Path) -> None:
         assert len(given.scores) in (2, 4)
         assert given.text == ["a dog", "a cat", "rain", "a car"][given.scores.index(max(given.scores))]
         assert max(given.scores) < 0
-    assert results(tmp_path / "likelihood")["metrics"]["choices"]["scoring"] == "likelihood"
+    assert results(tmp_path / "likelihood")["measured_by"]["choice_scoring"] == "likelihood"
     pytest.importorskip("sentence_transformers")
     assert run(*options, "--choice-scoring", "similarity", "--output", tmp_path / "similarity") == 0
     assert 0 <= results(tmp_path / "similarity")["scores"][0]["value"] <= 100
@@ -265,11 +270,18 @@ def test_choices_by_likelihood_and_by_similarity(tmp_path: Path) -> None:
         (("librispeech", "--compression", "strid"), "stride"),
         (("librispeech", "--retention-ratio", "half"), "'half' is not a number"),
         (("librispeech", "--positions", "middle"), "'middle' is not one of"),
+        (("librispeech", "--retention-ratio", "1/2"), "of which method"),
     ],
 )
 def test_mistakes_are_said_before_a_model_is_loaded(
-    strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+    strings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    said: str,
 ) -> None:
+    monkeypatch.setattr(Reader, "load_model", lambda *_: pytest.fail("the model was loaded"))
     data = () if arguments[0] == "clotho" else ("--dataset", strings)
     assert run(*arguments, *data, "--output", tmp_path / "out") == 1
     assert said in capsys.readouterr().err

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmark_layouts import LAYOUTS, OPTIONS, A, clothoaqa, parquet, table
+from benchmark_layouts import LAYOUTS, OPTIONS, A, clothoaqa, parquet, table, transcripts
+from training_files import jsonl, wav
 
-from hf_tokcomp.evaluation.items import Dataset, Items, chosen, options, read_items
+from hf_tokcomp.evaluation.items import Dataset, Items, read_items
+from hf_tokcomp.evaluation.options import chosen, options, without_letter
 from hf_tokcomp.evaluation.task import Item, Task, get_task, letter, register_task, tasks
 
 RATE = 16_000
@@ -70,17 +72,17 @@ def test_mmau_has_parts_and_ids(tmp_path: Path) -> None:
 def test_prompts(tmp_path: Path) -> None:
     task = get_task("mmau")
     item = Item("1", "What {is} it?", ("b",), ("a", "b"))
-    asked = task.prompt("qwen2_audio", item)
+    asked = task.prompt(task.template("qwen2_audio"), item)
     assert asked == "What {is} it?\nChoose one of the following options:\n(A) a\n(B) b"
-    assert task.prompt("audio_flamingo_3", item).startswith("What {is} it?\nChoose the correct option:")
-    assert task.prompt("qwen2_audio", item, "{options}|{question}") == "(A) a\n(B) b|What {is} it?"
-    assert get_task("audiocaps").prompt("qwen2_audio", item) == "Generate the caption in English:"
-    assert get_task("audiocaps").prompt("audioflamingo3", item) == "Please describe the audio in detail."
+    assert task.prompt(task.template("audioflamingo3"), item).startswith("What {is} it?\nChoose the correct option:")
+    assert task.prompt("{options}|{question}", item) == "(A) a\n(B) b|What {is} it?"
+    assert get_task("audiocaps").template("qwen2_audio") == "Generate the caption in English:"
+    assert get_task("audiocaps").template("audioflamingo3") == "Please describe the audio in detail."
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
     path = parquet(tmp_path, "sound", (A,), first=["a dog"], second=["a hound"])
-    with pytest.raises(ValueError, match="none is its audio"):
+    with pytest.raises(ValueError, match=r"none is its audio: name it with --columns audio:NAME"):
         read("audiocaps", path)
     found = read("audiocaps", path, columns={"audio": "sound", "text": "first+second"})
     assert found.items[0].references == ("a dog", "a hound")
@@ -124,6 +126,65 @@ def test_options(given: object, found: tuple[str, ...]) -> None:
 def test_no_options(given: object) -> None:
     with pytest.raises(ValueError, match="no list of options"):
         options(given)
+    with pytest.raises(ValueError, match=r"'\?' has no letter or digit"):
+        options(["yes", "?"])
+
+
+def test_letters_that_we_gave_are_no_words() -> None:
+    choices = ["rain", "a dog", "b"]
+    for text, left in (
+        ("(A) rain", "rain"), ("(A)", "rain"), ("B", "a dog"), (" B. A dog barks.", "A dog barks."), ("C", "b"),
+        ("B: a dog", "a dog"), ("A dog", "A dog"), ("Both", "Both"), ("(D) rain", "(D) rain"), ("rain (A)", "rain (A)"),
+    ):  # fmt: skip
+        assert without_letter(text, choices) == left
+
+
+def test_recordings_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    for folder, hertz in (("a", 300), ("b", 500)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.wav").write_bytes(wav(0.4, hertz))
+    rows = [{"audio": f"{folder}/0.wav", "text": text} for folder, text in (("a", "one"), ("b", "two"), ("a", "too"))]
+    found = read("audiocaps", jsonl(tmp_path / "test.jsonl", *rows))
+    assert [item.references for item in found.items] == [("one", "too"), ("two",)]
+    assert [item.recordings for item in found.items] == [("a/0.wav",), ("b/0.wav",)]
+
+
+def test_what_the_recipe_writes_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(A)
+    row = {
+        "audio": "a.wav",
+        "text": "rain",
+        "prompt": "Which?",
+        "recordings": ["7.ogg", "8.ogg"],
+        "choices": ["rain", "dog"],
+    }
+    path = jsonl(tmp_path / "manifest.jsonl", row)
+    (item,) = read("sound_choices", path, columns={"question": "prompt"}).items
+    assert (item.question, item.references, item.choices, item.recordings) == (
+        "Which?", ("rain",), ("rain", "dog"), ("7.ogg", "8.ogg"),
+    )  # fmt: skip
+
+
+def test_a_subset_of_the_corpus_must_be_named(tmp_path: Path) -> None:
+    for subset, text in (("test-clean", "go"), ("test-other", "do")):
+        transcripts(make_folder(tmp_path / subset))
+        (tmp_path / subset / "transcripts.tsv").write_text(f"1-0\t{text}\n")
+    with pytest.raises(ValueError, match="test-clean, test-other: choose one with --split"):
+        read("librispeech", tmp_path)
+    assert read("librispeech", tmp_path, split="test-other").items[0].references == ("do",)
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_only_what_is_asked_about_is_decoded(tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    path = table(tmp_path, {"audio": "a.wav", "text": "go"}, {"audio": "broken.wav", "text": "do"})
+    assert len(read("librispeech", path, count=1).items) == 1
+    with pytest.raises(ValueError, match="broken"):
+        read("librispeech", path)
 
 
 def test_chosen() -> None:
@@ -142,6 +203,7 @@ def test_the_digest_tells_other_items_apart(tmp_path: Path) -> None:
     digest = read("librispeech", first).digest
     assert read("librispeech", first).digest == digest
     assert read("librispeech", parquet(tmp_path, "audio", (A,), text=["do"])).digest != digest
+    assert read("librispeech", parquet(tmp_path, "audio", (wav(0.5),), text=["go"])).digest != digest
 
 
 def test_unknown_tasks_and_missing_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from hf_tokcomp import CompressionConfig
 from hf_tokcomp.errors import CompressionConfigError
-from hf_tokcomp.evaluation.plan import NONE, config_at, parse_config, plan
+from hf_tokcomp.evaluation.plan import NONE, plan
+from hf_tokcomp.notation import config_at, parse_config
 from hf_tokcomp.registry import methods
 
 
@@ -80,6 +81,26 @@ def test_options_and_compositions() -> None:
 def test_mistakes(compressions: list[str], ratios: list[float], message: str) -> None:
     with pytest.raises(CompressionConfigError, match=message):
         plan(compressions, ratios, [], 1)
+
+
+def test_a_seed_that_is_given_is_the_seed() -> None:
+    for given in ("random:seed=7", '{"method": "random", "seed": 7}'):
+        (run,) = plan([given], [0.5], [], 3)[0][1:]
+        assert (run.seed, run.config.seed) == (None, 7)  # type: ignore[attr-defined]
+        assert "seed=7" in run.key
+
+
+def test_seeds_of_stages() -> None:
+    runs = plan(["ltbm+random"], [0.25], [], 2)[0][1:]
+    assert [run.config.stages[1].seed for run in runs] == [0, 1]  # type: ignore[attr-defined]
+    assert len({run.key for run in runs}) == 2
+
+
+def test_ratios_of_nothing() -> None:
+    for ratios, positions in (([0.5], []), ([], ["original"])):
+        with pytest.raises(ValueError, match="of which method"):
+            plan([], ratios, positions, 1)
+    assert keys([], [1], [], 1) == ["none@1"]
 
 
 def test_broken_json() -> None:

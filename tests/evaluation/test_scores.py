@@ -12,21 +12,22 @@ from typing import Any
 import datasets
 import pytest
 
-from hf_tokcomp.evaluation.folder import ResultFolder, read_scores
+from hf_tokcomp.evaluation.asked import Asked
+from hf_tokcomp.evaluation.folder import ResultFolder
 from hf_tokcomp.evaluation.items import Items
 from hf_tokcomp.evaluation.journal import Given
 from hf_tokcomp.evaluation.plan import NONE, plan
 from hf_tokcomp.evaluation.published import PUBLISHED, published_for
-from hf_tokcomp.evaluation.scores import Score, score
-from hf_tokcomp.evaluation.sweep import Asked
-from hf_tokcomp.evaluation.tables import as_csv, markdown
+from hf_tokcomp.evaluation.score import Score, read_scores
+from hf_tokcomp.evaluation.scores import score
+from hf_tokcomp.evaluation.tables import as_csv, markdown, report
 from hf_tokcomp.evaluation.task import Item, Task
 
 EMPTY = datasets.Dataset.from_dict({"audio": []})
 
 
 def asked(task: Task, *items: Item) -> Asked:
-    return Asked(task, Items(list(items), EMPTY, [], [], "here", 0, "x"), [], 8)
+    return Asked(task, Items(list(items), EMPTY, [], [], "here"), [], 8)
 
 
 def answers(task: str, texts: dict[str, list[str]], before: int = 10, after: int = 5) -> dict[Any, Given]:
@@ -96,12 +97,20 @@ def test_parts() -> None:
 def test_options_in_written_answers() -> None:
     task = Task("mmau", "MMAU", "choice", ("accuracy",), {"": "{options}"})
     choices = ("a dog", "a cat", "rain")
-    items = [Item(str(n), "?", ("a cat",), choices, (str(n),)) for n in range(4)]
-    texts = ["(B) A cat.", "a cat or a dog", "rain", "It is a cat, I think"]
+    items = [Item(str(n), "?", ("a cat",), choices, (str(n),)) for n in range(5)]
+    texts = ["(B) A cat.", "a cat or a dog", "rain", "It is a cat, I think", "B"]
     (found,) = score([asked(task, *items)], [NONE], answers("mmau", {"none@1": texts}))
-    assert found.value == 50
+    assert found.value == pytest.approx(60)
     likeliest = replace(asked(task, *items), by_likelihood=True)
-    (found,) = score([likeliest], [NONE], answers("mmau", {"none@1": ["a cat", "a dog", "rain", "a cat"]}))
+    (found,) = score([likeliest], [NONE], answers("mmau", {"none@1": ["a cat", "a dog", "rain", "a cat", "rain"]}))
+    assert found.value == 40
+
+
+def test_options_that_differ_in_punctuation() -> None:
+    task = Task("mmau", "MMAU", "choice", ("accuracy",), {"": "{options}"})
+    items = [Item(str(n), "?", ("C#",), ("C", "C#"), (str(n),)) for n in range(2)]
+    likeliest = replace(asked(task, *items), by_likelihood=True)
+    (found,) = score([likeliest], [NONE], answers("mmau", {"none@1": ["C", "C#"]}))
     assert found.value == 50
 
 
@@ -135,11 +144,14 @@ def test_the_tables_layout() -> None:
         "| --- | --- | --- | --- | --- | --- |",
         "| `none` | - | 60.0 (59.0 to 61.0) [73.0, 2511.14293] |  |  |  |",
         f"| `top_k` | contiguous |  | 58.0 (57.0 to 59.0) [69.0, {paper}] | 51.0 (50.0 to 52.0) [68.0, {paper}] |  |",
-        "| `top_k` | original |  |  | 52.0 [68.0, 2511.14293] |  |",
+        "| `top_k` | original |  |  | 52.0 |  |",
         "| `ltbm:max_tokens=9` | contiguous |  |  |  | 40.0 (39.0 to 41.0) |",
     ]
     assert "2511" not in markdown(TABLE, published_for("somebody/else"))
     assert "positions" not in markdown(TABLE[:3])
+    assert published_for("Qwen/Qwen2-Audio-7B-Instruct", "likelihood") == [
+        each for each in published_for("Qwen/Qwen2-Audio-7B-Instruct", "similarity") if each.task != "mmau"
+    ]
     assert "0.49 (-0.51 to 1.49)" in markdown([numbers("top_k", 0.5, "original", 0.49, metric="cider")])
 
 
@@ -147,6 +159,22 @@ def test_papers_numbers_are_in_their_metrics_units() -> None:
     for each in PUBLISHED:
         assert (30 < each.value < 80) if each.metric == "accuracy" else (0 < each.value < 1)
     assert len({(p.paper, p.model, p.task, p.subset, p.metric, p.method, p.ratio) for p in PUBLISHED}) == len(PUBLISHED)
+
+
+def test_a_report_says_what_one_must_know() -> None:
+    task = Task("mmau", "MMAU", "choice", ("accuracy",), {"": "{options}"}, note="Two versions.")
+    items = Items([STRINGS[0]], EMPTY, [], [], "some/set", "test", 2)
+    by = {"choice_scoring": "string_match", "metrics": {"mmau": {"accuracy": {}}}}
+    scores = [*TABLE, numbers("segmentwise_top_k", 0.1, "contiguous", 40.0, kept=0.08, unfinished=0.25)]
+    text = report(scores, [Asked(task, items, [], 8, cut=3)], "m", by, published_for("x/audio-flamingo-3-hf"))
+    assert text.startswith("Model: m\n\n**MMAU**")
+    assert (
+        "- MMAU: 1 items of some/set (test), 2 rows left out, 3 recordings heard to the model's limit only, options by "
+        "string match. Two versions." in text
+    )
+    assert "- `segmentwise_top_k` kept 8 % at 1/10." in text
+    assert "- mmau: up to 25 % of the answers (`segmentwise_top_k`) were cut off" in text
+    assert "In parentheses, 95 % intervals over recordings. In brackets, what the paper reports" in text
 
 
 def test_the_csv_has_everything() -> None:
@@ -158,8 +186,9 @@ def test_the_csv_has_everything() -> None:
 
 def test_scores_survive_their_file(tmp_path: Path) -> None:
     folder = ResultFolder(tmp_path / "out")
-    folder.begin({"model": "m", "tasks": {}}, {})
-    folder.finish(TABLE, [], [], {})
+    folder.begin({"model": "m", "tasks": {}}, [NONE], {})
+    folder.finish(TABLE, "tables", {})
+    assert folder.runs() == [NONE]
     back = read_scores(tmp_path / "out" / "results.json")
     assert markdown(back) == markdown(TABLE)
     assert [repr(each) for each in back] == [repr(each) for each in TABLE], "nan is not equal to itself"
@@ -168,7 +197,7 @@ def test_scores_survive_their_file(tmp_path: Path) -> None:
 
 def test_the_picture_has_just_these_points() -> None:
     pytest.importorskip("matplotlib")
-    from hf_tokcomp.plotting import plot_quality
+    from hf_tokcomp.plotting.quality import plot_quality
 
     figure = plot_quality(TABLE, {"mmau": "MMAU"})
     assert len(figure.axes) == 2, "a panel for each kind of positions"
