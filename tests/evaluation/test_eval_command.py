@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,16 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
-from benchmark_layouts import LAYOUTS
+from benchmark_layouts import LAYOUTS, clothoaqa
+from hf_tokcomp.patches.qwen2_audio import Qwen2AudioPatch
+from safetensors.torch import load_file, save_file
 from training_files import jsonl
-from training_tools import run_processes
+from training_tools import run_processes, template
 
+from hf_tokcomp import CompressionConfig
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import main
 from hf_tokcomp.cli.inference import Reader
+from hf_tokcomp.evaluation import sweep
 from hf_tokcomp.evaluation.journal import Journal
 from hf_tokcomp.evaluation.task import get_task
+from hf_tokcomp.processes import process
 
 NORMAL = ("--retention-ratio", "1/2", "--seeds", "1", "--items", "2", "--resamples", "100")
 
@@ -298,3 +305,98 @@ def test_the_shipped_models_own_tasks(tmp_path: Path) -> None:
     assert set(values) == set(tasks)
     assert values["digits"] < 20
     assert values["sound_choices"] > 40
+
+
+def test_a_changed_config_or_changed_weights_are_something_else(
+    strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config"
+    CompressionConfig(method="ltbm", window=4).save_pretrained(config)
+    model = tmp_path / "model"
+    shutil.copytree(SMALL_MODEL, model)
+    out = tmp_path / "out"
+    given = ("librispeech", "--dataset", strings, "--compression", config, "--model", model, "--output", out)
+    assert run(*given) == 0
+    CompressionConfig(method="ltbm", window=5).save_pretrained(config)
+    assert run(*given) == 1
+    assert "holds answers to something else" in capsys.readouterr().err
+    CompressionConfig(method="ltbm", window=4).save_pretrained(config)
+    assert run(*given) == 0
+    weights = load_file(model / "model.safetensors")
+    weights["lm_head.weight"] += 0.01
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    assert run(*given) == 1
+    assert "weights was" in capsys.readouterr().err
+
+
+def test_a_method_that_has_learned_nothing_is_refused(
+    strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("librispeech", "--dataset", strings, "--compression", "conv_resampler", "--output", tmp_path / "out")
+    assert run(*given) == 1
+    assert "fine-tune it first" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_audio_flamingo_3_and_prompts_of_its_own(tmp_path: Path) -> None:
+    tiny.model("audioflamingo3").save_pretrained(tmp_path / "model")
+    processor = tiny.processor("audioflamingo3")
+    processor.chat_template = template("audioflamingo3")
+    processor.save_pretrained(tmp_path / "model")
+    (tmp_path / "data").mkdir()
+    out = tmp_path / "out"
+    given = ("--dataset", clothoaqa(tmp_path / "data"), "--model", tmp_path / "model", "--compression", "top_k")
+    assert run("clothoaqa", *given, *NORMAL, "--max-new-tokens", "3", "--output", out) == 0
+    found = results(out)
+    assert found["tasks"]["clothoaqa"]["prompt"] == get_task("clothoaqa").prompts[""]
+    assert {each["subset"] for each in found["scores"]} == {"unanimous", "non-binary"}
+    assert all(0.4 < each["kept"] < 0.6 for each in found["scores"] if each["method"] == "top_k")
+
+
+def test_the_encoder_runs_once_for_all_runs(strings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+    own = Qwen2AudioPatch.encode
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        encoded.append(1)
+        return own(*arguments, **options)
+
+    monkeypatch.setattr(Qwen2AudioPatch, "encode", counted)
+    methods = ("--compression", "top_k", "--compression", "visionzip", "--compression", "ltbm")
+    given = ("--dataset", strings, "--retention-ratio", "1/2,1/4", "--batch-size", "2")
+    assert run("librispeech", *given, *methods, "--output", tmp_path / "out") == 0
+    assert len(encoded) == 2, "three recordings are two batches"
+
+
+def test_processes_that_do_not_know_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="2 processes were started, and this one knows of 1.*ACCELERATE_USE_CPU"):
+        process()
+
+
+def test_a_start_that_was_killed_at_once(strings: Path, tmp_path: Path) -> None:
+    (tmp_path / ".sweep.json.part").write_text('{"model"')
+    assert run("librispeech", "--dataset", strings, "--items", "1", "--output", tmp_path) == 0
+
+
+def test_answers_that_were_cut_off_are_counted(strings: Path, tmp_path: Path) -> None:
+    given = ("--dataset", strings, "--prompt", "Transcribe the digits.")
+    assert run("librispeech", *given, "--max-new-tokens", "2", "--output", tmp_path / "short") == 0
+    assert results(tmp_path / "short")["scores"][0]["unfinished"] == 1
+    assert "cut off at the greatest length" in (tmp_path / "short" / "results.md").read_text()
+    assert run("librispeech", *given, "--output", tmp_path / "long") == 0
+    assert results(tmp_path / "long")["scores"][0]["unfinished"] == 0
+
+
+def test_a_torn_batch_is_read_again_as_a_whole(strings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("librispeech", "--dataset", strings, "--batch-size", "3", "--output", tmp_path / "out")
+    assert run(*given) == 0
+    file = tmp_path / "out" / "answers-0.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0])
+    sizes: list[int] = []
+    own = sweep._prepared
+    monkeypatch.setattr(sweep, "_prepared", lambda *given: sizes.append(len(given[3])) or own(*given))
+    assert run(*given) == 0
+    assert sizes == [3]
+    assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)
