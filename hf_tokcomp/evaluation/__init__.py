@@ -1,1 +1,23 @@
 """Measuring what compression costs: benchmarks, sweeps over methods and ratios, metrics with intervals, tables."""
+
+from importlib import import_module
+from typing import Any
+
+__all__ = ["Dataset", "Item", "Task", "evaluate", "read_scores", "register_task", "tasks"]
+
+_HERE = {
+    "Dataset": "items",
+    "Item": "task",
+    "Task": "task",
+    "evaluate": "evaluation",
+    "read_scores": "score",
+    "register_task": "task",
+    "tasks": "task",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: `datasets` and `peft` take seconds, and the plan of a sweep needs neither.
+    if name not in _HERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HERE[name]}", __name__), name)

@@ -370,7 +370,7 @@ def test_the_encoder_runs_once_for_all_runs(strings: Path, tmp_path: Path, monke
 
 def test_processes_that_do_not_know_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RuntimeError, match="2 processes were started, and this one knows of 1.*ACCELERATE_USE_CPU"):
+    with pytest.raises(RuntimeError, match=r"2 processes were started, and this one knows of 1.*ACCELERATE_USE_CPU"):
         process()
 
 
