@@ -25,8 +25,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="TASK...",
-            help="audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; or, for the "
-            "shipped model, digits, sound_captions, sound_choices.",
+            help="audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; or, for the shipped model, digits, sounds.",
         ),
     ],
     output: Annotated[

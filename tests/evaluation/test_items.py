@@ -151,18 +151,9 @@ def test_recordings_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_what_the_recipe_writes_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(A)
-    row = {
-        "audio": "a.wav",
-        "text": "rain",
-        "prompt": "Which?",
-        "recordings": ["7.ogg", "8.ogg"],
-        "choices": ["rain", "dog"],
-    }
-    path = jsonl(tmp_path / "manifest.jsonl", row)
-    (item,) = read("sound_choices", path, columns={"question": "prompt"}).items
-    assert (item.question, item.references, item.choices, item.recordings) == (
-        "Which?", ("rain",), ("rain", "dog"), ("7.ogg", "8.ogg"),
-    )  # fmt: skip
+    row = {"audio": "a.wav", "text": "one two", "prompt": "Which?", "recordings": ["1_x_0.wav", "2_x_3.wav"]}
+    (item,) = read("digits", jsonl(tmp_path / "manifest.jsonl", row), columns={"question": "prompt"}).items
+    assert (item.question, item.references, item.recordings) == ("Which?", ("one two",), ("1_x_0.wav", "2_x_3.wav"))
 
 
 def test_a_subset_of_the_corpus_must_be_named(tmp_path: Path) -> None:

@@ -57,6 +57,20 @@ def mix(rng: np.random.Generator, audio: Audio, other: Audio, low: float, high: 
     return audio + looped * (level(audio) / level(looped)) * decibels(-rng.uniform(low, high))
 
 
+def crop(rng: np.random.Generator, audio: Audio, shortest: float) -> Audio:
+    """A random stretch of at least `shortest` seconds that is not just the silence around the sound."""
+    least = round(shortest * SAMPLE_RATE)
+    if len(audio) <= least:
+        return audio
+    samples = int(rng.integers(least, len(audio) + 1))
+    for _ in range(8):
+        start = int(rng.integers(0, len(audio) - samples + 1))
+        stretch = audio[start : start + samples]
+        if level(stretch) >= 0.7 * level(audio):
+            return stretch
+    return audio
+
+
 def equaliser(rng: np.random.Generator, bins: int, decibel: float = 8.0) -> torch.Tensor:
     """Power gains `(bins,)` of a smooth random filter of up to about `decibel` dB: another microphone, another room."""
     knots = rng.uniform(-decibel, decibel, size=5)

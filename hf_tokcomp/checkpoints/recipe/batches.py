@@ -25,7 +25,7 @@ class Batcher:
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def batches(self, size: int, longest: int, sounds: float = 0.5) -> list[list[Example]]:
+    def batches(self, size: int, longest: int, sounds: float = 0.25) -> list[list[Example]]:
         """Four batches at once, each of examples of about the same length, so that little of it is padding."""
         examples = sorted((self.maker.draw(longest, sounds) for _ in range(4 * size)), key=lambda e: e.samples)
         groups = [examples[start : start + size] for start in range(0, 4 * size, size)]
@@ -39,8 +39,8 @@ class Batcher:
         gains = [augment.equaliser(rng, len(flat)) if rng.random() < 0.6 else flat for _ in owners]
         features, frames = self.mel([a for e in examples for a in e.audios], torch.stack(gains))
         for row, length, owner in zip(features, frames.tolist(), owners, strict=True):
-            if owner.sounds:
-                augment.mask_features(rng, row, length, longest=20, widest=14)
+            if owner.sound >= 0:
+                augment.mask_features(rng, row, length, longest=50, widest=14)
             else:
                 augment.mask_features(rng, row, length, longest=6, widest=10)
         return features, frames

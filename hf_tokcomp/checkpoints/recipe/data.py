@@ -1,4 +1,4 @@
-"""Makes training examples without end: random strings of digits, random scenes of sounds, each with its request."""
+"""Makes training examples without end: random strings of digits, random versions of sounds, each with its request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import augment, prompts, scenes
+from . import augment, prompts
 from .sources import DIGITS, SAMPLE_RATE, SOUNDS, Audio, Recording, digit_recordings, sound_recordings
 from .voices import synthetic_digits, synthetic_strings
 
@@ -17,15 +17,14 @@ LONGEST = round(9.9 * SAMPLE_RATE)  # the model's window is 10 s
 class Example:
     """A request with its recordings and answer.
 
-    For the auxiliary losses, `digits` holds the digits in each recording, and `sounds` the class of each sound in it
-    with its first sample and the one after its last.
+    For the auxiliary losses, `digits` holds the digits in each recording and `sound` the class, -1 for speech.
     """
 
     audios: tuple[Audio, ...]
     request: str
     answer: str
     digits: tuple[tuple[int, ...], ...]
-    sounds: tuple[tuple[int, int, int], ...] = ()
+    sound: int
 
     @property
     def samples(self) -> int:
@@ -66,13 +65,10 @@ class ExampleMaker:
         speakers = sorted({r.speaker for r in recordings})
         return {name: self._by_text([r for r in recordings if r.speaker == name]) for name in speakers}
 
-    def draw(self, longest: int = 6, sounds: float = 0.5) -> Example:
-        """A random example: with probability `sounds` a scene to describe or asked about, else digits to read.
-
-        Strings have 1 to `longest` digits, and scenes a sound for every two of these.
-        """
+    def draw(self, longest: int = 6, sounds: float = 0.25) -> Example:
+        """A random example: with probability `sounds` a sound to name, else a string of 1 to `longest` digits."""
         if self.rng.random() < sounds:
-            return self.scene(-(-longest // 2))
+            return self.sound()
         count = int(self.rng.integers(1, longest + 1))
         if count >= 2 and self.rng.random() < 0.06:  # the string in two recordings, to be read in order
             first = int(self.rng.integers(1, count))
@@ -80,9 +76,8 @@ class ExampleMaker:
         else:
             parts = [self.digits(count)]
         answer = " ".join(DIGITS[d] for _, digits in parts for d in digits)
-        asked = prompts.reworded(self.rng, prompts.DIGITS_PROMPT, prompts.DIGITS_PARAPHRASES)
-        request = prompts.random_request(self.rng, asked, audios=len(parts))
-        return Example(tuple(a for a, _ in parts), request, answer, tuple(d for _, d in parts))
+        request = prompts.random_request(self.rng, prompts.DIGITS_PROMPT, prompts.DIGITS_PARAPHRASES, audios=len(parts))
+        return Example(tuple(a for a, _ in parts), request, answer, tuple(d for _, d in parts), -1)
 
     def digits(self, count: int) -> tuple[Audio, tuple[int, ...]]:
         """A string of `count` digits (a little different for some ready-made ones) and the digits in it."""
@@ -135,45 +130,28 @@ class ExampleMaker:
     def _clip(self, name: str) -> Audio:
         return self.sounds[name][int(self.rng.integers(len(self.sounds[name])))]
 
-    def scene(self, most: int) -> Example:
-        """Up to `most` sounds in a row, to describe (six times in ten) or asked about."""
+    def sound(self) -> Example:
+        """A sound to name: one clip, cut, shifted, sped up or down, and mixed with noise or with others."""
         rng = self.rng
-        names = [str(name) for name in rng.permutation(SOUNDS)[: int(rng.integers(1, most + 1))]]
-        pieces = [self._varied(name) for name in names]
-        if len(names) > 1 or rng.random() < 0.6:  # else a whole recording, which may be longer than what is cut from it
-            pieces = [scenes.cut(rng, piece) for piece in pieces]
-        made = scenes.arrange(rng, pieces, names)
-        audio = made.audio
-        kind = rng.random()
-        if kind < 0.15:
-            # Of a class that is there: any other one would be there, too, when it is asked what is not.
-            audio = augment.mix(rng, audio, self._clip(str(rng.choice(names))), 15, 30)
-        elif kind < 0.5:
-            audio = self.noise.add(rng, audio, 8, 50)
-        audio = (audio[:LONGEST] * augment.decibels(rng.uniform(-12, 6))).astype(np.float32)
-        if rng.random() < 0.6:
-            asked = prompts.reworded(rng, prompts.SOUNDS_PROMPT, prompts.SOUNDS_PARAPHRASES)
-            answer = made.caption
-        else:
-            question = str(rng.choice(scenes.kinds(names)))
-            words = prompts.reworded(rng, scenes.QUESTIONS[question], prompts.QUESTION_PARAPHRASES[question])
-            choice = scenes.ask(rng, names, question, words)
-            asked, answer = choice.prompt, choice.answer
-        heard = tuple((SOUNDS.index(name), *span) for name, span in zip(names, made.spans, strict=True))
-        return Example((audio,), prompts.random_request(rng, asked), answer, ((),), heard)
-
-    def _varied(self, name: str) -> Audio:
-        """A recording of a class, sped up or down, shifted, or mixed with another of its class."""
-        rng = self.rng
-        audio = self._clip(name)
-        if rng.random() < 0.2:  # two recordings of the class in turn
-            other = self._clip(name)
-            at = int(rng.integers(len(audio) // 4, 3 * len(audio) // 4))
-            audio = np.concatenate([audio[:at], other[at:] * (augment.level(audio) / augment.level(other))])
+        number = int(rng.integers(len(SOUNDS)))
+        audio = self._clip(SOUNDS[number])
+        if rng.random() < 0.2:  # two clips of the class in turn
+            other = self._clip(SOUNDS[number])
+            cut = int(rng.integers(len(audio) // 4, 3 * len(audio) // 4))
+            audio = np.concatenate([audio[:cut], other[cut:] * (augment.level(audio) / augment.level(other))])
         elif rng.random() < 0.25:  # or at once
-            audio = augment.mix(rng, audio, self._clip(name), 0, 10)
+            audio = augment.mix(rng, audio, self._clip(SOUNDS[number]), 0, 10)
         if rng.random() < 0.8:
             audio = augment.change_speed(audio, augment.log_uniform(rng, 0.75, 1.35))
         if rng.random() < 0.5:
             audio = np.roll(audio, int(rng.integers(len(audio))))
-        return audio
+        if rng.random() < 0.5:
+            audio = augment.crop(rng, audio, shortest=1.5)
+        kind = rng.random()
+        if kind < 0.2:
+            audio = augment.mix(rng, audio, self._clip(str(rng.choice(SOUNDS))), 12, 30)
+        elif kind < 0.6:
+            audio = self.noise.add(rng, audio, 8, 50)
+        audio = audio[:LONGEST] * augment.decibels(rng.uniform(-12, 6))
+        request = prompts.random_request(rng, prompts.SOUNDS_PROMPT, prompts.SOUNDS_PARAPHRASES)
+        return Example((audio.astype(np.float32),), request, SOUNDS[number], ((),), number)

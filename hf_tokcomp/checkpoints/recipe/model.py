@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor
 
@@ -31,7 +31,6 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
             pre_tokenizers.Punctuation("isolated"),
         ]
     )
-    inner.decoder = decoders.WordPiece(cleanup=True)  # words are whole, but no space may come before a comma
     tokenizer: PreTrainedTokenizerFast = untyped.PreTrainedTokenizerFast(
         tokenizer_object=inner,
         eos_token=END_OF_TURN,

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from .scenes import QUESTIONS, SENTENCES
 from .sources import DIGITS, SOUNDS
 
 DIGITS_PROMPT = "Transcribe the digits."
@@ -17,17 +16,12 @@ DIGITS_PARAPHRASES = (
     "Please transcribe this audio.",
 )
 SOUNDS_PARAPHRASES = (
-    "Describe the audio.",
+    "What is this sound?",
+    "Name the sound.",
+    "Which sound is this?",
+    "What sound do you hear?",
     "Please describe the audio.",
-    "Describe the sounds.",
-    "Which sounds do you hear?",
-    "Generate the caption in English:",
 )
-QUESTION_PARAPHRASES = {
-    "first": ("Which sound is the first?", "Which of these sounds comes first?"),
-    "there": ("Which of these sounds is there?", "Which sound do you hear?"),
-    "absent": ("Which of these sounds is not there?", "Which sound do you not hear?"),
-}
 
 AUDIO_TOKEN = "<|AUDIO|>"
 AUDIO = f"<|audio_bos|>{AUDIO_TOKEN}<|audio_eos|>"
@@ -64,13 +58,10 @@ def chat(prompt: str, audios: int = 1) -> str:
     return f"<|im_start|>user\n{AUDIO * audios}{prompt}<|im_end|>\n<|im_start|>assistant\n"
 
 
-def reworded(rng: np.random.Generator, prompt: str, paraphrases: tuple[str, ...]) -> str:
-    """Mostly `prompt`, sometimes in other words."""
-    return str(rng.choice(paraphrases)) if rng.random() < 0.35 else prompt
-
-
-def random_request(rng: np.random.Generator, prompt: str, audios: int = 1) -> str:
-    """A request for training: mostly in the chat template's main form, sometimes in another one."""
+def random_request(rng: np.random.Generator, prompt: str, paraphrases: tuple[str, ...], audios: int = 1) -> str:
+    """A request for training: mostly `prompt` in the chat template's main form, sometimes another wording or form."""
+    if rng.random() < 0.35:
+        prompt = str(rng.choice(paraphrases))
     form = rng.random()
     if form < 0.05:  # no chat at all, like a base model
         return f"{AUDIO * audios}{prompt}"
@@ -83,27 +74,7 @@ def random_request(rng: np.random.Generator, prompt: str, audios: int = 1) -> st
 
 def vocabulary() -> list[str]:
     """Every token, special ones first: words in lower case, punctuation marks, and the newline."""
-    texts = [DIGITS_PROMPT, SOUNDS_PROMPT, *DIGITS_PARAPHRASES, *SOUNDS_PARAPHRASES, SYSTEM, *DIGITS, *SOUNDS]
-    texts += [
-        *SENTENCES.values(),
-        *QUESTIONS.values(),
-        *(text for texts in QUESTION_PARAPHRASES.values() for text in texts),
-    ]
-    words = {word.strip(".?:").lower() for text in texts for word in text.split()}
-    words |= {
-        "user",
-        "system",
-        "assistant",
-        "speech",
-        "sounds",
-        "a",
-        "b",
-        "c",
-        "d",
-        "and",
-        "hear",
-        "listen",
-        "to",
-        "then",
-    }
-    return [*SPECIAL_TOKENS, "\n", ".", ",", "?", "!", ":", "(", ")", *sorted(words)]
+    texts = (DIGITS_PROMPT, SOUNDS_PROMPT, *DIGITS_PARAPHRASES, *SOUNDS_PARAPHRASES, SYSTEM, *DIGITS, *SOUNDS)
+    words = {word.strip(".?").lower() for text in texts for word in text.split()}
+    words |= {"user", "system", "assistant", "speech", "sounds", "a", "and", "hear", "listen", "to"}
+    return [*SPECIAL_TOKENS, "\n", ".", ",", "?", "!", ":", *sorted(words)]

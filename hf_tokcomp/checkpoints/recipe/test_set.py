@@ -1,8 +1,7 @@
-"""Makes the test sets of the three skills, from recordings the model never saw: digits, captions, choices.
+"""Makes the test set: strings of digits joined from recordings the model never saw, and sounds from the held-out fold.
 
-``python -m hf_tokcomp.checkpoints.recipe.test_set FOLDER --task digits`` writes the audio and a manifest.jsonl with the
-fields audio (path relative to FOLDER), text (the truth), prompt, recordings (what the audio was made of) and, where
-there is something to choose from, choices.
+``python -m hf_tokcomp.checkpoints.recipe.test_set FOLDER --task digits`` writes the recordings and a manifest.jsonl
+with the fields audio (path relative to FOLDER), text (the truth), prompt and recordings (what the audio was made of).
 """
 
 import argparse
@@ -17,8 +16,7 @@ import soundfile
 
 from .data import LONGEST, join
 from .prompts import DIGITS_PROMPT, SOUNDS_PROMPT
-from .scenes import questions, scenes
-from .sources import SAMPLE_RATE, Audio, Recording, Split, data_folder, digit_recordings
+from .sources import SAMPLE_RATE, Audio, Recording, Split, data_folder, digit_recordings, sound_recordings
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +30,12 @@ class Item:
         prompt: the request.
         text: the right answer.
         recordings: names of the files that the audio was made of.
-        choices: the options, in the prompt's order, where there are any.
     """
 
     audio: Audio
     prompt: str
     text: str
     recordings: tuple[str, ...]
-    choices: tuple[str, ...] = ()
 
 
 def digit_strings(
@@ -76,19 +72,17 @@ def digit_strings(
         yield Item((audio + hiss).astype(np.float32), DIGITS_PROMPT, text, tuple(r.file for r in chosen))
 
 
-def captions(data: Path, split: Split = "test", count: int = 500, seed: int = 0) -> Iterator[Item]:
-    """Scenes of one to three sounds to describe."""
-    for scene in scenes(data, split, count, seed):
-        yield Item(scene.audio, SOUNDS_PROMPT, scene.caption, scene.files)
+def sound_clips(data: Path, split: Split = "test", count: int | None = None, seed: int = 0) -> Iterator[Item]:
+    """Sounds to name, about 5 s each, unchanged: all, or `count` drawn without repeats."""
+    found = sound_recordings(data, split)
+    order = range(len(found))
+    if count is not None and count < len(found):
+        order = np.random.default_rng([seed, 3]).permutation(len(found))[:count].tolist()
+    for index in order:
+        yield Item(found[index].audio, SOUNDS_PROMPT, found[index].text, (found[index].file,))
 
 
-def choices(data: Path, split: Split = "test", count: int = 500, seed: int = 0) -> Iterator[Item]:
-    """Scenes of one to three sounds, each with a question and options; the answer is an option's words."""
-    for scene, choice in questions(data, split, count, seed):
-        yield Item(scene.audio, choice.prompt, choice.answer, scene.files, choice.options)
-
-
-TASKS: dict[str, Callable[..., Iterator[Item]]] = {"digits": digit_strings, "captions": captions, "choices": choices}
+TASKS: dict[str, Callable[..., Iterator[Item]]] = {"digits": digit_strings, "sounds": sound_clips}
 
 
 def write(folder: Path, items: Iterator[Item], name: str) -> int:
@@ -99,7 +93,7 @@ def write(folder: Path, items: Iterator[Item], name: str) -> int:
         file = f"{name}-{number:04d}.flac"
         soundfile.write(str(folder / file), item.audio / max(1.0, float(np.abs(item.audio).max())), SAMPLE_RATE)
         row = {"audio": file, "text": item.text, "prompt": item.prompt, "recordings": item.recordings}
-        lines.append(json.dumps(row | ({"choices": item.choices} if item.choices else {})))
+        lines.append(json.dumps(row))
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return len(lines)
 
@@ -108,19 +102,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="folder to write to")
     parser.add_argument("--task", choices=list(TASKS), default="digits")
-    parser.add_argument("--count", type=int, default=300, help="how many")
+    parser.add_argument(
+        "--count", type=int, default=300, help="how many; of sounds there are at most 80 in the test split"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", choices=["train", "test"], default="test")
     parser.add_argument("--speaker", help="only this speaker's digits")
     parser.add_argument("--data", help="folder with digits/ and sounds/; default: $HF_TOKCOMP_DATA")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if arguments.speaker and arguments.task != "digits":
-        parser.error("--speaker is for --task digits: sounds have no speaker")
-    speaker = {"speaker": arguments.speaker} if arguments.speaker else {}
-    make = TASKS[arguments.task]
-    items = make(data_folder(arguments.data), arguments.split, arguments.count, arguments.seed, **speaker)
-    written = write(arguments.output, items, arguments.task)
+    data = data_folder(arguments.data)
+    if arguments.task == "digits":
+        items = digit_strings(data, arguments.split, arguments.count, arguments.seed, arguments.speaker)
+        written = write(arguments.output, items, "digits")
+    else:
+        items = sound_clips(data, arguments.split, arguments.count, arguments.seed)
+        written = write(arguments.output, items, "sounds")
     log.info("%d recordings and manifest.jsonl in %s", written, arguments.output)
 
 
