@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 METHODS = ("none", "average_pooling", "stride", "segmentation", "ltbm", "conv_resampler", "query_resampler")
 RATIOS = ("1/2", "1/3", "1/4", "1/6")
 QUICK_RATIO = "1/3"
+STEPS, QUICK_STEPS = 400, 150
 RESULTS = "results.json"
 
 
@@ -95,7 +96,7 @@ def train(job: Job) -> None:
 
     from ..checkpoints import SMALL_MODEL
     from ..config import CompressionConfig
-    from ..training.arguments import FinetuneArguments
+    from ..training.arguments import FinetuneArguments, Ratio
     from ..training.finetune import finetune
 
     if (job.output / "adapter_config.json").is_file():
@@ -108,7 +109,7 @@ def train(job: Job) -> None:
         lora_r=job.rank,
         lora_alpha=2 * job.rank,
         lora_dropout=0.0,
-        ratios=[float(Fraction(ratio)) for ratio in job.ratios] if mixed else None,
+        ratios=[Ratio(ratio) for ratio in job.ratios] if mixed else None,
     )
     args = TrainingArguments(
         output_dir=str(job.output),
@@ -202,10 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where strings, adapters and results go")
     parser.add_argument("--data", help="folder with digits/; default: $HF_TOKCOMP_DATA")
-    parser.add_argument("--quick", action="store_true", help=f"one seed, at {QUICK_RATIO} alone")
+    parser.add_argument("--quick", action="store_true", help=f"one seed, at {QUICK_RATIO} alone, fewer steps")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, help=f"optimizer steps; default {STEPS}, with --quick {QUICK_STEPS}")
     parser.add_argument("--rows", type=int, default=32, help="strings per step")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--rank", type=int, default=32)
@@ -216,8 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     prepare(given.folder, data_folder(given.data), given.train_strings, given.test_strings)
     ratios = (QUICK_RATIO,) if given.quick else RATIOS
+    steps = given.steps or (QUICK_STEPS if given.quick else STEPS)
     jobs = [
-        Job(given.folder, method, ratios, seed, given.steps, given.rows, given.learning_rate, given.rank)
+        Job(given.folder, method, ratios, seed, steps, given.rows, given.learning_rate, given.rank)
         for seed in range(1 if given.quick else given.seeds)
         for method in given.methods.split(",")
     ]

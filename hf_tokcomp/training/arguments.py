@@ -3,6 +3,7 @@
 # Without `from __future__ import annotations`: HfArgumentParser reads the types.
 import os
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 from ..checkpoints import SMALL_MODEL
@@ -17,6 +18,16 @@ PROMPTS: dict[Task, str] = {
     "qa": "",
 }
 """What is asked where neither the data nor the user says."""
+
+
+class Ratio(float):
+    """A fraction of the audio tokens, which may be written as one: ``1/3``."""
+
+    def __new__(cls, value: float | str) -> "Ratio":
+        try:
+            return super().__new__(cls, Fraction(value))
+        except ZeroDivisionError as error:
+            raise ValueError(f"{value!r} is no number.") from error  # which argparse understands
 
 
 @dataclass
@@ -37,7 +48,9 @@ class FinetuneArguments:
             "help": "What to train under: a method, JSON, a folder or a Hub id. Default: the model's own, or none."
         },
     )
-    retention_ratio: float | None = field(default=None, metadata={"help": "Fraction of the audio tokens to keep."})
+    retention_ratio: Ratio | None = field(
+        default=None, metadata={"help": "Fraction of the audio tokens to keep, as 0.25 or 1/3."}
+    )
     positions: Positions | None = field(
         default=None, metadata={"help": "Where the model believes the kept tokens to be."}
     )
@@ -80,7 +93,7 @@ class FinetuneArguments:
     lora_r: int = field(default=16, metadata={"help": "LoRA's rank."})
     lora_alpha: int = field(default=32, metadata={"help": "LoRA's scale, over the rank."})
     lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapter."})
-    ratios: list[float] | None = field(
+    ratios: list[Ratio] | None = field(
         default=None, metadata={"help": "Retention ratios to draw from at every step, so that one adapter serves all."}
     )
     curriculum: float = field(

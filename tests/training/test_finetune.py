@@ -226,7 +226,7 @@ def test_a_yaml_file_and_flags_over_it(manifest, tmp_path, capsys):
         (["--dataset", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--model", "nowhere/"], "nowhere"),
         (["--resume-from-checkpoint", "last"], "no checkpoint"),
-        (["--ratios", "1.5"], "at most 1"),
+        (["--ratios", "3/2"], "at most 1"),
         (["--compression", "none", "--curriculum", "0.5"], "retention"),
         (["--load-in-4bit", "--load-in-8bit"], "exclude"),
         (["--lora-r", "0"], "--lora-r"),

@@ -58,7 +58,8 @@ def parsed(tmp_path, *lines):
 def test_yaml_values_are_read_as_flags_are(tmp_path):
     found = parsed(
         tmp_path,
-        "ratios: [1e-1, 0.5]",  # YAML takes 1e-1 for a string
+        "ratios: [1e-1, 0.5, 1/3]",  # YAML takes 1e-1 for a string
+        "retention_ratio: 1/4",
         "adapt: projector",
         "learning_rate: 2e-4",
         "max_train_samples: '7'",
@@ -69,7 +70,8 @@ def test_yaml_values_are_read_as_flags_are(tmp_path):
         "lr_scheduler_kwargs: {num_cycles: 2}",
         "compression: {method: stride, retention_ratio: 0.5}",
     )
-    assert found["ratios"] == [0.1, 0.5]
+    assert found["ratios"] == [0.1, 0.5, 1 / 3]
+    assert found["retention_ratio"] == 0.25
     assert found["adapt"] == ["projector"]
     assert (found["learning_rate"], found["max_train_samples"]) == (2e-4, 7)
     assert found["resume_from_checkpoint"] == "true"
@@ -88,6 +90,8 @@ def test_yaml_values_are_read_as_flags_are(tmp_path):
         ("save_strategy: no", "save-strategy"),  # False, to YAML
         ("long_audio: chop", "cut"),
         ("ratios: []", "ratios"),
+        ("retention_ratio: 1/0", "retention-ratio"),
+        ("retention_ratio: a third", "retention-ratio"),
     ],
 )
 def test_a_yaml_value_that_cannot_be_is_refused_with_the_file(tmp_path, line, said):
