@@ -92,18 +92,22 @@ def test_plain_transformers_loads_it() -> None:
     )
 
 
+def asked(spoken: list[tuple[sources.Audio, str]]) -> list[test_set.Item]:
+    return [test_set.Item(audio, prompts.DIGITS_PROMPT, text, ()) for audio, text in spoken]
+
+
 def test_it_reads_every_recording_alone(small: tuple[Any, Any], spoken: list[tuple[sources.Audio, str]]) -> None:
-    for audio, text in spoken:
-        assert list(evaluate.answers(*small, [audio], prompts.DIGITS_PROMPT)) == [text]
+    for item in asked(spoken):
+        assert evaluate.answers(*small, [item]) == [item.text]
 
 
 def test_it_reads_all_recordings_in_one_batch(small: tuple[Any, Any], spoken: list[tuple[sources.Audio, str]]) -> None:
-    audios, texts = [audio for audio, _ in spoken], [text for _, text in spoken]
+    audios = [audio for audio, _ in spoken]
     processor = small[1]
     inputs = processor(text=[prompts.chat("")] * len(audios), audio=audios, return_tensors="pt", padding=True)
     assert (inputs["attention_mask"][:, 0] == 0).any(), "the recordings differ in length, so some row must be padded"
     assert (inputs["attention_mask"][:, -1] == 1).all()
-    assert list(evaluate.answers(*small, audios, prompts.DIGITS_PROMPT)) == texts
+    assert evaluate.answers(*small, asked(spoken)) == [text for _, text in spoken]
 
 
 def test_generate_needs_no_arguments(small: tuple[Any, Any], spoken: list[tuple[sources.Audio, str]]) -> None:

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Dataset", "Item", "Task", "evaluate", "read_scores", "register_task", "tasks"]
+__all__ = ["Dataset", "Item", "Task", "evaluate", "read_scores", "register_task"]
 
 _HERE = {
     "Dataset": "items",
@@ -12,7 +12,6 @@ _HERE = {
     "evaluate": "evaluation",
     "read_scores": "score",
     "register_task": "task",
-    "tasks": "task",
 }
 
 

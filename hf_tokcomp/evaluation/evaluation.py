@@ -126,8 +126,8 @@ def measure(
         folder.begin(
             {
                 "model": called,
-                "weights": weights_digest(inner),
                 "dtype": str(inner.dtype).removeprefix("torch."),
+                "weights": weights_digest(inner),  # of another precision they are other ones, too
                 "generation": generation | {"do_sample": False, "num_beams": 1},
                 "tasks": {each.task.name: described_task(each) for each in asked},
             },

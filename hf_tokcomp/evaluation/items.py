@@ -113,7 +113,7 @@ def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, st
     """The column of each role that the table has."""
     found: dict[str, str] = {}
     for role in ROLES:
-        usual = task.columns.get(role, ())
+        usual = task.columns.get(role, ("recordings",) if role == "recordings" else ())
         if role in given:
             usual = (given[role],)
             find_column(table, role, given[role].split("+")[0], ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,7 +110,7 @@ def register_task(task: Task) -> Task:
 
 def tasks() -> dict[str, Task]:
     """All tasks by name."""
-    from . import tasks as shipped  # noqa: F401 - registers them
+    import_module(".tasks", __package__)  # registers them
 
     return dict(_TASKS)
 

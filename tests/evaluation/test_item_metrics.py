@@ -278,12 +278,12 @@ def test_bleu_of_chinese():
 # Exact answers and options
 
 
-@pytest.mark.parametrize("name", ["exact_match", "accuracy"])
-def test_exact_answers(name):
-    texts, truths = ["Yes.", "two  dogs", "a dog"], [["no", "yes"], ["Two dogs!"], ["dog"]]
+@pytest.mark.parametrize(("name", "right"), [("exact_match", [1, 1, 0, 1]), ("accuracy", [0, 0, 0, 1])])
+def test_exact_answers(name, right):
+    texts, truths = ["Yes.", "two  dogs", "a dog", "C#"], [["no", "yes"], ["Two dogs!"], ["dog"], ["C#"]]
     metric = load_metric(name)
-    assert metric.statistics(texts, truths).tolist() == [[1, 1], [1, 1], [0, 1]]
-    assert metric.compute(predictions=texts, references=truths) == {name: pytest.approx(200 / 3)}
+    assert metric.statistics(texts, truths).tolist() == [[each, 1] for each in right]
+    assert metric.compute(predictions=texts, references=truths) == {name: pytest.approx(25 * sum(right))}
 
 
 OPTIONS = ["dog", "big cat", "dog and cat"]
