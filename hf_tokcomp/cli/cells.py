@@ -91,15 +91,12 @@ def plan(
     Raises:
         CompressionConfigError: no such method, or a ratio out of range.
     """
-    from ..evaluation.plan import ALL
+    from ..evaluation.plan import ALL, by_cell
     from ..evaluation.plan import plan as plan_runs
 
     runs, left_out = plan_runs([ALL] if methods is None else methods, ratios, positions, seeds)
-    cells: dict[tuple[str, float, str | None], Cell] = {}
-    for run in runs:
-        ratio = 1.0 if run.ratio is None else run.ratio
-        key = (run.method, ratio, run.positions)
-        cell = cells.get(key)
-        configs = [run.config] if cell is None else [*cell.configs, run.config]
-        cells[key] = Cell(run.method, ratio, run.positions, configs)
-    return list(cells.values()), left_out
+    cells = [
+        Cell(method, 1.0 if ratio is None else ratio, positions_of, [run.config for run in several])
+        for (method, ratio, positions_of), several in by_cell(runs).items()
+    ]
+    return cells, left_out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ..config import CompressionConfig
@@ -81,6 +81,14 @@ def plan(
                 for run in _seeded(name, ratio, config.replace(positions=kind), seeds):
                     runs.setdefault(run.key, run)
     return list(runs.values()), left_out
+
+
+def by_cell(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], list[Run]]:
+    """The runs that differ in nothing but the seed together, by method, ratio and positions: a table's cells."""
+    found: dict[tuple[str, float | None, str | None], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.method, run.ratio, run.positions), []).append(run)
+    return found
 
 
 def _budgets(name: str, ratios: Sequence[float]) -> list[tuple[CompressionConfig, float | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from .journal import Given, Key
 from .metrics import load_metric
 from .metrics.choices import is_string_match, most_similar
 from .options import without_letter
-from .plan import NONE, Run
+from .plan import NONE, Run, by_cell
 from .score import Score
 from .task import Item
 
@@ -49,7 +49,7 @@ def score(
     """
     found: list[Score] = []
     for task in asked:
-        cells = _cells(runs)
+        cells = by_cell(runs)
         given = {run.key: _of(task, run, answers) for run in runs}
         predictions = {key: _predictions(task, row, scoring, similarity_model) for key, row in given.items()}
         kept = {key: np.array([g.tokens_after / max(g.tokens_before, 1) for g in row]) for key, row in given.items()}
@@ -104,14 +104,6 @@ class _Measured:
             "difference_high": less_high,
             "by_seed": by_seed,
         }
-
-
-def _cells(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], list[Run]]:
-    """The runs that differ in nothing but the seed, together."""
-    found: dict[tuple[str, float | None, str | None], list[Run]] = {}
-    for run in runs:
-        found.setdefault((run.method, run.ratio, run.positions), []).append(run)
-    return found
 
 
 def _of(task: Asked, run: Run, answers: Mapping[Key, Given]) -> list[Given]:

@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from datasets import Audio, Dataset
-
 from ..audio import load_audio
+from ..data.arrow_tables import undecoded
+
+__all__ = ["audio_column", "doc_to_audio", "undecoded"]  # what YAML files name
 
 COLUMNS = ("audio", "context")
 """Where benchmarks have their recordings."""
 RATE = 16_000
-
-
-def undecoded(dataset: Dataset) -> Dataset:
-    """The data set with its audio as files' bytes and paths: for ``process_docs``.
-
-    `datasets` decodes by torchcodec and FFmpeg alone, and lmms-eval reads the first document before anything else.
-    """
-    for name, feature in dataset.features.items():
-        if isinstance(feature, Audio):
-            dataset = dataset.cast_column(name, Audio(decode=False))
-    return dataset
 
 
 def doc_to_audio(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
