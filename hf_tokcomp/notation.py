@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from fractions import Fraction
 from typing import Any
 
 from .config import CompressionConfig
@@ -52,6 +53,12 @@ def config_at(text: str, ratio: float) -> CompressionConfig:
     # A rate counts from the whole audio, so that rounding in the stages before does not miss the ratio.
     stages.append(parts[-1] | {"tokens_per_second": ratio * ModelPatch.frame_rate})
     return CompressionConfig.from_dict({"method": "compose", "stages": stages})
+
+
+def ratio_name(ratio: float) -> str:
+    """How a retention ratio is written in tables: 0.25 as 1/4, 0.3 as 0.3."""
+    fraction = Fraction(ratio).limit_denominator(100)
+    return str(fraction) if fraction.numerator == 1 and abs(float(fraction) - ratio) < 1e-6 else f"{ratio:g}"
 
 
 def _is_method(text: str) -> bool:

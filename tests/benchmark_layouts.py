@@ -148,6 +148,10 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "MMAU, its own JSON": ("mmau", mmau),
     "LibriSpeech, the corpus": ("librispeech", librispeech),
     "transcripts.tsv": ("librispeech", transcripts),
+    "lmms-lab-audio/librispeech": (
+        "librispeech",
+        lambda folder: parquet(folder, "audio", (A, B), gt=["go do you hear", "but in less"], source=["a", "b"]),
+    ),
     "AudioLLMs/librispeech_test_clean": (
         "librispeech",
         lambda folder: parquet(folder, "context", (A, B), answer=["go do you hear", "but in less"]),

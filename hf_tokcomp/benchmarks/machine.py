@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..cli.report import versions
+from ..environment import environment
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "versions": {name: versions()[name] for name in ("hf_tokcomp", "torch", "transformers", "python")},
+        "versions": {name: environment()[name] for name in ("hf_tokcomp", "torch", "transformers", "python")},
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cli.output import print_table
-from ..cli.report import ratio_name
+from ..notation import ratio_name
 
 BEGIN = "<!-- begin: written by python -m hf_tokcomp.benchmarks.methods --markdown -->"
 END = "<!-- end -->"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from ..environment import environment
 from ..metrics import NORMALISATION
 from .cells import Cell, plan
 from .options import (
@@ -26,7 +27,7 @@ from .options import (
     parse_list,
 )
 from .output import print_json
-from .report import print_notes, print_scores, print_texts, versions
+from .report import print_notes, print_scores, print_texts
 
 if TYPE_CHECKING:
     from .inference import Reader
@@ -105,7 +106,7 @@ def compare(
             for recording, reading in zip(recordings, cells[0].in_order()[0], strict=True)
         ],
         "cells": [cell.to_dict(truths) for cell in cells],
-        "versions": versions(),
+        "versions": environment(),
     }
     if output is not None:
         output.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

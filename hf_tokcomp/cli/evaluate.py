@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from .options import DeviceOption, DtypeOption, ModelOption, Positions, parse_li
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from ..evaluation.task import Task
 
 PICTURE = "quality.png"
 
@@ -100,6 +103,15 @@ def evaluate(
     similarity_model: Annotated[
         str | None, typer.Option("--similarity-model", metavar="NAME", help="Sentence-BERT model, for similarity.")
     ] = None,
+    spellings: Annotated[
+        str | None,
+        typer.Option(
+            "--spellings",
+            metavar="FILE|HUB_ID",
+            help="Whisper's list of British spellings for the word error rate, as published numbers use it: a Whisper "
+            "checkpoint such as openai/whisper-large-v3, or its normalizer.json.",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Recordings read together.")] = 8,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max-new-tokens", metavar="N", min=1, help="Default: the task's.")
@@ -124,6 +136,8 @@ def evaluate(
 
     names = list(dict.fromkeys(tasks))
     found = [get_task(each) for each in names]
+    if spellings is not None:
+        found = [with_spellings(each, spellings) for each in found]
     named, configured, parts = (by_task(given, names) for given in (dataset, config_name, split))
     mapped = {name: parse_columns(text) for name, text in by_task(columns, names).items()}
     ratios = (
@@ -143,7 +157,7 @@ def evaluate(
         )
         for each in names
     }
-    asked = ask_all(reader.processor, found, where, by_task(prompt, names), max_new_tokens, choice_scoring)
+    asked = ask_all(reader.processor, found, where, by_task(prompt, names), max_new_tokens, choice_scoring, reader.base)
     reader.load_model(str(state.device) if state.num_processes > 1 else device, dtype)
     with progress(state.is_main_process) as on_batch:
         scores = measure(
@@ -164,6 +178,17 @@ def evaluate(
 
         save(plot_quality(scores, {task.name: task.title for task in found}), output / PICTURE)
     print(f"\n{output} holds everything.")
+
+
+def with_spellings(task: Task, where: str) -> Task:
+    """The task with a list of spellings for its word error rate.
+
+    Raises:
+        ValueError: the task has none that goes by them.
+    """
+    if "wer" not in task.metrics:
+        raise ValueError(f"--spellings: {task.name} is not scored by the normalised word error rate; leave it out.")
+    return dataclasses.replace(task, metric_options={**task.metric_options, "wer": {"spellings": where}})
 
 
 def by_task(given: Sequence[str] | None, tasks: Sequence[str]) -> dict[str, str]:

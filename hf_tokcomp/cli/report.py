@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from ..notation import ratio_name
 from .output import print_table
 
 if TYPE_CHECKING:
@@ -63,12 +62,6 @@ def print_notes(report: dict[str, Any]) -> None:
         print(f"Left out: {method}: {reason}.".replace("..", "."))
 
 
-def ratio_name(ratio: float) -> str:
-    """0.25 as 1/4, 0.3 as 0.3."""
-    fraction = Fraction(ratio).limit_denominator(100)
-    return str(fraction) if fraction.numerator == 1 and abs(float(fraction) - ratio) < 1e-9 else f"{ratio:g}"
-
-
 def settings(config: CompressionConfig | None) -> dict[str, Any]:
     """A config as a user would write it, without the versions; the method `none` for no config."""
     if config is None:
@@ -83,23 +76,3 @@ def describe(config: CompressionConfig | None) -> str:
     if method == "none":
         return "none"
     return ", ".join([method, *(f"{name} {value}" for name, value in values.items())])
-
-
-def versions() -> dict[str, str | int | None]:
-    """What a number depends on beside the settings: versions and processors."""
-    import platform
-
-    import torch
-    import transformers
-
-    from .._version import __version__
-
-    return {
-        "hf_tokcomp": __version__,
-        "transformers": transformers.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-    }

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..environment import environment
 from .options import (
     AudioArgument,
     DeviceOption,
@@ -21,7 +22,7 @@ from .options import (
     parse_compression,
 )
 from .output import print_json
-from .report import describe, settings, versions
+from .report import describe, settings
 
 
 def run(
@@ -94,7 +95,7 @@ def run(
                 "compression": settings(config),
                 "max_new_tokens": max_new_tokens,
                 "results": results,
-                "versions": versions(),
+                "versions": environment(),
             }
         )
     else:

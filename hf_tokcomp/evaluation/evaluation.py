@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..environment import environment, place, weights_digest
 from ..models import patch_for_processor
 from ..patching import _inner, active_config
 from ..processes import process
 from ..registry import get_method
 from ..training.collator import AudioTextCollator
 from .asked import Asked
-from .environment import environment, weights_digest
 from .folder import ResultFolder, described_task
 from .items import Dataset, read_items
 from .journal import Journal
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 def evaluate(
     model: Any,
     processor: Any,
-    tasks: Sequence[str],
+    tasks: Sequence[str | Task],
     output: Path,
     *,
     compressions: Sequence[str] = (),
@@ -57,7 +57,7 @@ def evaluate(
     Args:
         model: a supported model, on its device, perhaps with an adapter and what a compressor has learned.
         processor: its processor, not patched.
-        tasks: names of tasks.
+        tasks: names of tasks, or tasks of one's own.
         output: the folder.
         compressions: as `hf_tokcomp.evaluation.plan.plan` takes them; none is there in any case.
         ratios: retention ratios; empty for each compression's own budget.
@@ -81,7 +81,9 @@ def evaluate(
         FileNotFoundError: there are no such data.
         RuntimeError: reading or generating failed; what was answered before is kept.
     """
-    asked = ask_all(processor, [get_task(each) for each in tasks], datasets, prompts, max_new_tokens, choice_scoring)
+    found = [get_task(each) if isinstance(each, str) else each for each in tasks]
+    loaded_from = str(_inner(model).config._name_or_path)
+    asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from)
     runs, left_out = plan(compressions, ratios, positions, seeds)
     return measure(
         model,
@@ -132,7 +134,7 @@ def measure(
                 "tasks": {each.task.name: described_task(each) for each in asked},
             },
             runs,
-            environment(inner) | {"processes": state.num_processes, "batch_size": batch_size},
+            environment() | place(inner) | {"processes": state.num_processes, "batch_size": batch_size},
         )
     state.wait_for_everyone()
     collator = AudioTextCollator(processor, long_audio="cut")
@@ -159,15 +161,19 @@ def ask_all(
     prompts: Mapping[str, str] | None = None,
     max_new_tokens: int | None = None,
     choice_scoring: ChoiceScoring = "string_match",
+    name: str = "",
 ) -> list[Asked]:
-    """The tasks with their items and prompts; says how many recordings the model does not hear to their end."""
+    """The tasks with their items and prompts; says how many recordings the model does not hear to their end.
+
+    `name` is what the model was loaded from: a base model is asked without a chat template.
+    """
     patch = patch_for_processor(processor)[1]
     rate, longest = int(processor.feature_extractor.sampling_rate), patch.longest_audio(processor)
     found = []
     for task in tasks:
         where = (datasets or {}).get(task.name, Dataset())
         items = read_items(task, where, rate)
-        template = (prompts or {}).get(task.name) or task.template(patch.model_type)
+        template = (prompts or {}).get(task.name) or task.template(patch.model_type, name)
         cut = sum(samples / rate > longest for samples in items.samples)
         if cut:
             logger.warning(

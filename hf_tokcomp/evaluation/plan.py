@@ -109,7 +109,7 @@ def _everything(left_out: dict[str, str]) -> list[str]:
             left_out[name] = str(error)
             continue
         if registered()[method].learns:
-            left_out[name] = "it has weights to learn; name it to run it untrained"
+            left_out[name] = "it has weights to learn; name it with a model that brings them"
         else:
             found.append(name)
     return found

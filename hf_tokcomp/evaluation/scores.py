@@ -79,6 +79,7 @@ class _Measured:
         resamples: int,
     ) -> None:
         self.value: Callable[[Any], Any] = metric.value
+        self.highest = metric.highest
         self.clusters = [item.recordings for item in items]
         self.resamples = resamples
         references = [list(item.references) for item in items]
@@ -97,8 +98,9 @@ class _Measured:
         by_seed = tuple(float(self.value(one.sum(0))) for one in each) if len(each) > 1 else ()
         return {
             "value": float(self.value(mean.sum(0))),
-            "low": low,
-            "high": high,
+            # Weights may be negative, so few items with few errors can end below none.
+            "low": float(np.clip(low, 0, self.highest)),
+            "high": float(np.clip(high, 0, self.highest)),
             "difference": less,
             "difference_low": less_low,
             "difference_high": less_high,

@@ -7,9 +7,9 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from fractions import Fraction
 from typing import Any
 
+from ..notation import ratio_name
 from .asked import Asked
 from .published import Published
 from .score import Score
@@ -74,7 +74,7 @@ def _differently_kept(scores: Sequence[Score]) -> list[str]:
         if each.ratio is not None and abs(each.kept - each.ratio) > 0.01:
             found.setdefault(each.method, {})[each.ratio] = each.kept
     shares = {
-        method: ", ".join(f"{100 * kept:.0f} % at {_ratio_name(ratio)}" for ratio, kept in kept_at.items())
+        method: ", ".join(f"{100 * kept:.0f} % at {ratio_name(ratio)}" for ratio, kept in kept_at.items())
         for method, kept_at in found.items()
     }
     return [f"- `{method}` kept {text}." for method, text in shares.items()]
@@ -117,8 +117,9 @@ def markdown(scores: Sequence[Score], published: Sequence[Published] = (), title
 def _table(scores: Sequence[Score], published: Sequence[Published]) -> str:
     ratios = ratio_columns(scores)
     several = len({each.positions for each in scores} - {None}) > 1
+    names = ["own budget" if ratio is None else ratio_name(ratio) for ratio in ratios]
     lines = [
-        ["method", *(["positions"] if several else []), *(_ratio_name(ratio) for ratio in ratios)],
+        ["method", *(["positions"] if several else []), *names],
         ["---"] * (1 + several + len(ratios)),
     ]
     for method, positions in dict.fromkeys((each.method, each.positions) for each in scores):
@@ -132,13 +133,6 @@ def ratio_columns(scores: Sequence[Score]) -> list[float | None]:
     """The ratios from all tokens to few; what has another budget than a ratio comes last."""
     found = {each.ratio for each in scores}
     return [*sorted((ratio for ratio in found if ratio is not None), reverse=True), *([None] if None in found else [])]
-
-
-def _ratio_name(ratio: float | None) -> str:
-    if ratio is None:
-        return "own budget"
-    fraction = Fraction(ratio).limit_denominator(100)
-    return str(fraction) if fraction.numerator == 1 and abs(float(fraction) - ratio) < 1e-6 else f"{ratio:g}"
 
 
 def _cell(score: Score, published: Sequence[Published]) -> str:

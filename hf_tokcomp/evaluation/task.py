@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from ..registry import did_you_mean
+
 Kind = Literal["asr", "translation", "captioning", "qa", "choice"]
 Row = dict[str, Any]
+COMPLETED = {"Qwen2-Audio-7B": "<|audio_bos|><|AUDIO|><|audio_eos|>{prompt}"}
+"""Whole prompts of models that have not learned to chat, by the checkpoint's name without its owner."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,15 @@ class Task:
     make: Callable[[Path, str | None, int | None, int], list[Row] | None] | None = None
     note: str = ""
 
-    def template(self, model_type: str) -> str:
-        """What is asked of a model of this ``config.model_type``."""
-        return self.prompts.get(model_type, self.prompts[""])
+    def template(self, model_type: str, name: str = "") -> str:
+        """What is asked of a model.
+
+        Args:
+            model_type: its ``config.model_type``.
+            name: what it was loaded from, a Hub id or a folder.
+        """
+        own = self.prompts.get(model_type, self.prompts[""])
+        return COMPLETED.get(re.split(r"[/\\]", name.rstrip("/\\"))[-1], "{prompt}").replace("{prompt}", own)
 
     def prompt(self, template: str, item: Item) -> str:
         """What the model is asked about an item.
@@ -123,9 +133,7 @@ def get_task(name: str) -> Task:
     """
     known = tasks()
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        meant = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"There is no task {name!r}; there are {', '.join(sorted(known))}.{meant}")
+        raise ValueError(f"There is no task {name!r}{did_you_mean(name, known)} There are {', '.join(sorted(known))}.")
     return known[name]
 
 

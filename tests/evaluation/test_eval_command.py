@@ -6,10 +6,6 @@ import csv
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,7 @@ from benchmark_layouts import LAYOUTS, clothoaqa
 from hf_tokcomp.patches.qwen2_audio import Qwen2AudioPatch
 from safetensors.torch import load_file, save_file
 from training_files import jsonl
-from training_tools import run_processes, template
+from training_tools import template
 
 from hf_tokcomp import CompressionConfig
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
@@ -29,7 +25,6 @@ from hf_tokcomp.cli.inference import Reader
 from hf_tokcomp.evaluation import sweep
 from hf_tokcomp.evaluation.journal import Journal
 from hf_tokcomp.evaluation.task import get_task
-from hf_tokcomp.processes import process
 
 NORMAL = ("--retention-ratio", "1/2", "--seeds", "1", "--items", "2", "--resamples", "100")
 
@@ -169,68 +164,6 @@ def test_a_folder_of_somebody_is_left_alone(strings: Path, tmp_path: Path, capsy
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_killed_and_started_again(strings: Path, tmp_path: Path) -> None:
-    options = ["eval", "librispeech", "--dataset", str(strings), "--batch-size", "2", "--resamples", "100"]
-    options += [
-        "--compression",
-        "all",
-        "--retention-ratio",
-        "1/2,1/4",
-        "--prompt",
-        "Transcribe the digits.",
-        "--seeds",
-        "1",
-    ]
-    broken, whole = tmp_path / "broken", tmp_path / "whole"
-    command = [sys.executable, "-m", "hf_tokcomp", *options, "--output", str(broken)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as program:
-        deadline = time.monotonic() + 300
-        while not (broken / "answers-0.jsonl").is_file() or (broken / "answers-0.jsonl").stat().st_size < 3000:
-            assert program.poll() is None, program.stderr and program.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        program.send_signal(signal.SIGKILL)
-    with (broken / "answers-0.jsonl").open("ab") as stream:
-        stream.write(b'{"task": "librispeech", "item": "0", "ru')  # as if it had been writing
-    there = len(Journal(broken).read())
-    assert main([*options, "--output", str(broken)]) == 0
-    assert main([*options, "--output", str(whole)]) == 0
-    assert 0 < there < len(Journal(whole).read())
-    assert Journal(broken).read() == Journal(whole).read()
-    assert len((broken / "answers-0.jsonl").read_bytes().splitlines()) == len(Journal(whole).read())
-    assert results(broken)["scores"] == results(whole)["scores"]
-    assert (broken / "results.md").read_bytes() == (whole / "results.md").read_bytes()
-
-
-PROCESSES = """
-import torch
-from accelerate import PartialState
-from hf_tokcomp.cli import main
-from hf_tokcomp.cli.inference import Reader
-torch.set_num_threads(1)
-code = main(sys.argv[2:])
-print(code, PartialState().num_processes)
-open(f"{sys.argv[1]}/{PartialState().process_index}.txt", "w").write(f"{code} {PartialState().num_processes}")
-"""
-
-
-def test_two_processes_share_the_work(strings: Path, tmp_path: Path) -> None:
-    options = ["eval", "librispeech", "--dataset", str(strings), "--batch-size", "1", "--resamples", "100"]
-    options += ["--compression", "stride", "--retention-ratio", "1/2", "--prompt", "Transcribe the digits."]
-    run_processes(PROCESSES, tmp_path, tmp_path, *options, "--output", tmp_path / "two")
-    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["0 2", "0 2"]
-    assert main([*options, "--output", str(tmp_path / "one")]) == 0
-    shares = [len((tmp_path / "two" / f"answers-{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)]
-    assert shares == [4, 2], "two of the three recordings and one, each under two runs"
-    assert Journal(tmp_path / "two").read() == Journal(tmp_path / "one").read()
-    assert results(tmp_path / "two")["scores"] == results(tmp_path / "one")["scores"]
-    assert results(tmp_path / "two")["sessions"][0]["processes"] == 2
-    # One process goes on with what two began.
-    (tmp_path / "two" / "answers-1.jsonl").unlink()
-    assert main([*options, "--output", str(tmp_path / "two")]) == 0
-    assert Journal(tmp_path / "two").read() == Journal(tmp_path / "one").read()
-
-
 def test_a_failure_is_a_failure(
     strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,12 +299,6 @@ def test_the_encoder_runs_once_for_all_runs(strings: Path, tmp_path: Path, monke
     given = ("--dataset", strings, "--retention-ratio", "1/2,1/4", "--batch-size", "2")
     assert run("librispeech", *given, *methods, "--output", tmp_path / "out") == 0
     assert len(encoded) == 2, "three recordings are two batches"
-
-
-def test_processes_that_do_not_know_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RuntimeError, match=r"2 processes were started, and this one knows of 1.*ACCELERATE_USE_CPU"):
-        process()
 
 
 def test_a_start_that_was_killed_at_once(strings: Path, tmp_path: Path) -> None:

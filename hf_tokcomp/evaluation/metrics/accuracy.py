@@ -16,6 +16,7 @@ class ExactMatch(ItemMetric):
 
     name = "exact_match"
     unit = "%"
+    highest = 100.0
 
     def _statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[tuple[bool, int]]:
         return [

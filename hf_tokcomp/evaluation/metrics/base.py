@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ class ItemMetric(evaluate.Metric):  # type: ignore[misc]
     Scoring this way writes nothing to disk. `compute` is that of `evaluate.Metric`; it keeps its inputs in memory, and
     uses the cache only where it must: with ``num_process`` above 1, or ``keep_in_memory=False``.
 
-    A subclass sets the three attributes and overrides `_statistics`, `value` and `settings`.
+    A subclass sets the attributes and overrides `_statistics`, `value` and `settings`.
 
     Args:
         options: those of `evaluate.Metric`, such as ``cache_dir``, ``num_process`` and ``process_id``.
@@ -42,6 +43,8 @@ class ItemMetric(evaluate.Metric):  # type: ignore[misc]
     unit: str = ""
     """The unit of `value`: "%" where it is a percentage already, "" where it is a bare number."""
     higher_is_better: bool = True
+    highest: float = math.inf
+    """The largest value there can be; the smallest is 0. Intervals of few items may be estimated beyond them."""
 
     def __init__(self, **options: Any) -> None:
         # evaluate.Metric takes any keyword and forgets it, so that a misspelt one would change nothing in silence.

@@ -29,6 +29,7 @@ class Bleu(ItemMetric):
     """
 
     name = "bleu"
+    highest = 100.0
 
     def __init__(self, tokenize: str = "13a", **options: Any) -> None:
         import sacrebleu

@@ -78,6 +78,7 @@ class CiderD(_Mean):
     """
 
     name = "cider"
+    highest = 10.0
 
     @property
     def settings(self) -> dict[str, str]:
@@ -100,6 +101,7 @@ class RougeL(_Mean):
     """
 
     name = "rouge_l"
+    highest = 1.0
 
     def _of_words(self, predictions: list[str], references: list[list[str]]) -> list[tuple[float, int]]:
         score = coco("rouge.rouge").Rouge().calc_score
@@ -121,6 +123,7 @@ class CocoBleu(CaptionMetric):
     """
 
     name = "bleu_4"
+    highest = 1.0
 
     def __init__(self, order: int = 4, **options: Any) -> None:
         if order not in (1, 2, 3, 4):

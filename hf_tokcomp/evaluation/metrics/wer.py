@@ -61,11 +61,13 @@ class WordErrorRate(PlainWordErrorRate):
     "color" is an error.
 
     Args:
-        spellings: the list, word by word, or the file it is in: ``normalizer.json`` of any Whisper checkpoint.
+        spellings: the list, word by word, or where it is: the file ``normalizer.json`` of a Whisper checkpoint, or the
+            checkpoint, a folder or a Hub id such as ``openai/whisper-large-v3``.
         options: those of `ItemMetric`.
 
     Raises:
         ValueError: the file holds something else.
+        OSError: there is no such file, folder or checkpoint.
     """
 
     name = "wer"
@@ -75,7 +77,7 @@ class WordErrorRate(PlainWordErrorRate):
 
         super().__init__(**options)
         if isinstance(spellings, str | os.PathLike):
-            spellings = _read(Path(spellings))
+            spellings = _read(spellings)
         self.spellings = dict(spellings or {})
         self._normaliser = EnglishTextNormalizer(self.spellings)
 
@@ -93,7 +95,12 @@ class WordErrorRate(PlainWordErrorRate):
         }
 
 
-def _read(file: Path) -> dict[str, str]:
+def _read(where: str | os.PathLike[str]) -> dict[str, str]:
+    file = Path(where)
+    if not file.is_file():
+        from transformers.utils import cached_file
+
+        file = Path(str(cached_file(str(where), "normalizer.json")))
     found = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or not all(isinstance(word, str) for word in found.values()):
         raise ValueError(f"{file} does not map words to words; give the normalizer.json of a Whisper checkpoint.")

@@ -15,22 +15,28 @@ LOOKED_AT = 16
 """Values of each tensor that make up the digest: training changes them all."""
 
 
-def environment(model: Any) -> dict[str, Any]:
-    """Versions, the machine, and where the model is."""
-    from .._version import __version__
+def environment() -> dict[str, str | int | None]:
+    """Versions and the machine, in words that do not name it."""
+    from ._version import __version__
 
-    found: dict[str, Any] = {"hf_tokcomp": __version__}
+    found: dict[str, str | int | None] = {"hf_tokcomp": __version__}
     for package in PACKAGES[1:]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = None
-    device = torch.device(model.device)
     return found | {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+    }
+
+
+def place(model: Any) -> dict[str, str | None]:
+    """Where a model computes."""
+    device = torch.device(model.device)
+    return {
         "device": str(device),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cuda": torch.version.cuda,
