@@ -142,7 +142,7 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
             instruction=["What is it?", "And this?"],
             choices=[OPTIONS, OPTIONS],
             answer=["a cat", "B"],
-            other_attributes=["{}", "{}"],
+            other_attributes=[{"task": "sound"}, {"task": "speech"}],
         ),
     ),
     "MMAU, its own JSON": ("mmau", mmau),

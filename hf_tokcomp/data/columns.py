@@ -50,8 +50,24 @@ def _is_inline(table: Table, column: str) -> bool:
     return not isinstance(table.content, list) and holds_audio(table.content, column)
 
 
+def has_column(table: Table, name: str) -> bool:
+    """Whether there is a column of this name, or for ``column.field`` one of structs with this field."""
+    column, dot, field = name.partition(".")
+    if not dot or name in table.columns:
+        return name in table.columns
+    if column not in table.columns:
+        return False
+    if isinstance(table.content, list):
+        return any(isinstance(row.get(column), dict) and field in row[column] for row in table.content)
+    feature = table.content.features[column]
+    return isinstance(feature, dict) and field in feature
+
+
 def values(table: Table, column: str) -> list[Any]:
-    """The values of a column, those of a class label as the class's name."""
+    """The values of a column, those of a class label as the class's name; ``column.field`` for a field of structs."""
+    if column not in table.columns and has_column(table, column):
+        column, _, field = column.partition(".")
+        return [None if value is None else value.get(field) for value in values(table, column)]
     if isinstance(table.content, list):
         return [row.get(column) for row in table.content]
     found = list(table.content[column])

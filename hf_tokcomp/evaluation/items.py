@@ -14,7 +14,7 @@ from typing import Any
 import datasets
 
 from ..data.checked import AudioCheck, check_audio, listed
-from ..data.columns import AUDIO, TEXT, find_column, texts, values
+from ..data.columns import AUDIO, TEXT, find_column, has_column, texts, values
 from ..data.inline import audio_table
 from ..data.sources import Source, Table
 from .options import chosen, options
@@ -116,8 +116,10 @@ def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, st
         usual = task.columns.get(role, ("recordings",) if role == "recordings" else ())
         if role in given:
             usual = (given[role],)
-            find_column(table, role, given[role].split("+")[0], ())
-        fits = [name for name in usual if set(name.split("+")) <= set(table.columns)]
+            for name in given[role].split("+"):
+                if not has_column(table, name):
+                    find_column(table, role, name, ())  # raises
+        fits = [name for name in usual if all(has_column(table, each) for each in name.split("+"))]
         if not fits and role in USUAL and role not in given:
             fits = list(filter(None, [find_column(table, role, None, USUAL[role])]))
         if fits:

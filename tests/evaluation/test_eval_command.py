@@ -24,6 +24,7 @@ from hf_tokcomp.cli import main
 from hf_tokcomp.cli.inference import Reader
 from hf_tokcomp.evaluation import sweep
 from hf_tokcomp.evaluation.journal import Journal
+from hf_tokcomp.evaluation.metrics import load_metric
 from hf_tokcomp.evaluation.task import get_task
 
 NORMAL = ("--retention-ratio", "1/2", "--seeds", "1", "--items", "2", "--resamples", "100")
@@ -204,13 +205,14 @@ def test_choices_by_likelihood_and_by_similarity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("mmua",), "Did you mean 'mmau'"),
+        (("mmua",), "did you mean 'mmau'"),
         (("clotho",), "--dataset clotho=FOLDER"),
         (("librispeech", "--columns", "audio"), "'audio' is not ROLE:NAME"),
         (("librispeech", "--compression", "strid"), "stride"),
         (("librispeech", "--retention-ratio", "half"), "'half' is not a number"),
         (("librispeech", "--positions", "middle"), "'middle' is not one of"),
         (("librispeech", "--retention-ratio", "1/2"), "of which method"),
+        (("clothoaqa", "--spellings", "list.json"), "clothoaqa is not scored by the normalised word error rate"),
     ],
 )
 def test_mistakes_are_said_before_a_model_is_loaded(
@@ -327,3 +329,21 @@ def test_a_torn_batch_is_read_again_as_a_whole(strings: Path, tmp_path: Path, mo
     assert run(*given) == 0
     assert sizes == [3]
     assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)
+
+
+def test_british_spellings_are_no_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list is the one that a Whisper checkpoint brings; without it a spelling is a wrong word."""
+    (tmp_path / "whisper").mkdir()
+    (tmp_path / "whisper" / "normalizer.json").write_text('{"colour": "color", "grey": "gray"}')
+    path, _ = recordings()[0]
+    data = jsonl(tmp_path / "test.jsonl", {"audio": str(path), "text": "grey"})
+    out = tmp_path / "out"
+    given = ("librispeech", "--dataset", data, "--output", out)
+    assert run(*given, "--spellings", tmp_path / "nowhere") == 1
+    assert "nowhere" in capsys.readouterr().err
+    for where in (tmp_path / "whisper", tmp_path / "whisper" / "normalizer.json"):
+        assert run(*given, "--spellings", where) == 0
+        assert results(out)["measured_by"]["metrics"]["librispeech"]["wer"]["spellings"] == "a list of 2"
+    normalise = load_metric("wer", spellings=tmp_path / "whisper").normalise
+    assert normalise("Grey") == normalise("gray")
+    assert load_metric("wer").normalise("Grey") != load_metric("wer").normalise("gray")

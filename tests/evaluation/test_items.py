@@ -69,6 +69,17 @@ def test_mmau_has_parts_and_ids(tmp_path: Path) -> None:
     ]
 
 
+def test_the_part_may_be_in_a_struct(tmp_path: Path) -> None:
+    path = LAYOUTS["AudioLLMs/MMAU-mini"][1](tmp_path)
+    assert [item.subset for item in read("mmau", path).items] == ["sound", "speech"]
+    assert [item.subset for item in read("mmau", path, columns={"subset": "other_attributes.task"}).items] == [
+        "sound",
+        "speech",
+    ]
+    with pytest.raises(ValueError, match=r"no column 'other_attributes\.skill'"):
+        read("mmau", path, columns={"subset": "other_attributes.skill"})
+
+
 def test_prompts(tmp_path: Path) -> None:
     task = get_task("mmau")
     item = Item("1", "What {is} it?", ("b",), ("a", "b"))
@@ -78,6 +89,15 @@ def test_prompts(tmp_path: Path) -> None:
     assert task.prompt("{options}|{question}", item) == "(A) a\n(B) b|What {is} it?"
     assert get_task("audiocaps").template("qwen2_audio") == "Generate the caption in English:"
     assert get_task("audiocaps").template("audioflamingo3") == "Please describe the audio in detail."
+
+
+@pytest.mark.parametrize(
+    "name", ["Qwen/Qwen2-Audio-7B", "Qwen2-Audio-7B", "/models/Qwen2-Audio-7B/", r"C:\models\Qwen2-Audio-7B"]
+)
+def test_a_base_model_is_asked_without_a_chat(name: str) -> None:
+    whole = "<|audio_bos|><|AUDIO|><|audio_eos|>Generate the caption in English:"
+    assert get_task("audiocaps").template("qwen2_audio", name) == whole
+    assert get_task("audiocaps").template("qwen2_audio", f"{name}-Instruct") == "Generate the caption in English:"
 
 
 def test_columns_can_be_named(tmp_path: Path) -> None:

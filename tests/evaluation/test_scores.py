@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 
 from hf_tokcomp.evaluation.asked import Asked
+from hf_tokcomp.evaluation.bootstrap import interval
 from hf_tokcomp.evaluation.folder import ResultFolder
 from hf_tokcomp.evaluation.items import Items
 from hf_tokcomp.evaluation.journal import Given
@@ -208,3 +210,16 @@ def test_the_picture_has_just_these_points() -> None:
     assert first["none"].get_ydata()[0] == 60
     with pytest.raises(ValueError, match="nothing to draw"):
         plot_quality(TABLE[:1])
+
+
+def test_intervals_end_where_the_metric_does() -> None:
+    """Items of several recordings may weigh less than nothing, which takes the estimate beyond what there can be."""
+    items = [Item(str(n), "", ("x",), recordings=tuple(str((n + k) % 8) for k in range(4))) for n in range(12)]
+    task = replace(DIGITS, metrics=("exact_match", "wer_plain"))
+    texts = ["y"] + ["x"] * 11
+    right = np.array([[text == "x", 1] for text in texts], float)
+    clusters = [item.recordings for item in items]
+    assert interval(right, clusters, lambda sums: 100 * sums[..., 0] / sums[..., 1])[1] > 100
+    exact, wrong = score([asked(task, *items)], [NONE], answers("digits", {"none@1": texts}))
+    assert (exact.high, wrong.low) == (100, 0)
+    assert exact.low < exact.value < 100

@@ -16,7 +16,8 @@ register_task(
         },
         max_new_tokens=64,
         # lmms-lab-audio/mmau has audio, question, choices (JSON), answer and task; AudioLLMs/MMAU-mini context,
-        # instruction, choices, answer; MMAU's own JSON audio_id, question, choices, answer, task.
+        # instruction, choices, answer and a struct with the task; MMAU's own JSON audio_id, question, choices, answer
+        # and task.
         sources={"lmms-lab-audio/mmau": (None, "test_mini"), "AudioLLMs/MMAU-mini": (None, "test")},
         split="test_mini",
         columns={
@@ -24,7 +25,7 @@ register_task(
             "text": ("answer",),
             "question": ("question", "instruction"),
             "choices": ("choices", "options"),
-            "subset": ("task",),
+            "subset": ("task", "other_attributes.task"),
             "id": ("id", "question_id"),
         },
         note="MMAU exists in an original version and in v05.15.25, with about a quarter of the questions revised; "
