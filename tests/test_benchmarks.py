@@ -104,15 +104,16 @@ def test_calls_take_turns_and_every_round_begins_with_another() -> None:
     def call(name: str) -> Callable[[], int]:
         return lambda: order.append(name) or len(order)  # type: ignore[func-returns-value]
 
-    results = in_turns({"a": call("a"), "b": call("b")}, call("encoder"), seconds=0)
-    assert "".join(name[0] for name in order) == "abe" + "bae" + "abe"
-    assert results == {"a": [1, 5, 7], "b": [2, 4, 8], "encoder": [3, 6, 9]}
+    results = in_turns({name: call(name) for name in "abc"}, seconds=0)
+    assert "".join(order) == "abc" + "bca" + "cab"
+    assert results == {"a": [1, 6, 8], "b": [2, 4, 9], "c": [3, 5, 7]}
+    assert in_turns({"a": lambda: 0}, seconds=0, rounds=5) == {"a": [0] * 5}
 
 
 def test_repeats_fill_the_time() -> None:
     start = time.perf_counter()
-    results = in_turns({"a": lambda: time.sleep(0.01)}, lambda: 0.0, seconds=0.3)
-    assert len(results["a"]) == len(results["encoder"]) > measure.FEWEST
+    results = in_turns({"a": lambda: time.sleep(0.01), "b": lambda: 0.0}, seconds=0.3)
+    assert len(results["a"]) == len(results["b"]) > measure.FEWEST
     assert 0.3 <= time.perf_counter() - start < 3
 
 

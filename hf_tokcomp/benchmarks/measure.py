@@ -79,24 +79,23 @@ class MethodClock:
         return time.perf_counter()
 
 
-def in_turns(calls: Mapping[Any, Callable[[], Any]], encoder: Callable[[], float], seconds: float) -> dict[Any, Any]:
-    """Call everything in turns, the encoder among it, so that what else the machine does hits all alike.
+def in_turns(calls: Mapping[Any, Callable[[], Any]], seconds: float, rounds: int = FEWEST) -> dict[Any, Any]:
+    """Call everything in turns, so that what else the machine does hits all alike.
 
     Args:
         calls: what is measured; each returns its result. Every round begins with another one.
-        encoder: called once a round; its results are under the key ``"encoder"``.
-        seconds: no round begins after this time, but for the first three.
+        seconds: no round begins after this time, but for the first ones.
+        rounds: how many there are in any case.
 
     Returns:
         A list of results per key, one for each round.
     """
-    results: dict[Any, Any] = {"encoder": [], **{key: [] for key in calls}}
-    order, start = list(calls), time.perf_counter()
-    while len(results["encoder"]) < FEWEST or time.perf_counter() - start < seconds:
+    results: dict[Any, Any] = {key: [] for key in calls}
+    order, start, done = list(calls), time.perf_counter(), 0
+    while done < rounds or time.perf_counter() - start < seconds:
         for key in order:
             results[key].append(calls[key]())
-        results["encoder"].append(encoder())
-        order = order[1:] + order[:1]
+        order, done = order[1:] + order[:1], done + 1
     return results
 
 
