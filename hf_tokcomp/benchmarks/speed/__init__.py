@@ -1,1 +1,1 @@
-"""Measuring what compression saves in a whole model: `hf-tokcomp bench`, `python -m hf_tokcomp.benchmarks.full_size`."""
+"""Measuring what compression saves in a whole model, for `hf-tokcomp bench` and the full-size benchmark."""

@@ -44,21 +44,27 @@ def sizes_of(name: str, layers: int | None = None) -> dict[str, Any]:
     return dict(values)
 
 
-def build(values: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
+def config_of(values: Mapping[str, Any]) -> Any:
+    """transformers' config of a model from its sizes, as `sizes_of` returns them."""
+    from transformers import AutoConfig
+
+    given = dict(values)
+    return AutoConfig.for_model(given.pop("model_type"), **given)
+
+
+def build(config: Any, device: torch.device, dtype: torch.dtype) -> Any:
     """A model with random weights, made where it will run and in its own precision: nothing is made twice.
 
     Args:
-        values: what `sizes_of` returned, or the same of another model.
+        config: transformers' config of the model.
         device: of the weights.
         dtype: of the weights.
 
     Returns:
         The model, ready to generate; the weights are the same at every call on the same kind of device.
     """
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+    from transformers import AutoModelForSeq2SeqLM
 
-    given = dict(values)
-    config = AutoConfig.for_model(given.pop("model_type"), **given)
     kept = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(kept), torch.device(device):
         torch.manual_seed(0)

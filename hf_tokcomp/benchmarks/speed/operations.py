@@ -27,9 +27,9 @@ def count_operations(parts: Parts, call: Callable[[], Any]) -> tuple[Readings, A
     Returns:
         Readings in operations, and what the call returned.
     """
-    with FlopCounterMode(display=False, custom_mapping=_ATTENTION) as counter:
-        with read_between(parts, counter.get_total_flops) as readings:
-            returned = call()
+    counter = FlopCounterMode(display=False, custom_mapping=_ATTENTION)
+    with counter, read_between(parts, counter.get_total_flops) as readings:
+        returned = call()
     return readings, returned
 
 

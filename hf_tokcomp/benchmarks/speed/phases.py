@@ -42,7 +42,7 @@ class Readings:
                 the prefill.
         """
         before = self.encoder_begin[0] - self.start
-        # A method that looks at projected features calls the projector as well, before it chooses: the last call counts.
+        # A method that looks at projected features calls the projector before it chooses, too: the last call counts.
         between = self.projector_begin[-1] - self.encoder_end[-1]
         after = self.head_end[0] - self.projector_end[-1]
         return {

@@ -1,8 +1,9 @@
-"""Prompter: features and prompts for a model without a processor, as its processor and chat template would make them."""
+"""Prompter: features and prompts for a model without a processor, as that and a chat template would make them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ SYSTEM = (151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198)
 USER, ASSISTANT, END = (151644, 872, 198), (151644, 77091, 198), (151645, 198)
 QUESTION = tuple(range(1000, 1008))
 """As many ids as a short question has; which ones does not matter."""
+POSITIONS_PER_SECOND = 50
+"""Of a Whisper-type encoder."""
 LONGEST_SECONDS = 600.0
 """Of an audio, where a model takes several windows."""
 
@@ -23,21 +26,22 @@ class Prompter:
     """From sounds to a model's inputs.
 
     Args:
-        model: with the sizes of its encoder and the id of its placeholder.
+        config: of the model, with the sizes of its encoder and the id of its placeholder.
         patch: what is known of it.
     """
 
-    def __init__(self, model: Any, patch: ModelPatch) -> None:
+    def __init__(self, config: Any, patch: ModelPatch) -> None:
         from transformers import WhisperFeatureExtractor
 
-        self.patch, self.audio_token = patch, patch.audio_token_id(model)
-        self.pad_token = int(model.config.get_text_config().pad_token_id)
-        self.window_seconds = patch.window_frames(model) / 100
+        audio, text = config.audio_config, config.get_text_config()
+        self.patch, self.audio_token = patch, patch.audio_token_id(SimpleNamespace(config=config))
+        self.pad_token = int(text.pad_token_id)
+        self.window_seconds = audio.max_source_positions / POSITIONS_PER_SECOND
         self.longest_seconds = LONGEST_SECONDS if patch.audio_spans_windows else self.window_seconds
-        bins = model.config.audio_config.num_mel_bins
-        self.extractor: Any = WhisperFeatureExtractor(feature_size=bins, chunk_length=round(self.window_seconds))
+        seconds = round(self.window_seconds)
+        self.extractor: Any = WhisperFeatureExtractor(feature_size=audio.num_mel_bins, chunk_length=seconds)
         self.rate = int(self.extractor.sampling_rate)
-        vocabulary = int(model.config.get_text_config().vocab_size)
+        vocabulary = int(text.vocab_size)
         self.before, self.behind = (*SYSTEM, *USER), (*QUESTION, *END, *ASSISTANT)
         if vocabulary <= max(*self.before, *self.behind):  # a toy model's
             self.before, self.behind = (tuple(self.pad_token + 1 for _ in part) for part in (self.before, self.behind))

@@ -27,7 +27,7 @@ class SpeedBenchmark:
         save: called with the report so far when a workload has been measured.
 
     Raises:
-        ValueError: the model cannot read clips as long as the plan's.
+        ValueError: the model cannot read clips as long as the plan's; that is found before it is loaded.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SpeedBenchmark:
         self.left_out: list[dict[str, Any]] = []
         self.report: dict[str, Any] = {
             "machine": machine(subject.device),
-            "model": {"name": subject.name, "dtype": str(subject.dtype).removeprefix("torch."), **subject.facts},
+            "model": subject.about(),
             "plan": plan.to_dict() | {"audio_seconds": lengths},
             "workloads": [list(workload) for workload in self.workloads],
             "rows": self.rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from ...audio import Samples
 from ...instruction import model_inputs
 from ...model_patch import ModelPatch
 from ...models import supported_models
-from .architectures import build
+from .architectures import build, config_of
 from .prompts import Prompter
 
 Inputs = dict[str, Any]
@@ -20,27 +21,31 @@ Inputs = dict[str, Any]
 
 @dataclass(eq=False)
 class Subject:
-    """A model to measure.
+    """A model to measure; it is loaded when it is first asked for, after everything else has been checked.
 
     Args:
         name: what reports call it.
-        model: not patched.
+        load: gives the model, not patched.
         patch: what is known of it.
         rate: samples per second of its sounds.
         window_seconds: of one window of its encoder.
         longest_seconds: of an audio; it would cut off the rest.
         prepare: from ``(samples,)`` each to the model's inputs, on the CPU.
-        facts: what else a report says of it.
+        facts: what a report says of its weights and layers.
     """
 
     name: str
-    model: Any
+    load: Callable[[], Any]
     patch: ModelPatch
     rate: int
     window_seconds: float
     longest_seconds: float
     prepare: Callable[[Sequence[Samples]], Mapping[str, Any]]
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def model(self) -> Any:
+        return self.load()
 
     @property
     def device(self) -> torch.device:
@@ -49,6 +54,17 @@ class Subject:
     @property
     def dtype(self) -> torch.dtype:
         return self.model.dtype  # type: ignore[no-any-return]
+
+    def about(self) -> dict[str, Any]:
+        """What a report says of the loaded model."""
+        weights = list(self.model.parameters())
+        return {
+            "name": self.name,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            **self.facts,
+            "parameters": sum(weight.numel() for weight in weights),
+            "weight_bytes": sum(weight.nbytes for weight in weights),
+        }
 
     def inputs(self, sounds: Sequence[Samples]) -> Inputs:
         """The inputs of one prompt for each sound, where the model is."""
@@ -76,22 +92,24 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
     reader = Reader(found)
     if reader.adapter is not None:
         raise ValueError(f"{name} is an adapter, and as fast as its base model: measure {reader.base}.")
-    prompt = reader.prompt(GENERAL_PROMPT)
-    reader.load_model(device, dtype)
-    model, processor, rate = unpatch(reader.model), reader.processor, reader.rate
+    prompt, processor, rate = reader.prompt(GENERAL_PROMPT), reader.processor, reader.rate
+
+    def load() -> Any:
+        reader.load_model(device, dtype)
+        return unpatch(reader.model)
 
     def prepare(sounds: Sequence[Samples]) -> Mapping[str, Any]:
         return model_inputs(processor, [prompt] * len(sounds), sounds, rate)  # type: ignore[no-any-return]
 
     return Subject(
         SMALL_MODEL.name if found == str(SMALL_MODEL) else str(name),
-        model,
+        load,
         reader.patch,
         rate,
         float(processor.feature_extractor.chunk_length),
         reader.patch.longest_audio(processor),
         prepare,
-        {"weights": "its own", "layers": None, **_sizes(model)},
+        {"weights": "its own", "layers": None},
     )
 
 
@@ -107,23 +125,15 @@ def random_subject(
         dtype: of its weights.
         layers: what is left of each stack of layers, for the report; None for all.
     """
-    model = build(values, torch.device(device), dtype)
-    patch = supported_models()[values["model_type"]]
-    prompter = Prompter(model, patch)
+    config, patch = config_of(values), supported_models()[values["model_type"]]
+    prompter = Prompter(config, patch)
     return Subject(
         name,
-        model,
+        lambda: build(config, torch.device(device), dtype),
         patch,
         prompter.rate,
         prompter.window_seconds,
         prompter.longest_seconds,
         prompter,
-        {"weights": "random", "layers": layers, **_sizes(model)},
+        {"weights": "random", "layers": layers},
     )
-
-
-def _sizes(model: Any) -> dict[str, Any]:
-    return {
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "weight_bytes": sum(weight.nbytes for weight in model.parameters()),
-    }
