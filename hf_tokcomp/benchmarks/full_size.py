@@ -99,6 +99,8 @@ def _run(
     """The reports of all parts that are in the folder in the end, by name."""
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = given.dtype or ("float32" if device == "cpu" else "bfloat16")
+    if not given.no_plots:
+        from .. import plotting  # noqa: F401  # complains of a missing matplotlib before anything is measured
     settings = {"layers": given.layers, "small": given.small, "device": device, "dtype": dtype}
     given.folder.mkdir(parents=True, exist_ok=True)
     reports = {name: found for name in PARTS if (found := _finished(given.folder, name, settings)) is not None}

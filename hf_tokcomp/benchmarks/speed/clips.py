@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,8 +94,9 @@ class Clips:
             for inputs in self.inputs(candidate.together):
                 before = (inputs["input_ids"] == placeholder).sum(1).tolist()
                 begin = self._now()
+                call = functools.partial(candidate.generate, subject, inputs, 1)
                 readings, returned = count_operations(
-                    self._parts, lambda i=inputs: candidate.generate(subject, i, 1, return_dict_in_generate=True)
+                    self._parts, functools.partial(call, return_dict_in_generate=True)
                 )
                 seconds = self._now() - begin
                 if seconds > limit:
@@ -103,7 +105,7 @@ class Clips:
                 held, columns = cache_bytes(cache), int(cache.get_seq_length())
                 after = candidate.tokens_after(subject, before)
                 del returned, cache
-                peak = peak_bytes(lambda i=inputs: candidate.generate(subject, i, 1), subject.device)
+                peak = peak_bytes(call, subject.device)
                 operations = readings.phases(candidate.compresses)
                 found.append(Counted(operations, before, after, columns, held, peak, seconds))
         return _together(found)

@@ -44,7 +44,7 @@ def _attention(causal_at: int) -> Callable[..., int]:
     def count(query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
         causal = named.get("is_causal", rest[causal_at - 3] if len(rest) > causal_at - 3 else False)
         batch, heads, queries, width = query
-        products = 2 * batch * heads * queries * key[-2] * (width + value[-1])
+        products: int = 2 * batch * heads * queries * key[-2] * (width + value[-1])
         return products // 2 if causal else products
 
     return count

@@ -42,9 +42,9 @@ class Prompter:
         self.extractor: Any = WhisperFeatureExtractor(feature_size=audio.num_mel_bins, chunk_length=seconds)
         self.rate = int(self.extractor.sampling_rate)
         vocabulary = int(text.vocab_size)
-        self.before, self.behind = (*SYSTEM, *USER), (*QUESTION, *END, *ASSISTANT)
-        if vocabulary <= max(*self.before, *self.behind):  # a toy model's
-            self.before, self.behind = (tuple(self.pad_token + 1 for _ in part) for part in (self.before, self.behind))
+        self.before, self.behind = [*SYSTEM, *USER], [*QUESTION, *END, *ASSISTANT]
+        if vocabulary <= max(self.before + self.behind):  # a toy model's
+            self.before, self.behind = ([self.pad_token + 1] * len(part) for part in (self.before, self.behind))
 
     def __call__(self, sounds: Sequence[Samples]) -> dict[str, Any]:
         """One prompt for each sound, padded on the left."""

@@ -50,7 +50,10 @@ def _phases(where: str, rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _bounds(where: str, rows: Sequence[dict[str, Any]]) -> Table:
-    columns = ("compression", "ratio", "speed-up", "bound", "reached, %", "bound with floor", "reached of it, %")
+    columns = (
+        *("compression", "ratio", "speed-up", "bound", "reached, %", "bound with floor", "reached of it, %"),
+        *("peak MiB", "cache MiB"),
+    )
     lines = []
     for row in rows:
         speedup = NOTHING if row["speedup"] is None else number(row["speedup"])
@@ -60,9 +63,7 @@ def _bounds(where: str, rows: Sequence[dict[str, Any]]) -> Table:
             if row["bound"]["floor_speedup"] is not None:
                 allowed[2:] = [number(row["bound"]["floor_speedup"]), percent(row["reached_above_floor"])]
         lines.append([*_head(row), speedup, *allowed, mebibytes(row["peak_bytes"]), mebibytes(row["cache_bytes"])])
-    return Table(
-        f"Speed-up to the first token, its bound, and memory, {where}", (*columns, "peak MiB", "cache MiB"), lines
-    )
+    return Table(f"Speed-up to the first token, its bound, and memory, {where}", columns, lines)
 
 
 def _ways(where: str, rows: Sequence[dict[str, Any]], new_tokens: int) -> Table:
@@ -130,8 +131,8 @@ def notes(report: dict[str, Any]) -> list[str]:
         away = sorted(abs(row["phase_sum"] / row["total"]["median"] - 1) for row in rows)
         fewest = min(row["rounds"] for row in rows)
         lines.append(
-            f"Medians of at least {fewest} rounds. The phases' sum and the total come from separate calls and differ by "
-            f"{percent(statistics.median(away))} % in the median, by {percent(away[-1])} % at most."
+            f"Medians of at least {fewest} rounds. The phases' sum and the total come from separate calls and differ "
+            f"by {percent(statistics.median(away))} % in the median, by {percent(away[-1])} % at most."
         )
     for entry in report["left_out"]:
         where = workload_name(entry["seconds"], entry["batch_size"])
