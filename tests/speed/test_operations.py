@@ -39,7 +39,12 @@ def prefill(kind: str, columns: int, audios: int, causal: bool) -> int:
 def count(subject: Subject, seconds: list[float], compression: Any = None) -> tuple[dict[str, float], Any]:
     inputs = subject.inputs([draw_sound(length, subject.rate) for length in seconds])
     call = functools.partial(
-        subject.model.generate, **inputs, max_new_tokens=1, do_sample=False, pad_token_id=0, return_dict_in_generate=True
+        subject.model.generate,
+        **inputs,
+        max_new_tokens=1,
+        do_sample=False,
+        pad_token_id=0,
+        return_dict_in_generate=True,
     )
     parts = subject.patch.parts(subject.model)
     if compression is None:

@@ -101,5 +101,5 @@ def test_a_patch_that_does_not_say_where_phases_begin_says_so() -> None:
     class Mute(type(supported_models()["qwen2_audio"])):  # type: ignore[misc]
         parts = model_patch.ModelPatch.parts
 
-    with pytest.raises(hf_tokcomp.UnsupportedModelError, match="Mute does not say .* override `parts`"):
+    with pytest.raises(hf_tokcomp.UnsupportedModelError, match=r"Mute does not say .* override `parts`"):
         Mute().parts(None)
