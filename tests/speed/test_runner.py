@@ -22,6 +22,7 @@ from hf_tokcomp.benchmarks.speed.runner import SpeedBenchmark
 from hf_tokcomp.benchmarks.speed.subject import Subject
 from hf_tokcomp.evaluation.plan import plan
 from hf_tokcomp.patching import active_config
+from hf_tokcomp.plotting.speed import GROWING, plot_speed
 
 QUICK: dict[str, Any] = {"rounds": 1, "seconds": 0.0, "new_tokens": 3}
 
@@ -111,7 +112,7 @@ def test_candidates_take_turns_and_the_first_round_is_thrown_away(
 
 
 def test_ragged_clips_together_and_one_by_one(subject: Subject) -> None:
-    report = run(subject, audio_seconds=[1.0], batch_sizes=[4], ragged=True, one_by_one=True, rivals=True)
+    report = run(subject, audio_seconds=[1.0], batch_sizes=[2], ragged=True, one_by_one=True, rivals=True)
     ways = {(row["candidate"], row["way"]): row for row in report["rows"]}
     assert set(ways) == {
         ("uncompressed", "batch"),
@@ -121,18 +122,18 @@ def test_ragged_clips_together_and_one_by_one(subject: Subject) -> None:
         ("top_k", "eager, one by one"),
     }
     for (name, _), row in ways.items():
-        assert sorted(row["tokens_before"]) == [6, 12, 18, 25]
-        assert sorted(row["tokens_after"]) == ([3, 6, 9, 13] if name == "top_k" else [6, 12, 18, 25])
+        assert sorted(row["tokens_before"]) == [12, 25]
+        assert sorted(row["tokens_after"]) == ([6, 13] if name == "top_k" else [12, 25])
         assert max(row["lengths"]) == 1.0
         assert row["speedup"] > 0
     together, alone = ways["top_k", "batch"], ways["top_k", "one by one"]
-    assert together["cache_bytes"] == 4 * alone["cache_bytes"], "the largest of the calls, not all of them"
+    assert together["cache_bytes"] == 2 * alone["cache_bytes"], "the largest of the calls, not all of them"
     assert alone["operations"]["encoder"] < together["operations"]["encoder"], "no clip is padded to the longest"
     eager = ways["top_k", "eager, one by one"]
     assert eager["peak_bytes"] > alone["peak_bytes"]
     assert eager["bound"] is alone["bound"] is None
     (table,) = (each for each in tables.tables(report) if "one by one" in each.title)
-    assert table.title.endswith("4 x up to 1 s")
+    assert table.title.endswith("2 x up to 1 s")
     assert [line[2] for line in table.rows] == ["together", "one by one", "eager, one by one", "together", "one by one"]
 
 
@@ -217,8 +218,35 @@ def test_growth_is_over_lengths_at_the_smallest_batch() -> None:
     assert growth(rows[:1]) == growth([]) == []
 
 
+def by_length(subject: Subject) -> dict[str, Any]:
+    """A report of three lengths, from the measurements of one."""
+    report = run(subject, audio_seconds=[0.5])
+    lengths = [0.25, 0.5, 1.0]
+    report["workloads"] = [[seconds, 1] for seconds in lengths]
+    report["rows"] = [{**row, "seconds": seconds} for seconds in lengths for row in report["rows"]]
+    return {**report, "growth": growth(report["rows"])}
+
+
+def test_a_picture_has_a_bar_for_every_row_and_a_line_for_every_candidate(flamingo: Subject) -> None:
+    report = by_length(flamingo)
+    lines = plot_speed(report)
+    assert [axes.get_title() for axes in lines.axes] == list(GROWING)
+    assert [len(axes.lines) for axes in lines.axes] == [2, 2, 2]
+    assert lines.axes[0].get_xticks().tolist() == [0.25, 0.5, 1.0]
+    one = {**report, "rows": report["rows"][:2]}
+    bars = plot_speed(one)
+    (axes,) = bars.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["uncompressed", "top_k, 1/2"]
+    ends = [container.patches[1].get_x() + container.patches[1].get_width() for container in axes.containers]
+    assert max(ends) == pytest.approx(1e3 * one["rows"][1]["phase_sum"])
+    (marks,) = axes.collections
+    assert marks.get_offsets().tolist() == [[pytest.approx(1e3 * one["rows"][1]["bound"]["seconds"]), 1]]
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plot_speed({**report, "rows": []})
+
+
 def test_many_lengths_make_tables_by_length(flamingo: Subject) -> None:
-    report = run(flamingo, audio_seconds=[0.25, 0.5, 1.0])
+    report = by_length(flamingo)
     found = {table.title: table for table in tables.tables(report)}
     assert found["Key-value cache, MiB"].columns == ("compression", "ratio", "0.25 s", "0.5 s", "1 s")
     assert [line[:2] for line in found["Key-value cache, MiB"].rows] == [["uncompressed", "-"], ["top_k", "1/2"]]

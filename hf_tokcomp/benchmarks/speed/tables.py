@@ -20,16 +20,14 @@ def tables(report: dict[str, Any]) -> list[Table]:
 
     With three lengths or more, tables by length take the place of those by workload.
     """
-    found = []
-    if len({seconds for seconds, _ in report["workloads"]}) >= MANY:
-        found += _by_length(report)
-        return found + ([_growth(report["growth"])] if report["growth"] else [])
+    many = len({seconds for seconds, _ in report["workloads"]}) >= MANY
+    found = _by_length(report) if many and report["rows"] else []
     for seconds, audios in report["workloads"]:
         rows = [row for row in report["rows"] if (row["seconds"], row["batch_size"]) == (seconds, audios)]
         together = [row for row in rows if row["way"] == "batch"]
         ragged = "up to " if rows and len(set(rows[0]["lengths"])) > 1 else ""
         where = workload_name(seconds, audios).replace("x ", f"x {ragged}")
-        if together:
+        if together and not many:
             found += [_phases(where, together), _bounds(where, together)]
         if len(together) < len(rows):
             found.append(_ways(where, rows, report["plan"]["new_tokens"]))
@@ -137,6 +135,8 @@ def notes(report: dict[str, Any]) -> list[str]:
     for entry in report["left_out"]:
         where = workload_name(entry["seconds"], entry["batch_size"])
         lines.append(f"Left out: {entry['candidate']}, {where}: {entry['reason']}.")
+    for method, reason in report.get("not_measured", {}).items():
+        lines.append(f"Left out: {method}: {reason}.".replace("..", "."))
     return lines
 
 
