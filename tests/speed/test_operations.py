@@ -10,7 +10,7 @@ import torch
 import toy_sizes as toy
 
 import hf_tokcomp
-from hf_tokcomp.benchmarks.speed.operations import count_operations
+from hf_tokcomp.benchmarks.speed.operations import _ATTENTION, count_operations
 from hf_tokcomp.benchmarks.speed.sounds import draw_sound
 from hf_tokcomp.benchmarks.speed.subject import Subject
 
@@ -83,3 +83,15 @@ def test_the_compressors_own_operations_stand_apart(subject: Subject) -> None:
     assert free["compressor"] == 0
     assert scored["compressor"] >= 2 * toy.POSITIONS**2 * toy.WIDTH
     assert {**scored, "compressor": 0} == free
+
+
+@pytest.mark.parametrize("kernel", _ATTENTION, ids=str)
+def test_attention_is_counted_however_a_kernel_is_told_that_it_is_causal(kernel: Any) -> None:
+    arguments = [argument.name for argument in kernel.default._schema.arguments]
+    before = arguments.index("is_causal") - 3
+    shape, count = (2, 4, 10, 8), _ATTENTION[kernel]
+    whole = 4 * 2 * 4 * 10 * 10 * 8
+    assert count(shape, shape, shape) == count(shape, shape, shape, *[True] * before) == whole
+    assert count(shape, shape, shape, is_causal=True) == whole // 2
+    assert count(shape, shape, shape, *[None] * before, True) == whole // 2
+    assert count(shape, (2, 2, 30, 8), (2, 2, 30, 8)) == 3 * whole, "keys shared by heads are multiplied by all of them"

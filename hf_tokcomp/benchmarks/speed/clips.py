@@ -25,7 +25,7 @@ class Counted:
     """What need not be timed.
 
     Args:
-        operations: by phase; None where nobody counts them (in several calls).
+        operations: by phase; of several calls, their sum.
         tokens_before: audio tokens of each clip.
         tokens_after: those that reach the language model.
         prompt: columns of the longest prompt in the key-value cache, text and padding included.

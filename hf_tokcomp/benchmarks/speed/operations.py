@@ -38,11 +38,12 @@ def total(operations: dict[str, float]) -> float:
     return sum(operations[phase] for phase in PHASES)
 
 
-def _attention(causal_at: int) -> Callable[..., int]:
-    """The count for one of the attention kernels, whose argument at this place says whether it is causal."""
+def _attention(kernel: Any) -> Callable[..., int]:
+    """The count for one of the attention kernels."""
+    causal_at = [argument.name for argument in kernel.default._schema.arguments].index("is_causal") - 3
 
     def count(query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
-        causal = named.get("is_causal", rest[causal_at - 3] if len(rest) > causal_at - 3 else False)
+        causal = named.get("is_causal", rest[causal_at] if len(rest) > causal_at else False)
         batch, heads, queries, width = query
         products: int = 2 * batch * heads * queries * key[-2] * (width + value[-1])
         return products // 2 if causal else products
@@ -52,9 +53,12 @@ def _attention(causal_at: int) -> Callable[..., int]:
 
 _aten = torch.ops.aten
 _ATTENTION: dict[Any, Any] = {
-    _aten.scaled_dot_product_attention: _attention(5),
-    _aten._scaled_dot_product_flash_attention: _attention(4),
-    _aten._scaled_dot_product_flash_attention_for_cpu: _attention(4),
-    _aten._scaled_dot_product_efficient_attention: _attention(6),
-    _aten._scaled_dot_product_cudnn_attention: _attention(6),
+    kernel: _attention(kernel)
+    for kernel in (
+        _aten.scaled_dot_product_attention,
+        _aten._scaled_dot_product_flash_attention,
+        _aten._scaled_dot_product_flash_attention_for_cpu,
+        _aten._scaled_dot_product_efficient_attention,
+        _aten._scaled_dot_product_cudnn_attention,
+    )
 }
