@@ -8,6 +8,8 @@ import pytest
 import torch
 from toy_sizes import TOY_SIZES
 
+from hf_tokcomp.benchmarks.measure import peak_bytes
+from hf_tokcomp.benchmarks.speed import clips
 from hf_tokcomp.benchmarks.speed.subject import Subject, random_subject
 from hf_tokcomp.patching import active_config
 
@@ -18,6 +20,20 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _quick_peaks() -> Iterator[None]:
+    """The profiler takes longer than a toy's call; tests that look at memory ask for `real_peaks`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clips, "peak_bytes", lambda call, device: 1 << 20)
+        yield
+
+
+@pytest.fixture
+def real_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peak memory as it is measured."""
+    monkeypatch.setattr(clips, "peak_bytes", peak_bytes)
 
 
 @pytest.fixture(params=list(TOY_SIZES))

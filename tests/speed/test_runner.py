@@ -35,6 +35,7 @@ def run(subject: Subject, **changes: Any) -> dict[str, Any]:
     return SpeedBenchmark(SpeedPlan(**{"runs": runs("top_k"), **QUICK, **changes}), subject).run()
 
 
+@pytest.mark.usefixtures("real_peaks")
 def test_rows(flamingo: Subject) -> None:
     report = run(flamingo, audio_seconds=[0.5, 2.0], batch_sizes=[1, 2])
     report = json.loads(json.dumps(report))
@@ -111,8 +112,9 @@ def test_candidates_take_turns_and_the_first_round_is_thrown_away(
         assert row["decode"]["median"] == 0.5
 
 
-def test_ragged_clips_together_and_one_by_one(subject: Subject) -> None:
-    report = run(subject, audio_seconds=[1.0], batch_sizes=[2], ragged=True, one_by_one=True, rivals=True)
+@pytest.mark.usefixtures("real_peaks")
+def test_ragged_clips_together_and_one_by_one(flamingo: Subject) -> None:
+    report = run(flamingo, audio_seconds=[1.0], batch_sizes=[2], ragged=True, one_by_one=True, rivals=True)
     ways = {(row["candidate"], row["way"]): row for row in report["rows"]}
     assert set(ways) == {
         ("uncompressed", "batch"),
