@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from .audio_tokens import FirstLayer
+from .errors import UnsupportedModelError
 from .question import ChatTokens, question_columns
 
 
@@ -34,6 +35,24 @@ class EncodedWindows:
     attention_peak: Tensor | None = None
     attention_self: Tensor | None = None
     keys: Tensor | None = None
+
+
+class Parts(NamedTuple):
+    """Modules between whose calls the phases of a model's call lie, for who measures it.
+
+    Args:
+        encoder_begin: the first that the audio encoder calls.
+        encoder_end: the last that it calls.
+        last_attention: the encoder's last self-attention; under eager attention it returns its weights as well.
+        projector: from encoder space to the language model's.
+        head: from the language model's last states to logits.
+    """
+
+    encoder_begin: nn.Module
+    encoder_end: nn.Module
+    last_attention: nn.Module
+    projector: nn.Module
+    head: nn.Module
 
 
 class ModelPatch(ABC):
@@ -97,6 +116,14 @@ class ModelPatch(ABC):
         Raises:
             CompressorOutputError: its weights cannot be read where they are.
         """
+
+    def parts(self, model: Any) -> Parts:
+        """Where the phases of a call begin and end.
+
+        Raises:
+            UnsupportedModelError: the patch does not say, so the model's calls cannot be taken apart.
+        """
+        raise UnsupportedModelError(f"{type(self).__name__} does not say where phases begin: override `parts`.")
 
     def chat_tokens(self, model: Any) -> ChatTokens | None:
         """How the model's vocabulary marks turns; None where that is not known."""

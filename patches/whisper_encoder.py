@@ -20,7 +20,7 @@ from hf_tokcomp.attention import (
 )
 from hf_tokcomp.audio_tokens import FirstLayer
 from hf_tokcomp.dense import dense_weight
-from hf_tokcomp.model_patch import EncodedWindows, ModelPatch
+from hf_tokcomp.model_patch import EncodedWindows, ModelPatch, Parts
 from hf_tokcomp.question import ChatTokens
 
 from .whisper_forward import SEEN_BEYOND, run_on_sound
@@ -110,6 +110,16 @@ class WhisperEncoderPatch(ModelPatch):
             key=dense_weight(attention.k_proj),
             heads=config.num_attention_heads,
             key_heads=config.num_key_value_heads,
+        )
+
+    def parts(self, model: Any) -> Parts:
+        tower = model.model.audio_tower
+        return Parts(
+            encoder_begin=tower.conv1,
+            encoder_end=tower.layer_norm,
+            last_attention=tower.layers[-1].self_attn,
+            projector=model.model.multi_modal_projector,
+            head=model.get_output_embeddings(),
         )
 
     def chat_tokens(self, model: Any) -> ChatTokens | None:

@@ -20,7 +20,7 @@ from hub_client import Hub
 
 import hf_tokcomp
 from hf_tokcomp import cli, models, registry
-from hf_tokcomp.benchmarks import finetuning
+from hf_tokcomp.benchmarks import finetuning, pages
 from hf_tokcomp.benchmarks import tables as benchmark_tables
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli.finetune import parse
@@ -46,7 +46,7 @@ FLAMINGO_TEMPLATE = (
 DIGITS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 NOTHING = "\N{EN DASH}"
 
-NOT_RUN: list[str] = ["needs the two corpora"]
+NOT_RUN: list[str] = ["needs the two corpora", "takes long"]
 """The reasons of all blocks marked `<!-- not run: reason -->`."""
 
 
@@ -268,7 +268,7 @@ def test_the_table_of_all_methods_is_the_printed_one() -> None:
 
 def test_the_tables_of_costs_are_filled() -> None:
     page = read(ROOT / "docs" / "benchmarks.md")
-    inside = page.split(benchmark_tables.BEGIN)[1].split(benchmark_tables.END)[0]
+    inside = page.split(benchmark_tables.BEGIN)[1].split(pages.END)[0]
     named = set(re.findall(r"^\| `(\w+)` \|", inside, re.MULTILINE))
     # What a method with weights costs depends on their sizes, which are options.
     learned = {name for name, method in hf_tokcomp.methods().items() if method.learns}

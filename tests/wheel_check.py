@@ -68,6 +68,7 @@ def check_contents(sdist: Path, wheel: Path) -> None:
     kept = [f.relative_to(ROOT) for f in data if f.is_file()]
     sources = [f.relative_to(ROOT) for package in ("hf_tokcomp", "patches") for f in (ROOT / package).rglob("*.py")]
     data_files = [Path("hf_tokcomp/py.typed"), Path("hf_tokcomp/cards/template.md")]
+    data_files += [f.relative_to(ROOT) for f in (ROOT / "hf_tokcomp" / "benchmarks" / "speed" / "configs").iterdir()]
     for file in [*sources, *kept, *data_files]:
         inside = Path("hf_tokcomp") / file if file.parts[0] == "patches" else file
         require(file.as_posix() in names, f"{file} is missing in {sdist.name}")

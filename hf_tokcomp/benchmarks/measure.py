@@ -6,9 +6,11 @@ import json
 import math
 import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,24 +81,23 @@ class MethodClock:
         return time.perf_counter()
 
 
-def in_turns(calls: Mapping[Any, Callable[[], Any]], encoder: Callable[[], float], seconds: float) -> dict[Any, Any]:
-    """Call everything in turns, the encoder among it, so that what else the machine does hits all alike.
+def in_turns(calls: Mapping[Any, Callable[[], Any]], seconds: float, rounds: int = FEWEST) -> dict[Any, Any]:
+    """Call everything in turns, so that what else the machine does hits all alike.
 
     Args:
         calls: what is measured; each returns its result. Every round begins with another one.
-        encoder: called once a round; its results are under the key ``"encoder"``.
-        seconds: no round begins after this time, but for the first three.
+        seconds: no round begins after this time, but for the first ones.
+        rounds: how many there are in any case.
 
     Returns:
         A list of results per key, one for each round.
     """
-    results: dict[Any, Any] = {"encoder": [], **{key: [] for key in calls}}
-    order, start = list(calls), time.perf_counter()
-    while len(results["encoder"]) < FEWEST or time.perf_counter() - start < seconds:
+    results: dict[Any, Any] = {key: [] for key in calls}
+    order, start, done = list(calls), time.perf_counter(), 0
+    while done < rounds or time.perf_counter() - start < seconds:
         for key in order:
             results[key].append(calls[key]())
-        results["encoder"].append(encoder())
-        order = order[1:] + order[:1]
+        order, done = order[1:] + order[:1], done + 1
     return results
 
 
@@ -114,7 +115,8 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
         wait_for(device)
         return torch.cuda.max_memory_allocated(device) - before
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports every start and stop on stderr
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+    profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
+    with _quiet(), profiler as profile:
         kept = call()
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
@@ -123,6 +125,20 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
     del kept
     changes = [(e["ts"], e["args"]["Addr"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]"]
     return most_held(changes)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the profiler from telling stderr of memory that is older than itself, which is left out on purpose."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def most_held(changes: Sequence[tuple[float, int, int]]) -> int:

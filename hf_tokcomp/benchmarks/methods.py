@@ -20,9 +20,10 @@ import torch
 from ..cli.options import parse_list
 from ..cli.output import complain
 from ..errors import CompressionConfigError
+from .pages import check_place, fill_place, show, write_whole
 from .plan import Plan
 from .runner import Benchmark
-from .tables import BEGIN, END, rewrite, show
+from .tables import BEGIN, markdown, notes, tables
 from .workload import Size
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -37,23 +38,23 @@ def main(arguments: Sequence[str] | None = None, size: Size | None = None) -> in
     """
     given = _parser().parse_args(arguments)
     try:
-        if given.markdown is not None and BEGIN not in given.markdown.read_text(encoding="utf-8"):
-            raise ValueError(f"{given.markdown} has no place for the tables; put the lines {BEGIN!r} and {END!r} in.")
+        if given.markdown is not None:
+            check_place(given.markdown, BEGIN)
         report = Benchmark(_plan(given), size, _tell, functools.partial(_save, given.json)).run()
     except (CompressionConfigError, ValueError, OSError, RuntimeError) as error:
         complain("error", error)
         return 1
-    show(report)
+    show(tables(report), notes(report))
     _save(given.json, report)
     if given.markdown is not None:
-        rewrite(given.markdown, report)
+        fill_place(given.markdown, BEGIN, markdown(report))
     return 0
 
 
 def _save(file: Path | None, report: dict[str, Any]) -> None:
     """Also while it runs, so that what ends it takes nothing along."""
     if file is not None:
-        file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(file, json.dumps(report, indent=2) + "\n")
 
 
 def _plan(given: argparse.Namespace) -> Plan:

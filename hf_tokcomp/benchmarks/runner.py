@@ -127,11 +127,9 @@ class Benchmark:
                 self._leave_out(name, f"{where}: {error}")
                 return
         windows = workload.windows * workload.audios
-        results = in_turns(
-            {ratio: clock.seconds for ratio, clock in clocks.items()},
-            lambda: self.encoder.seconds(windows),
-            self.plan.seconds,
-        )
+        calls: dict[Any, Callable[[], Any]] = {ratio: clock.seconds for ratio, clock in clocks.items()}
+        calls["encoder"] = lambda: self.encoder.seconds(windows)
+        results = in_turns(calls, self.plan.seconds)
         encoder = Spread.of(results.pop("encoder"))
         slowest = 0.0
         for ratio, times in results.items():

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..cli.output import print_table
 from ..notation import ratio_name
+from .pages import NOTHING, Table, as_markdown, machine_line, mebibytes, number, percent, workload_name
 
 BEGIN = "<!-- begin: written by python -m hf_tokcomp.benchmarks.methods --markdown -->"
-END = "<!-- end -->"
-NOTHING = "-"
-
-
-class Table(NamedTuple):
-    """A title, headings and cells; all columns but the first are numbers."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 def tables(report: dict[str, Any], all_ratios: bool = True) -> list[Table]:
@@ -29,9 +18,7 @@ def tables(report: dict[str, Any], all_ratios: bool = True) -> list[Table]:
     ratios = " / ".join(ratio_name(ratio) for ratio in _ratios(report))
     found = [
         _by_workload(f"Time in % of the encoder's, at {ratios}", rows, cells, lambda row: percent(row["share"])),
-        _by_workload(
-            f"Peak extra memory in MiB, at {ratios}", rows, cells, lambda row: number(row["peak_bytes"] / 2**20)
-        ),
+        _by_workload(f"Peak extra memory in MiB, at {ratios}", rows, cells, lambda row: mebibytes(row["peak_bytes"])),
     ]
     middle = sorted(_ratios(report))[len(_ratios(report)) // 2]
     for cell in cells:
@@ -43,7 +30,7 @@ def tables(report: dict[str, Any], all_ratios: bool = True) -> list[Table]:
         at = "" if all_ratios else f" at {ratio_name(middle)}"
         found.append(
             Table(
-                f"Milliseconds{at}, {_workload(cell)} (the encoder: {encoder})",
+                f"Milliseconds{at}, {workload_name(*cell)} (the encoder: {encoder})",
                 ("method", "ratio", "supply", "assign", "apply", "total", "fastest", "slowest", "% of encoder"),
                 [_parts(row) for row in wanted],
             )
@@ -57,12 +44,6 @@ def _ratios(report: dict[str, Any]) -> list[float]:
     return list(report["plan"]["ratios"])
 
 
-def _workload(cell: tuple[float, int]) -> str:
-    seconds, audios = cell
-    length = f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
-    return length if audios == 1 else f"{audios} x {length}"
-
-
 def _by_workload(title: str, rows: list[dict[str, Any]], cells: Sequence[tuple[float, int]], show: Any) -> Table:
     names = list(dict.fromkeys(row["method"] for row in rows))
     lines = []
@@ -72,7 +53,7 @@ def _by_workload(title: str, rows: list[dict[str, Any]], cells: Sequence[tuple[f
             own = [row for row in rows if row["method"] == name and (row["seconds"], row["batch_size"]) == cell]
             line.append(" / ".join(show(row) for row in own) or NOTHING)
         lines.append(line)
-    return Table(title, ("method", *map(_workload, cells)), lines)
+    return Table(title, ("method", *(workload_name(*cell) for cell in cells)), lines)
 
 
 def _parts(row: dict[str, Any]) -> list[str]:
@@ -92,61 +73,17 @@ def _growth(report: dict[str, Any]) -> Table:
         lines.append([entry["method"], *(f"{p:.2f}" for p in exponents), grows, " / ".join(chunked) or NOTHING])
     rows = [row for row in report["rows"] if row["method"] == report["growth"][0]["method"]]
     lengths = sorted({row["seconds"] for row in rows if row["batch_size"] == min(report["plan"]["batch_sizes"])})
-    spans = ", ".join(_workload((seconds, 1)) for seconds in lengths)
+    spans = ", ".join(workload_name(seconds, 1) for seconds in lengths)
     columns = ("method", "all of it", "assign and apply", "encoder", "faster than the encoder", "in chunks of 30 s, %")
     return Table(f"Growth with the audio's length N as N^p: p over {spans}", columns, lines)
 
 
-def number(value: float) -> str:
-    """Three digits at most, or all before the point."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def percent(share: float) -> str:
-    """A share of one in %, without the sign."""
-    return "<0.001" if 0 < share < 1e-5 else f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
-
-
 def notes(report: dict[str, Any]) -> list[str]:
     """What a reader of the tables must know: machine, versions, how the encoder was timed, what is missing."""
-    facts, plan = report["machine"], report["plan"]
-    made_by = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    processor = f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, {facts['memory_gib']} GiB"
-    where = processor if facts["gpu"] is None else f"{facts['gpu']}; {processor}"
-    load = "" if facts["load"] is None else f" Load at the start: {facts['load']}."
-    lines = [f"{facts['date']}. {where}; {plan['dtype']}. {made_by}.{load}", report["encoder"]]
+    lines = [machine_line(report["machine"], report["plan"]["dtype"]), report["encoder"]]
     return lines + [f"Left out: {entry['method']}: {entry['reason']}." for entry in report["left_out"]]
-
-
-def show(report: dict[str, Any]) -> None:
-    """Print all tables and notes."""
-    for table in tables(report):
-        print_table(table.columns, table.rows, title=table.title, right=table.columns[1:])
-        print()
-    for line in notes(report):
-        print(line)
 
 
 def markdown(report: dict[str, Any]) -> str:
     """The tables and notes for a page, with the parts at one ratio only."""
-    blocks = ["\n".join(f"- {line}" for line in notes(report))]
-    for table in tables(report, all_ratios=False):
-        head = [f"### {table.title}", "", f"| {' | '.join(table.columns)} |"]
-        rule = f"|---|{'---:|' * (len(table.columns) - 1)}"
-        lines = [f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in table.rows]
-        blocks.append("\n".join([*head, rule, *lines]))
-    return "\n\n".join(blocks)
-
-
-def rewrite(page: Path, report: dict[str, Any]) -> None:
-    """Replace what stands between the two markers of a page.
-
-    Raises:
-        ValueError: the page lacks a marker.
-    """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no place for the tables; put the lines {BEGIN!r} and {END!r} into it.")
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(report)}\n\n{END}{after}", encoding="utf-8")
+    return as_markdown(tables(report, all_ratios=False), notes(report))

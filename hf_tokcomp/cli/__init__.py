@@ -1,4 +1,4 @@
-"""The command line `hf-tokcomp`: run, compare, eval, plot, demo, push, card, methods, models, finetune.
+"""The command line `hf-tokcomp`: run, compare, eval, bench, plot, demo, push, card, methods, models, finetune.
 
 Errors are one line on stderr and a non-zero exit: 2 for a command that cannot be understood, 1 for one that failed.
 Set ``HF_TOKCOMP_DEBUG=1`` to see tracebacks and the libraries' own messages.
@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from .bench import bench
 from .compare import compare
 from .demo import demo
 from .evaluate import evaluate
@@ -35,6 +36,7 @@ app = typer.Typer(
 for command, summary in (
     (run, "Read recordings with a model, compressed or not."),
     (compare, "Compare methods and ratios on recordings."),
+    (bench, "Measure what compression saves in time and memory."),
     (plot, "Draw what methods do to a recording."),
     (demo, "Show what is read with fewer and fewer tokens."),
     (push, "Share a compression on the Hub."),

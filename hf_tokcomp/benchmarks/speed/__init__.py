@@ -1,0 +1,1 @@
+"""Measuring what compression saves in a whole model, for `hf-tokcomp bench` and the full-size benchmark."""

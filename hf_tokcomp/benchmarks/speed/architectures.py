@@ -1,0 +1,71 @@
+"""Whole models with random weights, from the sizes that ship with the package: speed does not depend on the weights.
+
+Each file in ``configs/`` holds the sizes of a public model, as facts, and says where they are from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+LAYERS = ("num_hidden_layers", "encoder_layers")
+
+
+def architectures() -> dict[str, Mapping[str, Any]]:
+    """The models there are, by name, each with its ``source`` and its ``config``."""
+    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*.json"))}
+
+
+def sizes_of(name: str, layers: int | None = None) -> dict[str, Any]:
+    """What transformers needs to make the config of a model.
+
+    Args:
+        name: of the model.
+        layers: how many the encoder and the language model keep; None for all.
+
+    Raises:
+        ValueError: there is no such model, or it has fewer layers.
+    """
+    known = architectures()
+    if name not in known:
+        raise ValueError(f"There are no sizes of {name!r}. There are: {', '.join(known)}.")
+    values = json.loads(json.dumps(known[name]["config"]))
+    for part in ("audio_config", "text_config"):
+        key = next(key for key in LAYERS if key in values[part])
+        if layers is not None:
+            if not 1 <= layers <= values[part][key]:
+                raise ValueError(f"{name} has {values[part][key]} layers there; keep 1 to {values[part][key]}.")
+            values[part][key] = layers
+    return dict(values)
+
+
+def config_of(values: Mapping[str, Any]) -> Any:
+    """transformers' config of a model from its sizes, as `sizes_of` returns them."""
+    from transformers import AutoConfig
+
+    given = dict(values)
+    return AutoConfig.for_model(given.pop("model_type"), **given)
+
+
+def build(config: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """A model with random weights, made where it will run and in its own precision: nothing is made twice.
+
+    Args:
+        config: transformers' config of the model.
+        device: of the weights.
+        dtype: of the weights.
+
+    Returns:
+        The model, ready to generate; the weights are the same at every call on the same kind of device.
+    """
+    from transformers import AutoModelForSeq2SeqLM
+
+    kept = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(kept), torch.device(device):
+        torch.manual_seed(0)
+        return AutoModelForSeq2SeqLM.from_config(config, dtype=dtype).eval()

@@ -1,0 +1,76 @@
+"""The rivals' way to attention scores: eager attention in the encoder, and one clip at a time.
+
+For the benchmark alone. It is how code looks that takes the weights which eager attention returns: it cannot use a
+fused kernel, makes a matrix of all positions against all positions for every head, and reads the scores of one clip.
+What can be spared is spared: only the encoder is eager, and only the last layer's weights are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...attention import pool_pairs
+from ...config import CompressionConfig
+from ...model_patch import ModelPatch
+
+
+@contextmanager
+def eager_encoder(model: Any) -> Iterator[None]:
+    """Eager attention in the encoder, for the length of the ``with`` block."""
+    before = model.config.audio_config._attn_implementation
+    model.set_attn_implementation({"audio_config": "eager"})
+    try:
+        yield
+    finally:
+        model.set_attn_implementation({"audio_config": before})
+
+
+def generate_by_scores(model: Any, patch: ModelPatch, inputs: dict[str, Any], ratio: float, **options: Any) -> Any:
+    """`generate` on the tokens of one clip that receive the most attention in the encoder's last layer.
+
+    It keeps the tokens that `top_k` keeps. Call it within `eager_encoder`.
+
+    Args:
+        model: an unpatched model.
+        patch: what is known of it.
+        inputs: of one prompt with one clip.
+        ratio: fraction of its tokens to keep.
+        options: for upstream's `generate`.
+
+    Returns:
+        What upstream's `generate` returns for embeddings.
+    """
+    weights: list[Tensor] = []
+    layer = patch.parts(model).last_attention
+    handle = layer.register_forward_hook(lambda module, given, returned: weights.append(returned[1]))
+    mask = inputs[patch.feature_mask]
+    try:
+        encoded = patch.encode(model, inputs["input_features"], mask, frozenset()).features
+    finally:
+        handle.remove()
+    frames = mask.sum(-1).tolist()
+    received = pool_pairs(_received(weights[0], frames))
+    counts = [patch.window_tokens(n) for n in frames]
+    features = torch.cat([window[:n] for window, n in zip(encoded, counts, strict=True)])
+    scores = torch.cat([window[:n] for window, n in zip(received, counts, strict=True)])
+    kept = CompressionConfig(method="top_k", retention_ratio=ratio).output_length(sum(counts))
+    chosen = scores.topk(kept).indices.sort().values
+    audio = patch.project(model, features[chosen][None])
+    embeds = model.get_input_embeddings()(inputs["input_ids"])
+    places = (inputs["input_ids"][0] == patch.audio_token_id(model)).nonzero().flatten()
+    first, behind = int(places[0]), int(places[-1]) + 1
+    short = torch.cat([embeds[:, :first], audio.to(embeds.dtype), embeds[:, behind:]], 1)
+    whole = torch.ones(short.shape[:2], dtype=torch.long, device=short.device)
+    return model.generate(inputs_embeds=short, attention_mask=whole, **options)
+
+
+def _received(weights: Tensor, frames: list[int]) -> Tensor:
+    """``(windows, positions)``: the attention each position receives from those with sound, averaged over heads."""
+    positions = torch.tensor([(n - 1) // 2 + 1 for n in frames], device=weights.device)
+    queries = torch.arange(weights.shape[2], device=weights.device) < positions[:, None]
+    return (weights.float().mean(1) * queries[..., None]).sum(1)

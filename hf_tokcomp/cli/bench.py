@@ -1,0 +1,209 @@
+"""`hf-tokcomp bench`: what compression saves in time and memory, phase by phase, beside the uncompressed model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import DeviceOption, DtypeOption, JsonOption, ModelOption, parse_list
+from .output import print_json
+
+if TYPE_CHECKING:
+    from ..benchmarks.speed.subject import Subject
+
+METHODS = ("segmentwise_top_k", "average_pooling")
+RATIOS = "1/2,1/4,1/10"
+
+
+def bench(
+    model: ModelOption = None,
+    random_weights: Annotated[
+        str | None,
+        typer.Option(
+            "--random-weights",
+            metavar="NAME",
+            help="Instead of a model: the whole of qwen2-audio-7b or audio-flamingo-3 with random weights, made from "
+            "sizes that ship with the package. Nothing is downloaded.",
+        ),
+    ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            "--layers",
+            metavar="N",
+            min=1,
+            help="With --random-weights: keep N layers of the encoder and of the language model, for a small machine.",
+        ),
+    ] = None,
+    compression: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compression",
+            metavar="METHOD|JSON|FOLDER|HUB_ID",
+            help="How to compress, as for `eval`; can be given several times. `none` measures what the patch itself "
+            f"costs. Default: {', '.join(METHODS)}.",
+        ),
+    ] = None,
+    retention_ratio: Annotated[
+        str | None,
+        typer.Option(
+            "--retention-ratio",
+            metavar="R,R,...",
+            help="Fractions of the audio tokens to keep. Default: each compression's own budget; of the default "
+            f"compressions {RATIOS}.",
+        ),
+    ] = None,
+    audio_seconds: Annotated[
+        str | None,
+        typer.Option("--audio-seconds", metavar="S,S,...", help="Lengths of the clips. Default: the encoder's window."),
+    ] = None,
+    batch_size: Annotated[str, typer.Option("--batch-size", metavar="N,N,...", help="Clips read together.")] = "1",
+    ragged: Annotated[
+        bool, typer.Option("--ragged", help="Clips of a batch differ in length, up to --audio-seconds.")
+    ] = False,
+    one_by_one: Annotated[
+        bool, typer.Option("--one-by-one", help="Measure a call for each clip of a batch, too.")
+    ] = False,
+    rivals: Annotated[
+        bool,
+        typer.Option(
+            "--rivals", help="Measure pruning by the scores of eager attention, one clip at a time, too: the usual way."
+        ),
+    ] = False,
+    new_tokens: Annotated[
+        int, typer.Option("--new-tokens", metavar="N", min=1, help="Tokens to write; always all of them.")
+    ] = 16,
+    rounds: Annotated[
+        int, typer.Option("--rounds", metavar="N", min=1, help="At least so many rounds of measurements.")
+    ] = 5,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, help="For every length and batch size; go on with rounds so long.")
+    ] = 5.0,
+    limit: Annotated[
+        float, typer.Option("--limit", metavar="SECONDS", min=0, help="Leave out what takes longer in one call.")
+    ] = 120.0,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON to a file, too, also on the way.")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it, as a .png, .pdf or .svg file; needs matplotlib."),
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="PAGE", help="Write the tables between the page's markers.")
+    ] = None,
+) -> None:
+    """Measure time to the first token phase by phase, time per token, and memory, with and without compression.
+
+    Uncompressed model and compressions take turns; the first round is thrown away; the device is waited for. Beside
+    every speed-up stands the one that the operations alone allow. docs/speed.md explains the tables.
+    """
+    from ..benchmarks.pages import check_place, fill_place, show, write_whole
+    from ..benchmarks.speed import tables
+    from ..benchmarks.speed.plan import SpeedPlan
+    from ..benchmarks.speed.runner import SpeedBenchmark
+    from ..evaluation.plan import plan
+
+    if random_weights is not None and model is not None:
+        raise ValueError("Give --model or --random-weights, not both.")
+    if layers is not None and random_weights is None:
+        raise ValueError("--layers is for --random-weights; a model's own layers are all measured.")
+    shares = retention_ratio or (None if compression else RATIOS)
+    ratios = parse_list(shares, "--retention-ratio", lambda text: float(Fraction(text))) if shares else []
+    runs, left_out = plan(compression or METHODS, ratios, [], 1)
+    lengths = parse_list(audio_seconds, "--audio-seconds", float) if audio_seconds else []
+    planned = SpeedPlan(
+        runs=runs,
+        audio_seconds=lengths,
+        batch_sizes=parse_list(batch_size, "--batch-size", int),
+        new_tokens=new_tokens,
+        ragged=ragged,
+        one_by_one=one_by_one,
+        rivals=rivals,
+        none="none" in (compression or ()),
+        rounds=rounds,
+        seconds=seconds,
+        limit=limit,
+    )
+    if output is not None and not output.absolute().parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
+    if markdown is not None:
+        check_place(markdown, tables.BEGIN)
+    draw = drawer(picture)
+
+    def save(report: dict[str, Any]) -> None:
+        if output is not None:
+            write_whole(output, json.dumps(report, indent=2) + "\n")
+
+    subject = find_subject(model, random_weights, layers, device, dtype)
+    report = SpeedBenchmark(planned, subject, tell, save).run()
+    tell("")
+    report["not_measured"] = left_out
+    save(report)
+    draw(report)
+    if markdown is not None:
+        fill_place(markdown, tables.BEGIN, tables.markdown(report))
+    if as_json:
+        print_json(report)
+        return
+    show(tables.tables(report), tables.notes(report))
+    if picture is not None:
+        print(f"Wrote {picture}.")
+
+
+def find_subject(
+    model: str | None, random_weights: str | None, layers: int | None, device: str = "auto", dtype: str = "auto"
+) -> Subject:
+    """The model, yet to be loaded or made.
+
+    Raises:
+        ValueError: there are no such sizes, or the model cannot be measured.
+    """
+    import torch
+
+    from ..benchmarks.speed.architectures import sizes_of
+    from ..benchmarks.speed.subject import load_subject, random_subject
+
+    if device == "auto":
+        # One device, so that a phase has one throughput.
+        device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"  # type: ignore[union-attr]
+    if random_weights is None:
+        return load_subject(model, device, dtype)
+    values = sizes_of(random_weights, layers)
+    precision = ("float32" if device == "cpu" else "bfloat16") if dtype == "auto" else dtype
+    return random_subject(random_weights, values, device, getattr(torch, precision), layers)
+
+
+def drawer(picture: Path | None) -> Callable[[dict[str, Any]], None]:
+    """What draws a report, found before anything is measured.
+
+    Raises:
+        ImportError: there is no matplotlib.
+        what `hf_tokcomp.plotting.check_path` raises.
+    """
+    if picture is None:
+        return lambda report: None
+    from ..plotting import check_path, save
+    from ..plotting.speed import plot_speed
+
+    target = check_path(picture)
+
+    def draw(report: dict[str, Any]) -> None:
+        save(plot_speed(report), target)
+
+    return draw
+
+
+def tell(line: str) -> None:
+    """What is measured now, where somebody sees it; no bar, whose thread would be measured as well."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,54 @@
+"""Sizes of both kinds of model so small that a call takes milliseconds; windows are one second long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WIDTH, FFN, BINS, POSITIONS, LAYERS = 32, 48, 16, 50, 2
+HIDDEN, MIDDLE, HEADS, KEY_HEADS, WORDS = 64, 96, 4, 2, 40
+KEYS = HIDDEN // HEADS * KEY_HEADS
+
+_TEXT = {
+    "model_type": "qwen2",
+    "vocab_size": WORDS,
+    "hidden_size": HIDDEN,
+    "intermediate_size": MIDDLE,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": KEY_HEADS,
+    "max_position_embeddings": 4000,
+    "pad_token_id": 0,
+    "bos_token_id": None,
+    "eos_token_id": 2,
+}
+
+TOY_SIZES: dict[str, dict[str, Any]] = {
+    "qwen2-audio-7b": {
+        "model_type": "qwen2_audio",
+        "audio_token_index": 3,
+        "audio_config": {
+            "model_type": "qwen2_audio_encoder",
+            "num_mel_bins": BINS,
+            "encoder_layers": LAYERS,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": FFN,
+            "d_model": WIDTH,
+            "max_source_positions": POSITIONS,
+        },
+        "text_config": _TEXT,
+    },
+    "audio-flamingo-3": {
+        "model_type": "audioflamingo3",
+        "audio_token_id": 3,
+        "audio_config": {
+            "model_type": "audioflamingo3_encoder",
+            "num_mel_bins": BINS,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 2,
+            "intermediate_size": FFN,
+            "hidden_size": WIDTH,
+            "max_source_positions": POSITIONS,
+        },
+        "text_config": _TEXT,
+    },
+}
