@@ -143,12 +143,13 @@ def pool_pairs(values: Tensor) -> Tensor:
 
 def keys_of_tokens(key: Tensor, heads: int) -> Tensor:
     """``(windows, positions, heads * head_dim)`` to ``(windows, tokens, head_dim)``: mean over heads and over pairs."""
-    return pool_pairs(_by_head(key, heads).mean(1))
+    return pool_pairs(mean_over_heads(key, heads))
 
 
-def _by_head(states: Tensor, heads: int) -> Tensor:
-    windows, positions, dim = states.shape
-    return states.float().view(windows, positions, heads, dim // heads).transpose(1, 2)
+def mean_over_heads(key: Tensor, heads: int) -> Tensor:
+    """``(windows, positions, heads * head_dim)`` to ``(windows, positions, head_dim)``, in float32."""
+    windows, positions, dim = key.shape
+    return key.float().view(windows, positions, heads, dim // heads).mean(2)
 
 
 @contextmanager

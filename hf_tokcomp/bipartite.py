@@ -41,9 +41,7 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
     left, wanted = list(tokens.counts), torch.tensor(counts, device=device)
     while left != counts:
         now = torch.tensor(left, device=device)
-        partner, similarity = best_partners(features, position, left, reach)
-        joins = _best_edges(similarity, now, wanted)
-        destination = _destinations(joins, partner, features.shape[1], now)
+        destination, joins = _round(features, position, left, now, reach, wanted)
         # Without a window every a has a partner, so it is known how many merge; with one it is read, once a round.
         before, left = left, [max(k, n - n // 2) for n, k in zip(left, counts, strict=True)]
         if reach is not None:
@@ -58,6 +56,32 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
             stuck = [a == b and b > k for a, b, k in zip(before, left, counts, strict=True)]
             reach = [2 * r if s else r for r, s in zip(reach, stuck, strict=True)]
     return Assignment.mean(slot, wanted, max(counts), position)
+
+
+def one_round(vectors: Tensor, left: list[int], wanted: list[int]) -> Tensor:
+    """A single round without a window: where each token is in the list that it leaves.
+
+    Args:
+        vectors: ``(audios, tokens, dim)``, what is compared.
+        left: tokens of each audio.
+        wanted: tokens that each shall have after it, at least half as many.
+
+    Returns:
+        ``(audios, tokens)`` the token's place; -1 for padding.
+    """
+    now, then = (torch.tensor(counts, device=vectors.device) for counts in (left, wanted))
+    place = torch.arange(vectors.shape[1], device=vectors.device)
+    destination, _ = _round(finite(vectors), place.expand(vectors.shape[:2]), left, now, None, then)
+    return torch.where(place < now[:, None], destination, -1)
+
+
+def _round(
+    features: Tensor, position: Tensor, left: list[int], now: Tensor, reach: list[int] | None, wanted: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``(audios, tokens)`` the place of every token after a round, and ``(audios, A)`` which a joined their b."""
+    partner, similarity = best_partners(features, position, left, reach)
+    joins = _best_edges(similarity, now, wanted)
+    return _destinations(joins, partner, features.shape[1], now), joins
 
 
 def best_partners(

@@ -6,14 +6,15 @@ import dataclasses
 import json
 import math
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from ._version import __version__
 from .config_files import PushToHubConfigMixin
+from .encoder_options import EncoderOptions
 from .errors import CompressionConfigError
+from .field_checks import FieldChecks
 from .plain import check_size, shown
 from .presets import options_for
 from .registry import did_you_mean, get_method, methods
@@ -23,12 +24,12 @@ Positions = Literal["contiguous", "original"]
 Allocation = Literal["even", "content"]
 BUDGETS = ("retention_ratio", "tokens_per_second", "max_tokens")
 CHUNKS = ("chunk_seconds", "allocation")
-CONTENT_CHUNK_SECONDS = 0.4
-"""Chunks of a budget that follows the content, by default; see docs/results.md for why."""
+ENCODER = ("skip_padding", "encoder_stride", "encoder_merge")
+CONTENT_CHUNK_SECONDS = 0.4  # of a budget that follows the content, by default; docs/results.md says why
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompressionConfig(PushToHubConfigMixin):
+class CompressionConfig(FieldChecks, PushToHubConfigMixin):
     """What all methods share: the method's key, the budget, and the positions of the kept tokens.
 
     ``CompressionConfig(method="ltbm", window=4)`` returns the method's own class (``LTBMConfig``), whose fields are the
@@ -47,6 +48,10 @@ class CompressionConfig(PushToHubConfigMixin):
         allocation: how the budget is shared among the chunks. ``"even"``: by their length. ``"content"``: by how much
             their tokens differ from their neighbours, at least one each; chunks last 0.4 s then, unless given. The
             audio's total is the same either way.
+        skip_padding: the encoder stops at the end of a batch's longest audio, not of its window; the answers are the
+            same within rounding. Off by default under ``none``, which is bit for bit upstream.
+        encoder_stride: 2: the encoder's layers see one position per token, not two. Lossy.
+        encoder_merge: share of the encoder's positions, at most 0.9, that merge from layer to layer. Lossy.
         schema_version: version of the written form.
         hf_tokcomp_version: version of hf_tokcomp that wrote the config.
 
@@ -61,6 +66,9 @@ class CompressionConfig(PushToHubConfigMixin):
     positions: Positions = "contiguous"
     chunk_seconds: float | None = None
     allocation: Allocation = "even"
+    skip_padding: bool = True
+    encoder_stride: int = 1
+    encoder_merge: float = 0.0
     schema_version: int = field(default=SCHEMA_VERSION, compare=False)
     hf_tokcomp_version: str = field(default=__version__, compare=False)
 
@@ -91,6 +99,9 @@ class CompressionConfig(PushToHubConfigMixin):
             )
         self._check_budget()
         self._check_chunks()
+        self.check_flag("skip_padding")
+        self.check_integer("encoder_stride", 1, 2)
+        self.check_number("encoder_merge", 0, 0.9, or_low=True)
         self.check_choice("positions", Positions)
         if not self.temporal_order and (self.positions == "original" or self.chunk_length is not None):
             raise CompressionConfigError(
@@ -136,6 +147,16 @@ class CompressionConfig(PushToHubConfigMixin):
         return True
 
     @property
+    def encoder(self) -> EncoderOptions:
+        """How the audio encoder is run."""
+        return EncoderOptions(self.skip_padding, self.encoder_stride, self.encoder_merge)
+
+    @property
+    def is_upstream(self) -> bool:
+        """Whether everything is left to the model's own code."""
+        return self.method == "none" and self.encoder == EncoderOptions(skip_padding=False)
+
+    @property
     def chunk_length(self) -> float | None:
         """Most seconds that a chunk lasts; None where the method works on the whole audio at once."""
         by_default = CONTENT_CHUNK_SECONDS if self.allocation == "content" else None
@@ -151,27 +172,6 @@ class CompressionConfig(PushToHubConfigMixin):
             )
         if self.chunk_seconds is not None:
             self.check_number("chunk_seconds", 0, math.inf)
-
-    def check_choice(self, name: str, choices: Any) -> None:
-        """Raise unless the field is one of the strings of a ``Literal``."""
-        if getattr(self, name) not in get_args(choices):
-            raise CompressionConfigError(f"{name}={shown(getattr(self, name))} must be one of {get_args(choices)}.")
-
-    def check_number(self, name: str, low: float, high: float, or_low: bool = False) -> None:
-        """Raise unless the field is a finite number with ``low < value <= high``; with ``or_low``, low will do."""
-        value = getattr(self, name)
-        ok = isinstance(value, int | float) and not isinstance(value, bool)
-        ok = ok and (low < value or (or_low and value == low)) and value <= min(high, sys.float_info.max)
-        if not ok:  # NaN fails every comparison
-            bound = f"{'>=' if or_low else '>'} {low:g}" + ("" if high == math.inf else f" and at most {high:g}")
-            raise CompressionConfigError(f"{name}={shown(value)} must be a finite number {bound}.")
-
-    def check_integer(self, name: str, low: int) -> None:
-        """Raise unless the field is an integer of at least ``low`` and below 2^53, where every JSON reader is exact."""
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**53:
-            much = " and below 2^53" if isinstance(value, int) and value >= 2**53 else ""
-            raise CompressionConfigError(f"{name}={shown(value)} must be an integer of at least {low}{much}.")
 
     def output_length(self, n: int, frame_rate: float = 25.0) -> int:
         """How many tokens are left of an audio: the one place where a count is computed.
@@ -214,7 +214,7 @@ class CompressionConfig(PushToHubConfigMixin):
 
     @classmethod
     def for_task(cls, task: str, *, retention_ratio: float | None = None, **changes: Any) -> CompressionConfig:
-        """What to begin with for a task. Compression without training costs accuracy: measure on your own data.
+        """What to begin with for a task; why, is in `hf_tokcomp.presets`. Measure on your own data.
 
         - ``"captioning"``: `segmentwise_top_k` at 1/4. arXiv 2511.14293, Clotho v2, Audio Flamingo 3: CIDEr 0.50 with
           all tokens, 0.49 with a quarter.
@@ -223,8 +223,6 @@ class CompressionConfig(PushToHubConfigMixin):
         - ``"asr"``: `average_pooling` at 1/2, its budget following the content, with original positions. arXiv
           2511.20973 (with LoRA training); ours, digits with the shipped model, without training: WER 1.7 % with all
           tokens, 4.5 % with half.
-
-        All of the evidence is in `hf_tokcomp.presets`.
 
         Args:
             task: one of these.
@@ -249,14 +247,15 @@ class CompressionConfig(PushToHubConfigMixin):
         return type(self).from_dict(self.to_dict() | {"hf_tokcomp_version": __version__} | changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat and sorted; budgets and chunks that were not chosen are left out."""
+        """Flat and sorted; budgets, chunks and encoder options that were not chosen are left out."""
         values = dataclasses.asdict(self)
-        unset = {name for name in (*BUDGETS, *CHUNKS) if values[name] == type(self).__dataclass_fields__[name].default}
+        default = type(self).__dataclass_fields__
+        unset = {name for name in (*BUDGETS, *CHUNKS, *ENCODER) if values[name] == default[name].default}
         return {k: values[k] for k in sorted(values) if k not in unset}
 
     def has_weights_of(self, other: CompressionConfig) -> bool:
-        """Whether what a compressor learned under one fits the other: they differ in budget and `positions` at most."""
-        free = {*BUDGETS, *CHUNKS, "positions", "schema_version", "hf_tokcomp_version"}
+        """Whether what a compressor learned under one fits the other: they have the method's own options in common."""
+        free = {*BUDGETS, *CHUNKS, *ENCODER, "positions", "schema_version", "hf_tokcomp_version"}
         one, two = ([(k, v) for k, v in c.to_dict().items() if k not in free] for c in (self, other))
         return one == two
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .encoder_options import EncoderOptions
 from .model_patch import EncodedWindows, ModelPatch
 
 _ACTIVE: ContextVar[_Kept | None] = ContextVar("hf_tokcomp_encoder_reuse", default=None)
@@ -21,11 +22,12 @@ class _Kept:
     def __init__(self, needs: frozenset[str]) -> None:
         self.needs = needs
         self.made_of: tuple[Any, ...] = ()
+        self.options: EncoderOptions | None = None
         self.encoded: EncodedWindows | None = None
 
-    def fits(self, made_of: tuple[Any, ...], needs: frozenset[str]) -> bool:
+    def fits(self, made_of: tuple[Any, ...], options: EncoderOptions, needs: frozenset[str]) -> bool:
         same = len(made_of) == len(self.made_of) and all(a is b for a, b in zip(made_of, self.made_of, strict=True))
-        return same and needs <= self.needs
+        return same and options == self.options and needs <= self.needs
 
 
 @contextmanager
@@ -33,8 +35,9 @@ def reuse_encoder(needs: Iterable[str] = ()) -> Iterator[None]:
     """Within the ``with`` block, calls on the very same feature tensors share one run of the encoder.
 
     What compressions differ in comes after the encoder, so comparing them need not repeat it. Nothing else changes: the
-    results are those without it, bit for bit. It has no effect where gradients are computed, and none on ``none``,
-    which is the model's own code. Features must not be changed in place meanwhile; one encoding is kept at a time.
+    results are those without it, bit for bit. Options of the encoder have an encoding each. It has no effect where
+    gradients are computed, and none on ``none``, which is the model's own code. Features must not be changed in place
+    meanwhile; one encoding is kept at a time.
 
     Args:
         needs: what the methods to come ask of the encoder (``compressor.requires``), so that the first run serves all.
@@ -47,16 +50,22 @@ def reuse_encoder(needs: Iterable[str] = ()) -> Iterator[None]:
 
 
 def encode(
-    model: Any, patch: ModelPatch, features: Tensor, mask: Tensor, needs: frozenset[str], longest: int
+    model: Any,
+    patch: ModelPatch,
+    features: Tensor,
+    mask: Tensor,
+    needs: frozenset[str],
+    options: EncoderOptions,
+    frames: list[int],
 ) -> EncodedWindows:
     """`ModelPatch.encode`, or what it returned for the same tensors where `reuse_encoder` is in force."""
     kept = _ACTIVE.get()
     if kept is None or torch.is_grad_enabled():
-        return patch.encode(model, features, mask, needs, longest)
+        return patch.encode(model, features, mask, needs, options, frames)
     made_of = (model, features, mask)
-    if kept.encoded is None or not kept.fits(made_of, needs):
+    if kept.encoded is None or not kept.fits(made_of, options, needs):
         kept.encoded = None  # frees its memory before the next one takes as much
         kept.needs |= needs
-        kept.encoded = patch.encode(model, features, mask, kept.needs, longest)
-        kept.made_of = made_of
+        kept.encoded = patch.encode(model, features, mask, kept.needs, options, frames)
+        kept.made_of, kept.options = made_of, options
     return kept.encoded

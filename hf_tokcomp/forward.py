@@ -85,7 +85,7 @@ def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> 
 
 def _refuse_columns(model: Any, inputs: dict[str, Any]) -> None:
     """Arguments that name columns of the longer prompt in a way that cannot be mapped."""
-    if model.audio_compressor.config.method == "none":
+    if model.audio_compressor.config.is_upstream:
         return
     if inputs.get("logits_to_keep") is not None and not isinstance(inputs["logits_to_keep"], int):
         raise ValueError(

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from .audio_tokens import FirstLayer
-from .errors import UnsupportedModelError
+from .encoder_options import EncoderOptions
+from .errors import CompressionConfigError, UnsupportedModelError
 from .question import ChatTokens, question_columns
 
 
@@ -92,7 +93,13 @@ class ModelPatch(ABC):
 
     @abstractmethod
     def encode(
-        self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str], longest: int | None = None
+        self,
+        model: Any,
+        features: Tensor,
+        mask: Tensor,
+        needs: frozenset[str],
+        options: EncoderOptions,
+        frames: list[int],
     ) -> EncodedWindows:
         """Run the audio encoder, up to but without the projector.
 
@@ -101,9 +108,21 @@ class ModelPatch(ABC):
             features: ``(windows, mel bins, frames)``.
             mask: ``(windows, frames)``.
             needs: what is wanted beside the features.
-            longest: valid frames of the longest window, where known: the padding beyond need not be computed, and the
-                result may be as much shorter. None for whole windows.
+            options: how the encoder is run. Under ``skip_padding`` the padding beyond the longest window's sound need
+                not be computed, and the result may be as much shorter. No option changes a window's tokens in number.
+            frames: valid frames of each window, as the mask has them.
         """
+
+    def check_encoder(self, model: Any, options: EncoderOptions) -> None:
+        """Raise unless the encoder can be run like that; a patch whose `encode` heeds all options overrides this.
+
+        Raises:
+            CompressionConfigError: it cannot.
+        """
+        if options.reduces:
+            raise CompressionConfigError(
+                f"The patch for {self.model_type!r} offers neither encoder_stride nor encoder_merge; leave them out."
+            )
 
     @abstractmethod
     def project(self, model: Any, features: Tensor) -> Tensor:

@@ -112,6 +112,7 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     model = _inner(model_or_processor)
     module, model_patch = patch_for_class(type(model))
     check_transformers(type(model), model_patch)
+    model_patch.check_encoder(model, config.encoder)
     compressor = getattr(model, "audio_compressor", None) if compressor is None else compressor
     if compressor is not None and _may_stay(compressor.config, config):
         _set_config(compressor, config)

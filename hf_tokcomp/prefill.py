@@ -62,7 +62,7 @@ def compress_prompt(
         generating: whether `generate` asks, see `shorten`.
 
     Returns:
-        None under ``none``, which leaves everything to the model's own code.
+        None where everything is left to the model's own code, as under ``none``.
 
     Raises:
         PlaceholderMismatchError: the placeholders do not fit the audio.
@@ -71,7 +71,7 @@ def compress_prompt(
     compressor: AudioTokenCompressor[Any] = model.audio_compressor
     config = compressor.config
     compressor.last = None
-    if config.method == "none":
+    if config.is_upstream:
         compressor.last = _uncompressed_record(model, patch, inputs, windows)
         return None
     if cached_tokens(inputs.get("past_key_values")) > 0:
@@ -85,8 +85,7 @@ def compress_prompt(
             "Give the processor `padding` for the text only, as `text_kwargs={'padding': True}`."
         )
 
-    longest = max(facts.frames, default=0)
-    encoded = encode(model, patch, inputs["input_features"], mask, compressor.requires, longest)
+    encoded = encode(model, patch, inputs["input_features"], mask, compressor.requires, config.encoder, facts.frames)
     tokens = _whole_audios(encoded, layout, patch.frame_rate)
     tokens = add_language_model_side(
         tokens, compressor.requires, model, patch, inputs["input_ids"], _flat_mask(inputs), layout.rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from hf_tokcomp.attention import (
@@ -20,10 +21,12 @@ from hf_tokcomp.attention import (
 )
 from hf_tokcomp.audio_tokens import FirstLayer
 from hf_tokcomp.dense import dense_weight
+from hf_tokcomp.encoder_merging import restored
+from hf_tokcomp.encoder_options import EncoderOptions
 from hf_tokcomp.model_patch import EncodedWindows, ModelPatch, Parts
 from hf_tokcomp.question import ChatTokens
 
-from .whisper_forward import SEEN_BEYOND, run_on_sound
+from .whisper_forward import SEEN_BEYOND, check_merging, run_on_sound
 
 QWEN_CHAT = ChatTokens(start=151644, user=872, end=151645, special=range(151643, 1 << 31))
 """Both models' language models have Qwen2's vocabulary: <|im_start|>, user, <|im_end|>; all later ids are special."""
@@ -70,27 +73,39 @@ class WhisperEncoderPatch(ModelPatch):
         return int(model.model.audio_tower.config.hidden_size)
 
     def encode(
-        self, model: Any, features: Tensor, mask: Tensor, needs: frozenset[str], longest: int | None = None
+        self,
+        model: Any,
+        features: Tensor,
+        mask: Tensor,
+        needs: frozenset[str],
+        options: EncoderOptions,
+        frames: list[int],
     ) -> EncodedWindows:
         tower = model.model.audio_tower
         layer = tower.layers[-1].self_attn
         wanted = needs & {*RECEIVED, "attention_self", "keys"}
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
+        width = max(frames, default=0) + SEEN_BEYOND if options.skip_padding else features.shape[-1]
+        place = None
         with watch as recorded:
-            if longest is None or longest + SEEN_BEYOND >= features.shape[-1]:
-                states = self.run_encoder(model, features, mask)
+            if options.reduces or width < features.shape[-1]:
+                self.check_encoder(model, options)
+                states, place = run_on_sound(tower, features[..., :width], frames, options)
             else:
-                states = run_on_sound(tower, features[..., : longest + SEEN_BEYOND], mask)
+                states = self.run_encoder(model, features, mask)
+        encoded = EncodedWindows(states)
         if not wanted:
-            return EncodedWindows(states)
+            return encoded
         if "key" not in recorded:
             raise RuntimeError(
                 "The encoder's last layer was skipped, so there are no attention scores. Set "
                 "`model.config.audio_config.encoder_layerdrop = 0` (and on `model.model.audio_tower.layerdrop`)."
             )
-        encoded = EncodedWindows(states)
         query, key = recorded["query"], recorded["key"]
-        positions = (mask.sum(-1).to(states.device) - 1) // 2 + 1
+        if place is not None:  # what stands for s positions attends, and is attended to, as s of them
+            query, key = restored(query, place), restored(key, place)
+        counts = [((n - 1) // 2 + 1) // options.stride * options.stride for n in frames]
+        positions = torch.tensor(counts).to(states.device)
         sizes = {"heads": layer.num_heads, "scale": layer.scaling}
         for name in sorted(needs & RECEIVED.keys()):
             received = attention_received(query, key, positions, reduction=RECEIVED[name], **sizes)
@@ -100,6 +115,10 @@ class WhisperEncoderPatch(ModelPatch):
         if "keys" in needs:
             encoded.keys = keys_of_tokens(key, layer.num_heads)
         return encoded
+
+    def check_encoder(self, model: Any, options: EncoderOptions) -> None:
+        if options.merge:
+            check_merging(model.model.audio_tower)
 
     def first_layer(self, model: Any) -> FirstLayer:
         language_model = model.model.language_model

@@ -172,7 +172,8 @@ def first_layer() -> FirstLayer:
 
 def changed(cls: type[CompressionConfig]) -> CompressionConfig:
     """A config with no field at its default, as far as its types tell."""
-    values: dict[str, Any] = {"positions": "original"}
+    skips = cls.__dataclass_fields__["skip_padding"].default
+    values: dict[str, Any] = {"positions": "original", "skip_padding": not skips}
     if cls.method == "compose":
         return cls(stages=["stride", {"method": "ltbm", "window": 3}], **values)  # type: ignore[call-arg]
     if cls.accepts_budget:

@@ -52,7 +52,13 @@ def processor(kind: str, seconds: int = 1) -> Any:
 
 
 def model(
-    kind: str, seconds: int = 1, attention: str = "sdpa", seed: int = 0, layers: int = 2, hidden: int = 32
+    kind: str,
+    seconds: int = 1,
+    attention: str = "sdpa",
+    seed: int = 0,
+    layers: int = 2,
+    hidden: int = 32,
+    encoder_layers: int = 2,
 ) -> Any:
     torch.manual_seed(seed)
     ids = tokenizer()
@@ -78,7 +84,7 @@ def model(
     }
     if kind == "qwen2_audio":
         config = Qwen2AudioConfig(
-            audio_config={"model_type": "qwen2_audio_encoder", "encoder_layers": 2, **audio},
+            audio_config={"model_type": "qwen2_audio_encoder", "encoder_layers": encoder_layers, **audio},
             text_config=text,
             audio_token_index=ids.convert_tokens_to_ids("<|AUDIO|>"),
         )
@@ -89,7 +95,7 @@ def model(
         audio["num_attention_heads"] = audio.pop("encoder_attention_heads")
         audio["intermediate_size"] = audio.pop("encoder_ffn_dim")
         config = AudioFlamingo3Config(
-            audio_config={"model_type": "audioflamingo3_encoder", "num_hidden_layers": 2, **audio},
+            audio_config={"model_type": "audioflamingo3_encoder", "num_hidden_layers": encoder_layers, **audio},
             text_config=text,
             audio_token_id=ids.convert_tokens_to_ids("<sound>"),
         )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..audio_tokens import PER_TOKEN, AudioTokens, FirstLayer
+from ..encoder_options import EncoderOptions
 from ..models import supported_models
 
 
@@ -119,9 +120,13 @@ class Workload:
         fields: dict[str, Any] = {}
         per_token = needs & set(PER_TOKEN) - {"projected"}
         if per_token:
-            mask = torch.ones(len(self.features), 2 * self.size.positions, dtype=torch.long, device=self.device)
+            frames = [2 * self.size.positions] * len(self.features)
+            mask = torch.ones(len(frames), frames[0], dtype=torch.long, device=self.device)
             # This model's patch calls the encoder in the plainest way; what it reads off the last layer, all do.
-            encoded = supported_models()["audioflamingo3"].encode(self._model, self.features, mask, needs)
+            whole = EncoderOptions(skip_padding=False)
+            encoded = supported_models()["audioflamingo3"].encode(
+                self._model, self.features, mask, needs, whole, frames
+            )
             fields = {name: getattr(encoded, name, None) for name in per_token}
         if "projected" in needs:
             fields["projected"] = supported_models()["qwen2_audio"].project(self._projector, self.features)

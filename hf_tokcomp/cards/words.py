@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config import BUDGETS, CHUNKS, CompressionConfig
+from ..config import BUDGETS, CHUNKS, ENCODER, CompressionConfig
 from ..registry import get_method
 from .citations import methods_of
 
@@ -12,7 +12,7 @@ POSITIONS = {
     "contiguous": "`contiguous`: the shortened prompt is renumbered",
     "original": "`original`: every token keeps the position it had in the full prompt",
 }
-SHARED = {"method", "positions", "stages", "schema_version", "hf_tokcomp_version", *BUDGETS, *CHUNKS}
+SHARED = {"method", "positions", "stages", "schema_version", "hf_tokcomp_version", *BUDGETS, *CHUNKS, *ENCODER}
 
 
 def budget(config: CompressionConfig) -> str:
@@ -57,6 +57,9 @@ def facts(config: CompressionConfig, frame_rate: float) -> list[tuple[str, str]]
     if config.chunk_length is not None:
         shared = "by content" if config.allocation == "content" else "evenly"
         rows.append(("chunks", f"of at most {config.chunk_length:g} s, the budget shared {shared}"))
+    encoder = {name: value for name, value in config.to_dict().items() if name in ENCODER}
+    if encoder:
+        rows.append(("encoder", ", ".join(f"`{name}` {value}" for name, value in encoder.items())))
     options = {name: value for name, value in config.to_dict().items() if name not in SHARED}
     if options:
         rows.append(("options", ", ".join(f"`{name}` {value}" for name, value in options.items())))
@@ -76,8 +79,14 @@ def limits(config: CompressionConfig, trained: bool | None) -> list[str]:
         "`hf_tokcomp` must be imported before the model is loaded. Without it a model of transformers reads all "
         "tokens, uncompressed.",
     ]
+    if config.encoder.reduces:
+        said.append(
+            "The encoder's layers see fewer positions than there are. That makes them faster and the answers worse: "
+            "measure on your task."
+        )
     if config.method == "none":
-        return ["All tokens are kept: nothing gets faster or smaller.", *said[1:]]
+        faster = "nothing gets" if config.is_upstream else "only the encoder may get"
+        return [f"All tokens are kept: {faster} faster or smaller.", *said[1:]]
     if not trained:
         begin = "Nothing was trained here." if trained is False else "No training under this compression is known of."
         said.append(

@@ -54,7 +54,7 @@ def print_notes(report: dict[str, Any]) -> None:
     known = sum(recording["truth"] is not None for recording in report["recordings"])
     if known:
         print(f"Errors are those in {known} recordings; texts and truths are compared {report['normalisation']}.")
-    print("At 1 every method equals `none`, so that alone is read.")
+    print("At 1 every method equals `none`, so that alone is read (and what reduces the encoder's work).")
     seeds = report["seeds"]
     if seeds > 1 and any(len(cell["compression"]) > 1 for cell in report["cells"]):
         print(f"`random` is the mean over {seeds} seeds.")
@@ -74,5 +74,5 @@ def describe(config: CompressionConfig | None) -> str:
     values = settings(config)
     method = values.pop("method")
     if method == "none":
-        return "none"
+        values.pop("positions", None)  # all the same where nothing is left out
     return ", ".join([method, *(f"{name} {value}" for name, value in values.items())])

@@ -50,7 +50,8 @@ def methods(
         "needs: what the method looks at beside the features, with its default options.\n"
         "Every method but `none` and `compose` takes a budget: retention_ratio (default 0.5, but for a\n"
         "count by content), tokens_per_second or max_tokens. All take positions: contiguous (default) or\n"
-        "original. Most take chunk_seconds and allocation (even or content), see docs/methods.md."
+        "original. Most take chunk_seconds and allocation (even or content), see docs/methods.md.\n"
+        "All take skip_padding, encoder_stride (1 or 2) and encoder_merge (0 to 0.9): the encoder's cost."
     )
 
 

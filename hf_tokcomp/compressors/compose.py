@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..assignment import Assignment
 from ..audio_tokens import PER_TOKEN, AudioTokens
 from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
+from ..config import ENCODER, CompressionConfig
 from ..errors import CompressionConfigError
 from ..registry import get_method, register_compressor
 
@@ -26,8 +26,8 @@ class ComposeConfig(CompressionConfig):
 
     Args:
         stages: the configs, or dicts, in order. Every stage has its own budget, of what the stage before left;
-            ``tokens_per_second`` and other durations mean seconds of audio in every stage. `positions` is set here and
-            not in a stage.
+            ``tokens_per_second`` and other durations mean seconds of audio in every stage. `positions` and what the
+            encoder does are set here and not in a stage.
 
     Raises:
         CompressionConfigError: no stage, or one that cannot stand where it stands.
@@ -96,6 +96,11 @@ def _stage(number: int, given: Any) -> CompressionConfig:
         raise CompressionConfigError(f"stages[{number}] is a composition itself; write its stages here.")
     if stage.positions != "contiguous":
         raise CompressionConfigError(f"stages[{number}]: positions={stage.positions!r} belongs to compose as a whole.")
+    for name in ENCODER:
+        if getattr(stage, name) != type(stage).__dataclass_fields__[name].default:
+            raise CompressionConfigError(
+                f"stages[{number}]: {name}={getattr(stage, name)!r} belongs to compose as a whole."
+            )
     if get_method(stage.method).compressor_class.forward is not AudioTokenCompressor.forward:
         raise CompressionConfigError(
             f"stages[{number}]: {stage.method!r} is no map from tokens to slots, so it stands alone."

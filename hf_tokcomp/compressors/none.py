@@ -1,4 +1,4 @@
-"""none: every token is kept; the patched model calls the original code with the original arguments."""
+"""none: every token is kept; without encoder options the patched model calls the original code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from ..registry import register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class NoneConfig(CompressionConfig):
-    """Keep all tokens. Takes no budget."""
+    """Keep all tokens. Takes no budget. Bit for bit the unpatched model, unless an option of the encoder is set."""
 
     method: str = "none"
+    skip_padding: bool = False
     default_retention_ratio: ClassVar[float | None] = None
     accepts_budget: ClassVar[bool] = False
     accepts_chunks: ClassVar[bool] = False

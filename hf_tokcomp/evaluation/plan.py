@@ -59,8 +59,9 @@ def plan(
 
     Args:
         compressions: what `config_at` takes, ``all``, or a JSON object, a folder or a Hub id as `parse_config` does.
-        ratios: retention ratios. At 1 every method is `none`, which is there in any case. Empty: each config at its
-            own budget.
+        ratios: retention ratios. At 1 every method is `none`, which is there in any case, but for one with an option
+            that reduces the encoder's work; and `none` with such an option is at 1 whatever is given. Empty: each
+            config at its own budget.
         positions: kinds of positions; empty for each config's own.
         seeds: seeds 0, 1, ... of methods that draw at random.
 
@@ -92,8 +93,11 @@ def by_cell(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], l
 
 
 def _budgets(name: str, ratios: Sequence[float]) -> list[tuple[CompressionConfig, float | None]]:
+    if name.split(":")[0].strip() == "none":
+        return [(parse_config(name), 1.0)]
     if ratios:
-        return [(config_at(name, ratio), ratio) for ratio in ratios if ratio < 1]
+        configs = [(config_at(name, ratio), ratio) for ratio in ratios]
+        return [(config, ratio) for config, ratio in configs if ratio < 1 or config.encoder.reduces]
     config = parse_config(name)
     return [(config, config.retention_ratio)]
 

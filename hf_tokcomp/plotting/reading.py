@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..audio import load_audio
 from ..config import BUDGETS, CompressionConfig
+from ..encoder_options import EncoderOptions
 from ..instance import patch_of
 from ..instruction import model_inputs, whole_prompt
 from ..model_patch import ModelPatch
@@ -118,7 +119,7 @@ def read_panels(
         attention: as for `plot`.
         max_new_tokens: as for `plot`.
     """
-    received: dict[str, Tensor | None] = {}
+    received: dict[tuple[str, EncoderOptions], Tensor | None] = {}
     panels = []
     for config in configs:
         # What the model is patched with already stays: it may have learned weights.
@@ -140,14 +141,15 @@ def read_panels(
             scores = None
             name = _score_of(inner.audio_compressor.requires, attention)
             if name is not None:
-                if name not in received:
-                    received[name] = encoder_attention(inner, patch, inputs, name)
-                scores = received[name]
+                seen = name, config.encoder
+                if seen not in received:
+                    received[seen] = encoder_attention(inner, patch, inputs, *seen)
+                scores = received[seen]
             panels.append(Panel.of_record(_heading(config), record, 0, scores, said))
     return panels
 
 
-def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str = "attention") -> Tensor | None:
+def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str, options: EncoderOptions) -> Tensor | None:
     """The attention that each token of a single audio receives in the encoder, whatever the compression.
 
     Args:
@@ -155,17 +157,19 @@ def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str = "a
         patch: what is known of it.
         inputs: the processor's output for one audio.
         name: which score: ``"attention"`` or one of its variants in `hf_tokcomp.audio_tokens.NEEDS`.
+        options: how the encoder is run.
 
     Returns:
         ``(tokens,)`` float32 on the CPU; None if the patch has no such score.
     """
     mask = inputs[patch.feature_mask]
     with torch.inference_mode():
-        encoded = patch.encode(model, inputs["input_features"], mask, frozenset({name}))
+        frames = [int(n) for n in mask.sum(-1).tolist()]
+        encoded = patch.encode(model, inputs["input_features"], mask, frozenset({name}), options, frames)
     scores: Tensor | None = getattr(encoded, name, None)
     if scores is None:
         return None
-    tokens = [patch.window_tokens(int(frames)) for frames in mask.sum(-1).tolist()]
+    tokens = [patch.window_tokens(n) for n in frames]
     return torch.cat([row[:n] for row, n in zip(scores.float().cpu(), tokens, strict=True)])
 
 

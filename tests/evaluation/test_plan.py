@@ -83,6 +83,22 @@ def test_mistakes(compressions: list[str], ratios: list[float], message: str) ->
         plan(compressions, ratios, [], 1)
 
 
+def test_what_reduces_the_encoders_work_is_not_none_at_one() -> None:
+    assert keys(["stride:encoder_stride=2", "ltbm:skip_padding=false"], [1, 0.5], ["original"], 1) == [
+        "none@1",
+        "stride:encoder_stride=2@1/original",
+        "stride:encoder_stride=2@0.5/original",
+        "ltbm:skip_padding=false@0.5/original",
+    ]
+    runs, _ = plan(["none", "none:encoder_merge=0.25", "none:skip_padding=true"], [0.5], [], 1)
+    assert [run.key for run in runs] == [
+        "none@1",
+        "none:encoder_merge=0.25@1/contiguous",
+        "none:skip_padding=true@1/contiguous",
+    ]
+    assert runs[1].config == CompressionConfig(method="none", encoder_merge=0.25)
+
+
 def test_a_seed_that_is_given_is_the_seed() -> None:
     for given in ("random:seed=7", '{"method": "random", "seed": 7}'):
         (run,) = plan([given], [0.5], [], 3)[0][1:]

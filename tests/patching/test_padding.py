@@ -8,9 +8,11 @@ import torch
 from hf_tokcomp.patches.whisper_forward import run_on_sound
 
 import hf_tokcomp
+from hf_tokcomp.encoder_options import EncoderOptions
 from hf_tokcomp.models import patch_for_class
 
 NEEDS = frozenset({"attention", "attention_max", "attention_peak", "attention_self", "keys"})
+WHOLE = EncoderOptions(skip_padding=False)
 FRAMES = [5, 6, 7, 8, 9, 10, 11, 12, 33, 34, 35, 36, 70, 95, 96, 97, 98, 99, 100]
 
 
@@ -35,8 +37,8 @@ def test_the_tokens_of_the_sound_are_the_same(kind, model, longest):
     frames = [longest, max(4, longest // 2)]
     features = torch.randn(2, 16, 100, generator=torch.Generator().manual_seed(longest))
     mask = (torch.arange(100) < torch.tensor(frames)[:, None]).long()
-    whole = patch.encode(model, features, mask, NEEDS)
-    part = patch.encode(model, features, mask, NEEDS, longest)
+    whole = patch.encode(model, features, mask, NEEDS, WHOLE, frames)
+    part = patch.encode(model, features, mask, NEEDS, EncoderOptions(), frames)
     assert part.features.shape[1] < whole.features.shape[1] or longest > 94
     for row, n in enumerate(frames):
         for name in ("features", *NEEDS):
@@ -45,11 +47,24 @@ def test_the_tokens_of_the_sound_are_the_same(kind, model, longest):
             torch.testing.assert_close(getattr(part, name)[row, :tokens], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_short_batch_costs_its_longest_audio(kind, model, encoded_frames):
-    hf_tokcomp.patch(model, {"method": "stride", "retention_ratio": 0.5})
+@pytest.mark.parametrize(
+    ("compression", "frames"),
+    [
+        ({"method": "stride"}, 32),  # 30 frames, and the two that the convolutions look at
+        ({"method": "stride", "skip_padding": False}, 100),
+        ({"method": "none"}, 100),
+        ({"method": "none", "skip_padding": True}, 32),
+        ({"method": "compose", "stages": ["stride", "none"]}, 32),
+        ({"method": "compose", "stages": ["stride", "none"], "skip_padding": False}, 100),
+    ],
+)
+def test_a_short_batch_costs_its_longest_audio_where_that_is_asked_for(
+    kind, model, encoded_frames, compression, frames
+):
+    hf_tokcomp.patch(model, compression)
     inputs = tiny.inputs(kind, [0.3, 0.21])
     model(**inputs)
-    assert encoded_frames == [32]  # 30 frames, and the two that the convolutions look at
+    assert encoded_frames.pop() == frames
 
 
 def test_uncompressed_the_encoder_is_upstreams_own(kind, model, encoded_frames):
@@ -58,6 +73,23 @@ def test_uncompressed_the_encoder_is_upstreams_own(kind, model, encoded_frames):
     hf_tokcomp.patch(model, "none")
     assert torch.equal(model(**inputs).logits, expected)
     assert encoded_frames == [100, 100]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_uncompressed_without_padding_the_answers_are_upstreams(kind, model, seconds, side):
+    inputs = tiny.inputs(kind, seconds, side)
+    expected = model(**inputs).logits
+    with hf_tokcomp.compressed(model, {"method": "none", "skip_padding": True}):
+        logits = model(**inputs).logits
+        record = model.audio_compressor.last
+        assert record.tokens_after == record.tokens_before
+        assert record.columns is not None
+        real = inputs["attention_mask"].bool()
+        torch.testing.assert_close(record.to_prompt(logits)[real], expected[real], atol=1e-5, rtol=1e-5)
+        if side == "left":
+            text = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    if side == "left":
+        assert torch.equal(text, model.generate(**inputs, max_new_tokens=4, do_sample=False))
 
 
 def test_dropout_and_layerdrop_work_as_upstreams(kind):
@@ -69,6 +101,7 @@ def test_dropout_and_layerdrop_work_as_upstreams(kind):
     features, mask = torch.randn(1, 16, 100), torch.ones(1, 100, dtype=torch.long)
     for seed in range(4):
         torch.manual_seed(seed)
-        expected = patch.encode(model, features, mask, frozenset())
+        expected = patch.encode(model, features, mask, frozenset(), WHOLE, [100])
         torch.manual_seed(seed)
-        torch.testing.assert_close(run_on_sound(tower, features, mask), expected.features)
+        states, _ = run_on_sound(tower, features, [100], EncoderOptions())
+        torch.testing.assert_close(states, expected.features)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...attention import pool_pairs
 from ...config import CompressionConfig
+from ...encoder_options import EncoderOptions
 from ...model_patch import ModelPatch
 
 
@@ -49,11 +50,12 @@ def generate_by_scores(model: Any, patch: ModelPatch, inputs: dict[str, Any], ra
     layer = patch.parts(model).last_attention
     handle = layer.register_forward_hook(lambda module, given, returned: weights.append(returned[1]))
     mask = inputs[patch.feature_mask]
+    frames = mask.sum(-1).tolist()
+    whole_windows = EncoderOptions(skip_padding=False)
     try:
-        encoded = patch.encode(model, inputs["input_features"], mask, frozenset()).features
+        encoded = patch.encode(model, inputs["input_features"], mask, frozenset(), whole_windows, frames).features
     finally:
         handle.remove()
-    frames = mask.sum(-1).tolist()
     received = pool_pairs(_received(weights[0], frames))
     counts = [patch.window_tokens(n) for n in frames]
     features = torch.cat([window[:n] for window, n in zip(encoded, counts, strict=True)])
