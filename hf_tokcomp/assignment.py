@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .host_numbers import on_device
+
 
 @dataclass(eq=False)
 class Assignment:
@@ -111,7 +113,7 @@ class Assignment:
 
     def scatter_rows(self, rows: list[int], into: Assignment) -> Assignment:
         """``into``, an identity, with its audios ``rows`` replaced by this assignment's, which may be narrower."""
-        index = torch.tensor(rows, device=self.slot.device)
+        index = on_device(rows, self.slot.device)
         slot, weight = into.slot.clone(), into.weight.clone()
         slot[index], weight[index] = -1, 0.0
         slot[index, : self.slot.shape[1]] = self.slot

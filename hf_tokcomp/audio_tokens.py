@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .host_numbers import on_device
+
 PER_TOKEN = ("attention", "attention_max", "attention_peak", "attention_self", "keys", "projected")
 """Optional fields with a value per token."""
 NEEDS = frozenset({*PER_TOKEN, "query", "first_layer"})
@@ -71,7 +73,7 @@ class AudioTokens:
     def __post_init__(self) -> None:
         if self.counts is None:
             self.counts = torch.as_tensor(self.lengths).tolist()
-        self.lengths = torch.as_tensor(self.lengths, device=self.features.device)
+        self.lengths = torch.as_tensor(self.lengths).to(self.features.device, non_blocking=True)
         if self.features.dim() != 3 or self.features.shape[0] != len(self.counts):
             raise ValueError(
                 f"features must be (audios, tokens, dim) with one length per audio; got {tuple(self.features.shape)} "
@@ -113,7 +115,7 @@ class AudioTokens:
         """Only these audios, cut to the longest of them."""
         counts = [self.counts[row] for row in rows]
         width = max(counts, default=0)
-        index = torch.tensor(rows, device=self.features.device)
+        index = on_device(rows, self.features.device)
         values: dict[str, Any] = {
             name: value[index, :width]
             for name in ("features", *PER_TOKEN)

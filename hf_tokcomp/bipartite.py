@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .assignment import Assignment, sum_per_slot
 from .audio_tokens import AudioTokens
+from .host_numbers import on_device
 from .selection import descending_rank
 from .similarity import STEPS, finite, unit
 
@@ -38,9 +39,9 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
     slot = torch.where(tokens.mask, position, -1)
     # No window is wider than the audio, whatever number was given.
     reach = None if window is None else [min(window, features.shape[1])] * len(counts)
-    left, wanted = list(tokens.counts), torch.tensor(counts, device=device)
+    left, wanted = list(tokens.counts), on_device(counts, device)
     while left != counts:
-        now = torch.tensor(left, device=device)
+        now = on_device(left, device)
         destination, joins = _round(features, position, left, now, reach, wanted)
         # Without a window every a has a partner, so it is known how many merge; with one it is read, once a round.
         before, left = left, [max(k, n - n // 2) for n, k in zip(left, counts, strict=True)]
@@ -69,7 +70,7 @@ def one_round(vectors: Tensor, left: list[int], wanted: list[int]) -> Tensor:
     Returns:
         ``(audios, tokens)`` the token's place; -1 for padding.
     """
-    now, then = (torch.tensor(counts, device=vectors.device) for counts in (left, wanted))
+    now, then = (on_device(counts, vectors.device) for counts in (left, wanted))
     place = torch.arange(vectors.shape[1], device=vectors.device)
     destination, _ = _round(finite(vectors), place.expand(vectors.shape[:2]), left, now, None, then)
     return torch.where(place < now[:, None], destination, -1)
@@ -99,10 +100,10 @@ def best_partners(
         ``(audios, A)`` the partner's place in the list, and ``(audios, A)`` its similarity, -inf where a has none.
     """
     vectors = unit(features)
-    length = torch.tensor(left, device=features.device)
+    length = on_device(left, features.device)
     if reach is None:
         return _search_all(vectors, position, length, None)
-    limit = torch.tensor(reach, device=features.device)
+    limit = on_device(reach, features.device)
     # Positions rise by at least one per place, so no partner is farther than `reach` places: a band is enough.
     if 2 * max(reach) >= features.shape[1]:
         return _search_all(vectors, position, length, limit)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .assignment import Assignment
 from .audio_tokens import PER_TOKEN, AudioTokens
+from .host_numbers import on_device
 from .similarity import STEPS, cosine_to_next
 
 Assign = Callable[[AudioTokens, list[int]], Assignment]
@@ -109,7 +110,7 @@ def novelty(tokens: AudioTokens, bounds: list[list[int]]) -> list[list[float]]:
     # In steps of 2^-20, which they are multiples of, and so without rounding.
     total = torch.nn.functional.pad((step * STEPS).long(), (2, 0)).cumsum(1)
     width = max(len(row) for row in bounds)
-    cuts = torch.tensor([row + [row[-1]] * (width - len(row)) for row in bounds], dtype=torch.long, device=total.device)
+    cuts = on_device([row + [row[-1]] * (width - len(row)) for row in bounds], total.device)
     sums = total.gather(1, cuts).diff(dim=1).tolist()
     return [[number / STEPS for number in row[: len(cut) - 1]] for row, cut in zip(sums, bounds, strict=True)]
 
@@ -120,12 +121,12 @@ def cut(tokens: AudioTokens, bounds: list[list[int]]) -> tuple[AudioTokens, Tens
     device, width = tokens.features.device, tokens.features.shape[1]
     spans = [(row, start, end) for row, cuts in enumerate(bounds) for start, end in pairwise(cuts)]
     counts = [end - start for _, start, end in spans]
-    begin = torch.tensor([row * width + start for row, start, _ in spans], dtype=torch.long, device=device)
+    begin = on_device([row * width + start for row, start, _ in spans], device)
     index = begin[:, None] + torch.arange(max(counts, default=0), device=device)
-    lengths = torch.tensor(counts, dtype=torch.long, device=device)
+    lengths = on_device(counts, device)
     inside = torch.arange(index.shape[1], device=device) < lengths[:, None]
     place = torch.where(inside, index, len(tokens.counts) * width)
-    rows = torch.tensor([row for row, _, _ in spans], dtype=torch.long, device=device)
+    rows = on_device([row for row, _, _ in spans], device)
     safe = index.clamp(max=max(0, len(tokens.counts) * width - 1))
     values: dict[str, Any] = {
         name: value.flatten(0, 1)[safe]
@@ -146,7 +147,7 @@ def join(
     audios, width = tokens.features.shape[:2]
     device = part.slot.device
     before = [slot for row in shares for slot in accumulate(row[:-1], initial=0)]
-    shift = torch.tensor(before, dtype=torch.long, device=device)[:, None]
+    shift = on_device(before, device)[:, None]
     place = place.to(device)
     slot = torch.full((audios * width + 1,), -1, device=device)
     slot = slot.scatter(0, place.flatten(), torch.where(part.slot >= 0, part.slot + shift, -1).flatten())
@@ -155,10 +156,8 @@ def join(
     most = max(totals, default=0)
     position = None
     if not part.position_is_mean:
-        starts = torch.tensor([start for cuts in bounds for start in cuts[:-1]], dtype=torch.long, device=device)[
-            :, None
-        ]
-        rows = torch.tensor([i for i, row in enumerate(shares) for _ in row], dtype=torch.long, device=device)[:, None]
+        starts = on_device([start for cuts in bounds for start in cuts[:-1]], device)[:, None]
+        rows = on_device([i for i, row in enumerate(shares) for _ in row], device)[:, None]
         column = torch.arange(part.width, device=device)
         real = column < part.lengths[:, None]
         target = torch.where(real, rows * most + shift + column, audios * most)
@@ -168,7 +167,7 @@ def join(
     return Assignment(
         slot[:-1].view(audios, width),
         weight[:-1].view(audios, width),
-        torch.tensor(totals, dtype=torch.long, device=device),
+        on_device(totals, device),
         most,
         position,  # type: ignore[arg-type]
         part.one_each,

@@ -13,6 +13,7 @@ from .audio_tokens import AudioTokens
 from .chunks import assign_in_chunks
 from .config import CompressionConfig
 from .errors import CompressorOutputError
+from .host_numbers import on_device
 from .registry import get_method
 
 ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
@@ -175,7 +176,7 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         if rows and len(rows) == len(wanted):
             return self._checked(self.assign_slots(tokens, wanted), wanted)
         whole = [n if n == k else 0 for n, k in zip(tokens.counts, wanted, strict=True)]
-        lengths = torch.tensor(whole, dtype=torch.long, device=tokens.features.device)
+        lengths = on_device(whole, tokens.features.device)
         identity = Assignment.identity(lengths, tokens.features.shape[1], max(whole, default=0))
         if not rows:
             return identity

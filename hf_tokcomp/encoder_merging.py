@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .assignment import sum_per_slot
 from .bipartite import one_round
+from .host_numbers import on_device
 
 
 def positions_left(positions: int, fraction: float, rounds: int) -> list[int]:
@@ -89,7 +90,7 @@ class MergedPositions:
 
     def _lengths(self) -> Tensor:
         # Attention over padding alone has no answer; a window without sound has one position that nobody reads.
-        return torch.tensor([max(1, n) for n in self.left], device=self.size.device)
+        return on_device([max(1, n) for n in self.left], self.size.device)
 
 
 def restored(states: Tensor, place: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .host_numbers import on_device
 from .selection import descending_rank
 from .similarity import quantise
 
@@ -121,14 +122,14 @@ def largest_determinant(vectors: Tensor, relevance: Tensor, mask: Tensor, counts
     gains = torch.cat(best, 1)
     enough = (gains > 0) & (gains >= RANK * gains[:, :1])  # gains never rise again
     kept = _members(torch.cat(order, 1), enough & _first(counts, mask)[:, :steps], mask)
-    missing = torch.tensor(counts, device=mask.device) - kept.sum(1)
+    missing = on_device(counts, mask.device) - kept.sum(1)
     rest = mask & ~kept
     return kept | (rest & (descending_rank(relevance, rest) < missing[:, None]))
 
 
 def _first(counts: list[int], mask: Tensor) -> Tensor:
     """``(audios, steps)`` bool: which steps are still an audio's own."""
-    return torch.arange(max(counts), device=mask.device) < torch.tensor(counts, device=mask.device)[:, None]
+    return torch.arange(max(counts), device=mask.device) < on_device(counts, mask.device)[:, None]
 
 
 def _members(order: Tensor, real: Tensor, mask: Tensor) -> Tensor:

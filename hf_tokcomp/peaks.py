@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from .host_numbers import on_device
+
 
 def is_peak(heights: Tensor) -> Tensor:
     """``(audios, places)`` bool: higher than both neighbours, and none of them is beyond the end. Plateaus are none."""
@@ -82,8 +84,8 @@ def _largest_within(values: Tensor, reach: list[int]) -> Tensor:
         levels.append(torch.maximum(levels[-1], pad(levels[-1][:, step:], (0, step))))
     level = [(2 * r + 1).bit_length() - 1 for r in reach]
     rows = torch.arange(len(reach), device=values.device)
-    table = torch.stack(levels)[torch.tensor(level, device=values.device), rows]
+    table = torch.stack(levels)[on_device(level, values.device), rows]
     index = torch.arange(values.shape[1], device=values.device)
-    first = torch.tensor([most - r for r in reach], device=values.device)[:, None] + index
-    last = torch.tensor([most + r + 1 - (1 << j) for r, j in zip(reach, level, strict=True)], device=values.device)
+    first = on_device([most - r for r in reach], values.device)[:, None] + index
+    last = on_device([most + r + 1 - (1 << j) for r, j in zip(reach, level, strict=True)], values.device)
     return torch.maximum(table.gather(1, first), table.gather(1, last[:, None] + index))

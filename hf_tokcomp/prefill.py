@@ -16,6 +16,7 @@ from .cache_memory import START_ANEW
 from .compressor import AudioTokenCompressor, CompressionRecord
 from .encoder_reuse import encode
 from .errors import CacheContinuationError, CompressorOutputError
+from .host_numbers import on_device
 from .model_patch import EncodedWindows, ModelPatch
 from .placeholders import AudioLayout, OutputLength, match_long_audios, match_single_windows
 from .prompt import PromptFacts, ShortPrompt, read_facts, shorten
@@ -181,7 +182,7 @@ def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: floa
         if one_each and width <= values.shape[1]:
             return values[:, :width]
         flat = values.flatten(0, 1)
-        start = torch.tensor(layout.first_window, dtype=torch.long, device=values.device) * values.shape[1]
+        start = on_device(layout.first_window, values.device) * values.shape[1]
         index = start[:, None] + torch.arange(width, device=values.device)
         return flat[index.clamp(max=flat.shape[0] - 1)]
 
@@ -192,7 +193,7 @@ def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: floa
     optional: dict[str, Any] = {name: gather(getattr(encoded, name)) for name in names}
     return AudioTokens(
         features,
-        torch.tensor(layout.tokens, dtype=torch.long, device=features.device),
+        on_device(layout.tokens, features.device),
         **optional,
         frame_rate=frame_rate,
         counts=list(layout.tokens),
@@ -213,5 +214,5 @@ def _merge(model: Any, prompt: ShortPrompt, projected: Tensor, counts: list[int]
     width = projected.shape[1]
     # Built on the host: which rows of the padded batch are slots is known without asking the device.
     index = torch.cat([torch.arange(k) + i * width for i, k in enumerate(counts)] or [torch.arange(0)])
-    flat = projected.flatten(0, 1)[index.to(projected.device)].to(embeds.device, embeds.dtype)
+    flat = projected.flatten(0, 1)[index.to(projected.device, non_blocking=True)].to(embeds.device, embeds.dtype)
     return embeds.masked_scatter(prompt.is_audio.to(embeds.device)[..., None], flat)

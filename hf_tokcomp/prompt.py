@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .compressor import CompressedAudio
 from .config import Positions
+from .host_numbers import on_device
 from .placeholders import AudioLayout
 
 
@@ -115,7 +116,7 @@ def shorten(
     else:
         kept = _kept_placeholders(layout.tokens, audio).to(device)
         dropped = placeholder & ~kept[rank] if kept.numel() else torch.zeros_like(placeholder)
-    spans = torch.tensor(facts.spans, device=device).view(batch, 2)
+    spans = on_device(facts.spans, device).view(batch, 2)
     inside = (column >= spans[:, :1]) & (column < spans[:, 1:])
 
     order, short = _columns(
@@ -150,9 +151,9 @@ def _kept_placeholders(tokens: list[int], audio: CompressedAudio) -> Tensor:
     """``(placeholders,)`` bool over all audios in a row: the places the slots take."""
     total = sum(tokens)
     device = audio.positions.device
-    starts = torch.tensor([0, *tokens], device=device)[:-1].cumsum(0)
+    starts = on_device([0, *tokens], device)[:-1].cumsum(0)
     slot = torch.arange(audio.positions.shape[1], device=device)
-    taken = slot < torch.tensor(audio.counts, device=device)[:, None]
+    taken = slot < on_device(audio.counts, device)[:, None]
     place = torch.where(taken, audio.positions + starts[:, None], total)
     return torch.zeros(total + 1, dtype=torch.bool, device=device).index_fill(0, place.flatten(), True)[:total]
 
@@ -194,8 +195,8 @@ def _stretch(placeholder: Tensor, rank: Tensor, tokens: list[int], audio: Compre
     slot = torch.arange(audio.positions.shape[1], device=device)
     ahead = audio.positions - slot  # within its audio, a slot stands this much later than among the slots
     step = ahead.diff(dim=1, prepend=torch.zeros_like(ahead[:, :1]))
-    counts = torch.tensor(audio.counts, device=device)[:, None]
-    rest = torch.tensor(tokens, device=device)[:, None] - counts - ahead
+    counts = on_device(audio.counts, device)[:, None]
+    rest = on_device(tokens, device)[:, None] - counts - ahead
     rest = torch.where(slot == counts - 1, rest, 0)  # what an audio lost behind its last slot moves the text after it
     flat = torch.cat([torch.arange(k, device=device) + i * slot.numel() for i, k in enumerate(audio.counts)])
     on_column = [torch.where(placeholder, v.flatten()[flat].to(rank.device)[rank], 0) for v in (step, rest)]

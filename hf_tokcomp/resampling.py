@@ -13,6 +13,7 @@ from .audio_tokens import AudioTokens
 from .compressor import AudioTokenCompressor, CompressedAudio
 from .config import CompressionConfig
 from .errors import CompressionConfigError
+from .host_numbers import on_device
 
 ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
 
@@ -49,7 +50,7 @@ class EqualStretches:
     @classmethod
     def of(cls, features: Tensor, before: list[int], after: list[int]) -> EqualStretches:
         """The stretches of audios of so many tokens that are cut into so many slots."""
-        lengths = torch.tensor([before, after], dtype=torch.long, device=features.device)[..., None]
+        lengths = on_device([before, after], features.device)[..., None]
         index = torch.arange(features.shape[1], device=features.device)
         slot = torch.where(index < lengths[0], index * lengths[1] // lengths[0].clamp(min=1), -1)
         return cls(slot, lengths[0], lengths[1], max([0, *after]))
@@ -121,7 +122,7 @@ class LearnedCompressor(AudioTokenCompressor[ConfigType]):
         rows = [i for i, (n, k) in enumerate(zip(tokens.counts, counts, strict=True)) if k != n]
         out = tokens.features[:, : whole.width]
         if rows:
-            index = torch.tensor(rows, device=out.device)
+            index = on_device(rows, out.device)
             before, after = [tokens.counts[row] for row in rows], [counts[row] for row in rows]
             part = self._resampled(tokens.features[index, : max(before)], before, after)
             out = out.index_copy(0, index, nn.functional.pad(part, (0, 0, 0, whole.width - part.shape[1])))

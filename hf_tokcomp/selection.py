@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .assignment import Assignment
 from .audio_tokens import AudioTokens
+from .host_numbers import on_device
 
 HeadReduction = Literal["mean", "max"]
 ATTENTION = {"mean": "attention", "max": "attention_max"}
@@ -42,7 +43,7 @@ def keep_best(scores: Tensor, tokens: AudioTokens, counts: list[int], in_time: b
         counts: tokens to keep of each.
         in_time: whether slots stand in temporal order, or the best one first.
     """
-    lengths = torch.tensor(counts, device=scores.device)
+    lengths = on_device(counts, scores.device)
     rank = descending_rank(scores, tokens.mask)
     kept = (rank < lengths[:, None]) & tokens.mask
     if in_time:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .audio_tokens import AudioTokens
+from .host_numbers import on_device
 from .model_patch import ModelPatch
 
 FROM_LANGUAGE_MODEL = frozenset({"projected", "query", "first_layer"})
@@ -56,5 +57,5 @@ def _questions(
     # The text's columns to the front, in order.
     order = (~text).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(lengths.max())]
     words = model.get_input_embeddings()(ids.gather(1, order))
-    index = torch.tensor(rows, dtype=torch.long, device=ids.device)
+    index = on_device(rows, ids.device)
     return words[index.to(words.device)], lengths[index]

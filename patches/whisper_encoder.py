@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from hf_tokcomp.attention import (
@@ -23,6 +22,7 @@ from hf_tokcomp.audio_tokens import FirstLayer
 from hf_tokcomp.dense import dense_weight
 from hf_tokcomp.encoder_merging import restored
 from hf_tokcomp.encoder_options import EncoderOptions
+from hf_tokcomp.host_numbers import on_device
 from hf_tokcomp.model_patch import EncodedWindows, ModelPatch, Parts
 from hf_tokcomp.question import ChatTokens
 
@@ -105,7 +105,7 @@ class WhisperEncoderPatch(ModelPatch):
         if place is not None:  # what stands for s positions attends, and is attended to, as s of them
             query, key = restored(query, place), restored(key, place)
         counts = [((n - 1) // 2 + 1) // options.stride * options.stride for n in frames]
-        positions = torch.tensor(counts).to(states.device)
+        positions = on_device(counts, states.device)
         sizes = {"heads": layer.num_heads, "scale": layer.scaling}
         for name in sorted(needs & RECEIVED.keys()):
             received = attention_received(query, key, positions, reduction=RECEIVED[name], **sizes)

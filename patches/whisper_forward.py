@@ -12,6 +12,7 @@ from hf_tokcomp.attention import mean_over_heads, recorded_outputs
 from hf_tokcomp.encoder_merging import MergedPositions, positions_left, restored
 from hf_tokcomp.encoder_options import EncoderOptions
 from hf_tokcomp.errors import CompressionConfigError
+from hf_tokcomp.host_numbers import on_device
 
 SEEN_BEYOND = 2
 """Mel frames beyond the last valid one that its encoder position looks at: one for each convolution."""
@@ -62,7 +63,7 @@ def _pooled(tower: Any, states: Tensor) -> Tensor:
 
 def _through_layers(tower: Any, states: Tensor, counts: list[int]) -> Tensor:
     """The states ``(windows, positions, dim)`` behind the last layer."""
-    valid = torch.arange(states.shape[1], device=states.device) < torch.tensor(counts).to(states.device)[:, None]
+    valid = torch.arange(states.shape[1], device=states.device) < on_device(counts, states.device)[:, None]
     mask = create_bidirectional_mask(config=tower.config, inputs_embeds=states, attention_mask=valid.long())
     for layer in tower.layers:
         if not (tower.training and tower.layerdrop > 0 and torch.rand([]) < tower.layerdrop):

@@ -13,6 +13,7 @@ from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import BUDGETS, CompressionConfig
 from ..errors import CompressionConfigError
+from ..host_numbers import on_device
 from ..registry import register_compressor
 from ..selection import descending_rank
 from ..similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
@@ -80,12 +81,12 @@ class ATome(AudioTokenCompressor[ATomeConfig]):
         slot = torch.where(tokens.mask, index, -1)
         left = list(tokens.counts)
         while True:
-            now = torch.tensor(left, device=space.device)
+            now = on_device(left, space.device)
             similarity = _pairs(Assignment.mean(slot, now, max(left)).apply(space))
             real = torch.arange(similarity.shape[1], device=space.device) < now[:, None] // 2
             if self.config.threshold is None:
                 before, left = left, [max(k, n - n // 2) for n, k in zip(left, counts, strict=True)]
-                number = torch.tensor([n - k for n, k in zip(before, left, strict=True)], device=space.device)
+                number = on_device([n - k for n, k in zip(before, left, strict=True)], space.device)
                 joins = real & (descending_rank(similarity, real) < number[:, None])
             else:
                 joins = real & (similarity > self.config.threshold)
@@ -95,7 +96,7 @@ class ATome(AudioTokenCompressor[ATomeConfig]):
                 break
         # Slots are stretches of time, so a slot's last member is where the next token has another slot.
         last = tokens.mask & (slot != torch.nn.functional.pad(slot[:, 1:], (0, 1), value=-1))
-        lengths = torch.tensor(left, device=space.device)
+        lengths = on_device(left, space.device)
         return Assignment.mean(slot, lengths, max(left), Assignment.keep(last, lengths, max(left)).position)
 
 

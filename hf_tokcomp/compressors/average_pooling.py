@@ -10,6 +10,7 @@ from ..assignment import Assignment
 from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
+from ..host_numbers import on_device
 from ..registry import register_compressor
 
 
@@ -32,7 +33,7 @@ class AveragePooling(AudioTokenCompressor[AveragePoolingConfig]):
     source = "arXiv 2511.20973"
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        lengths = torch.tensor(counts, device=tokens.features.device)
+        lengths = on_device(counts, tokens.features.device)
         index = torch.arange(tokens.features.shape[1], device=tokens.features.device)
         slot = index * lengths[:, None] // tokens.lengths[:, None]
         return Assignment.mean(torch.where(tokens.mask, slot, -1), lengths, max(counts))

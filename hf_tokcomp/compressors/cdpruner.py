@@ -13,6 +13,7 @@ from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
 from ..greedy import largest_determinant
+from ..host_numbers import on_device
 from ..registry import register_compressor
 from ..similarity import SPACE_NEEDS, SimilaritySpace, unit_double
 
@@ -68,7 +69,7 @@ class CDPruner(AudioTokenCompressor[CDPrunerConfig]):
         space = tokens.similarity_space(self.config.similarity)
         vectors = unit_double(space, tokens.mask)
         kept = largest_determinant(vectors, self._relevance(tokens), tokens.mask, counts)
-        return Assignment.keep(kept, torch.tensor(counts, device=kept.device), max(counts))
+        return Assignment.keep(kept, on_device(counts, kept.device), max(counts))
 
     def _relevance(self, tokens: AudioTokens) -> Tensor:
         if self.config.relevance == "query":

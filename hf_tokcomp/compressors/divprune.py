@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from ..assignment import Assignment
 from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
 from ..greedy import farthest_points
+from ..host_numbers import on_device
 from ..registry import register_compressor
 from ..similarity import SPACE_NEEDS, SimilaritySpace, unit_double
 
@@ -54,4 +53,4 @@ class DivPrune(AudioTokenCompressor[DivPruneConfig]):
         space = tokens.similarity_space(self.config.similarity)
         vectors = unit_double(space, tokens.mask)
         kept = farthest_points(vectors, tokens.mask, counts)
-        return Assignment.keep(kept, torch.tensor(counts, device=kept.device), max(counts))
+        return Assignment.keep(kept, on_device(counts, kept.device), max(counts))

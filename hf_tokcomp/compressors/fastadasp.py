@@ -12,6 +12,7 @@ from ..assignment import Assignment
 from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
+from ..host_numbers import on_device
 from ..registry import register_compressor
 from ..segments import slots
 from ..selection import descending_rank
@@ -53,7 +54,7 @@ class FastAdaSP(AudioTokenCompressor[FastAdaSPConfig]):
         self.requires = frozenset({"attention"} if config.weighting == "attention" else ())
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        lengths = torch.tensor(counts, device=tokens.features.device)
+        lengths = on_device(counts, tokens.features.device)
         links = tokens.mask[:, 1:]
         rank = descending_rank(cosine_to_next(finite(tokens.features)), links)
         opens = tokens.mask.clone()

@@ -14,6 +14,7 @@ from ..assignment import Assignment
 from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
+from ..host_numbers import on_device
 from ..registry import register_compressor
 
 
@@ -49,7 +50,7 @@ class Random(AudioTokenCompressor[RandomConfig]):
         width = tokens.features.shape[1]
         draws = [_draw(self.config.seed, n, k) for n, k in zip(tokens.counts, counts, strict=True)]
         kept = torch.stack([torch.nn.functional.pad(draw, (0, width - draw.numel())) for draw in draws])
-        lengths = torch.tensor(counts, device=tokens.features.device)
+        lengths = on_device(counts, tokens.features.device)
         return Assignment.keep(kept.to(tokens.features.device), lengths, max(counts))
 
 

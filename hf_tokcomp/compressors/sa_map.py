@@ -13,6 +13,7 @@ from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
 from ..greedy import largest_determinant
 from ..groups import cut_weakest, grow_groups
+from ..host_numbers import on_device
 from ..registry import register_compressor
 from ..similarity import unit_double
 
@@ -55,7 +56,7 @@ class SAMap(AudioTokenCompressor[SAMapConfig]):
     requires = frozenset({"attention_peak", "attention_self"})
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        mask, wanted = tokens.mask, torch.tensor(counts, device=tokens.features.device)
+        mask, wanted = tokens.mask, on_device(counts, tokens.features.device)
         vectors = unit_double(tokens.features, mask)
         starts, cosine = grow_groups(vectors, tokens.lengths, self.config.threshold)
         starts = cut_weakest(starts, cosine, mask, wanted)

@@ -14,6 +14,7 @@ from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import BUDGETS, CompressionConfig
 from ..errors import CompressionConfigError
+from ..host_numbers import on_device
 from ..peaks import is_peak, prominences, well_spaced
 from ..registry import register_compressor
 from ..segments import halve_longest, slots, split_longer_than
@@ -79,7 +80,7 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
         opens = torch.zeros_like(tokens.mask)
         opens[:, 0] = True  # the method sees audios of two tokens or more
         if self.config.deterministic_length:
-            wanted = torch.tensor(counts, device=opens.device)
+            wanted = on_device(counts, opens.device)
             opens[:, 1:] = peaks & (rank < wanted[:, None] - 1)
             return Assignment.mean(slots(halve_longest(opens, tokens.mask, wanted), tokens.mask), wanted, max(counts))
         opens[:, 1:] = peaks if self.config.min_duration is None else self._far_apart(tokens, peaks, rank)
@@ -87,7 +88,7 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
             limit = max(tokens.counts)  # of no more consequence, however long it is
             longest = [min(self.config.max_duration * rate, limit) for rate in tokens.frame_rates]
             most = [max(1, math.floor(number + 1e-6)) for number in longest]
-            opens = split_longer_than(opens, tokens.mask, torch.tensor(most, device=opens.device))
+            opens = split_longer_than(opens, tokens.mask, on_device(most, opens.device))
         lengths = opens.sum(1)
         return Assignment.mean(slots(opens, tokens.mask), lengths, int(lengths.max()))
 
@@ -103,7 +104,7 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
         shortest = self.config.min_duration or 0.0
         limit = max(tokens.counts) + 1  # of no more consequence, however long it is
         gaps = [max(1, math.ceil(min(shortest * rate, limit) - 1e-6)) for rate in tokens.frame_rates]
-        gap = torch.tensor(gaps, device=peaks.device)[:, None]
+        gap = on_device(gaps, peaks.device)[:, None]
         before = torch.arange(1, peaks.shape[1] + 1, device=peaks.device)
         inside = (before >= gap) & (tokens.lengths[:, None] - before >= gap)
         return well_spaced(rank, peaks & inside, gaps)

@@ -13,6 +13,7 @@ from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
 from ..errors import CompressionConfigError
+from ..host_numbers import on_device
 from ..registry import register_compressor
 from ..selection import ATTENTION, HeadReduction, descending_rank, invert
 
@@ -88,8 +89,8 @@ class SegmentwiseTopK(AudioTokenCompressor[SegmentwiseTopKConfig]):
         device = tokens.features.device
         scores = tokens.need(ATTENTION[self.config.head_reduction])
         sizes = zip(tokens.counts, counts, tokens.frame_rates, strict=True)
-        segments = torch.tensor([self.config.segments_of(n, k, rate) for n, k, rate in sizes], device=device)
-        lengths = torch.tensor(counts, device=device)
+        segments = on_device([self.config.segments_of(n, k, rate) for n, k, rate in sizes], device)
+        lengths = on_device(counts, device)
         index = torch.arange(tokens.features.shape[1], device=device)
         segment = index * segments[:, None] // tokens.lengths[:, None]
         # Stable sorts, the more important one last: within each segment, tokens stand in falling attention.

@@ -13,6 +13,7 @@ from ..attention import attention_received
 from ..audio_tokens import AudioTokens, FirstLayer
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
+from ..host_numbers import on_device
 from ..registry import register_compressor
 from ..selection import descending_rank, invert
 from ..similarity import quantise, unit
@@ -81,13 +82,13 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
         if left != tokens.counts:
             rank = self._phase1(tokens, projected, _mean_word(query, words), left)
         # Those left come first, in temporal order, so that the second phase is no wider than it need be.
-        kept = rank < torch.tensor(left, device=rank.device)[:, None]
+        kept = rank < on_device(left, rank.device)[:, None]
         place = invert((~kept).to(torch.uint8).argsort(dim=1, stable=True))
         order = invert(place)[:, : max(left)]
         received = _received(projected.gather(1, order[..., None].expand(-1, -1, projected.shape[2])), layer, left)
-        length = torch.tensor(left, device=rank.device)
+        length = on_device(left, rank.device)
         best = descending_rank(received, torch.arange(order.shape[1], device=rank.device) < length[:, None])
-        lengths = torch.tensor(counts, device=rank.device)
+        lengths = on_device(counts, rank.device)
         chosen = torch.zeros_like(kept).scatter(1, order, best < lengths[:, None])
         return Assignment.keep(chosen & tokens.mask, lengths, max(counts))
 
@@ -97,7 +98,7 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
         fit = torch.where(tokens.mask & ~fit.isnan(), fit, 0)
         width, device = fit.shape[1], fit.device
         sizes = [max(1, round(min(self.config.frame_seconds * rate, width))) for rate in tokens.frame_rates]
-        size = torch.tensor(sizes, device=device)[:, None]
+        size = on_device(sizes, device)[:, None]
         index = torch.arange(width, device=device)
         frame = index // size
         frames = -(-width // min(sizes))
@@ -106,7 +107,7 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
             1, frame, tokens.mask.long()
         )
         share = total.masked_fill(room == 0, -torch.inf).softmax(1)
-        given = _share_out(share, room, torch.tensor(left, device=device), max(sizes))
+        given = _share_out(share, room, on_device(left, device), max(sizes))
         # Within its frame, a token's place in falling order of fit; frames lie one behind the other.
         order = invert(descending_rank(fit, tokens.mask))
         order = order.gather(1, frame.gather(1, order).argsort(dim=1, stable=True))
@@ -116,7 +117,7 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
 
 def _mean_word(query: Tensor, words: list[int]) -> Tensor:
     """``(audios, hidden)``: the mean of the words' unit vectors; a mean of cosines is the cosine's with it."""
-    count = torch.tensor(words, device=query.device)[:, None]
+    count = on_device(words, query.device)[:, None]
     real = torch.arange(query.shape[1], device=query.device) < count
     return torch.where(real[..., None], unit(query), 0).sum(1) / count.clamp(min=1)
 
@@ -144,7 +145,7 @@ def _received(projected: Tensor, layer: FirstLayer, lengths: list[int]) -> Tenso
     dim = query.shape[-1] // layer.heads
     key = key.view(*key.shape[:2], layer.key_heads, dim)
     key = key.repeat_interleave(layer.heads // layer.key_heads, 2).flatten(2)
-    length = torch.tensor(lengths, device=states.device)
+    length = on_device(lengths, states.device)
     return quantise(attention_received(query, key, length, heads=layer.heads, scale=dim**-0.5))
 
 

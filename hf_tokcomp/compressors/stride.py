@@ -10,6 +10,7 @@ from ..assignment import Assignment
 from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
+from ..host_numbers import on_device
 from ..registry import register_compressor
 
 
@@ -33,7 +34,7 @@ class Stride(AudioTokenCompressor[StrideConfig]):
     source = "arXiv 2511.20973, arXiv 2608.30927"
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        lengths = torch.tensor(counts, device=tokens.features.device)
+        lengths = on_device(counts, tokens.features.device)
         index = torch.arange(tokens.features.shape[1], device=tokens.features.device)
         slot = index * lengths[:, None] // tokens.lengths[:, None]
         # ceil(k * N / K) is the first index whose slot under `i * K // N` is k.

@@ -13,6 +13,7 @@ from ..assignment import Assignment
 from ..audio_tokens import AudioTokens
 from ..compressor import AudioTokenCompressor
 from ..config import CompressionConfig
+from ..host_numbers import on_device
 from ..registry import register_compressor
 from ..selection import descending_rank
 from ..similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
@@ -74,7 +75,7 @@ class VisionZip(AudioTokenCompressor[VisionZipConfig]):
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         device = tokens.features.device
         contextual = [self.config.contextual_count(k) for k in counts]
-        number, lengths = torch.tensor(contextual, device=device)[:, None], torch.tensor(counts, device=device)
+        number, lengths = on_device(contextual, device)[:, None], on_device(counts, device)
         rank = descending_rank(tokens.need("attention"), tokens.mask)
         rest = tokens.mask & (rank >= lengths[:, None] - number)
         place = rest.cumsum(1) - 1
