@@ -218,7 +218,7 @@ def test_the_digest_tells_other_items_apart(tmp_path: Path) -> None:
 
 
 def test_unknown_tasks_and_missing_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="Did you mean 'audiocaps'"):
+    with pytest.raises(ValueError, match="did you mean 'audiocaps'"):
         get_task("audiocap")
     with pytest.raises(ValueError, match="--dataset clotho=FOLDER"):
         read_items(get_task("clotho"), Dataset(), RATE)
