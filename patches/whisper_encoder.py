@@ -10,14 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from hf_tokcomp.attention import (
-    Reduction,
-    attention_received,
-    attention_to_self,
-    keys_of_tokens,
-    pool_pairs,
-    recorded_outputs,
-)
+from hf_tokcomp.attention import recorded_outputs
 from hf_tokcomp.audio_tokens import FirstLayer
 from hf_tokcomp.dense import dense_weight
 from hf_tokcomp.encoder_merging import restored
@@ -27,16 +20,10 @@ from hf_tokcomp.model_patch import EncodedWindows, ModelPatch, Parts
 from hf_tokcomp.question import ChatTokens
 
 from .whisper_forward import SEEN_BEYOND, check_merging, run_on_sound
+from .whisper_scores import READ, add_scores
 
 QWEN_CHAT = ChatTokens(start=151644, user=872, end=151645, special=range(151643, 1 << 31))
 """Both models' language models have Qwen2's vocabulary: <|im_start|>, user, <|im_end|>; all later ids are special."""
-
-RECEIVED: dict[str, Reduction] = {"attention": "mean", "attention_max": "max", "attention_peak": "peak"}
-"""Fields with attention received, by what is made of the heads.
-
-A token's value is the average of its two 50 Hz positions. Under "peak" that is the sum over its two keys of the average
-over each two queries, too: half of a double sum either way.
-"""
 
 
 class WhisperEncoderPatch(ModelPatch):
@@ -83,7 +70,7 @@ class WhisperEncoderPatch(ModelPatch):
     ) -> EncodedWindows:
         tower = model.model.audio_tower
         layer = tower.layers[-1].self_attn
-        wanted = needs & {*RECEIVED, "attention_self", "keys"}
+        wanted = needs & READ
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
         width = max(frames, default=0) + SEEN_BEYOND if options.skip_padding else features.shape[-1]
         place = None
@@ -105,15 +92,7 @@ class WhisperEncoderPatch(ModelPatch):
         if place is not None:  # what stands for s positions attends, and is attended to, as s of them
             query, key = restored(query, place), restored(key, place)
         counts = [((n - 1) // 2 + 1) // options.stride * options.stride for n in frames]
-        positions = on_device(counts, states.device)
-        sizes = {"heads": layer.num_heads, "scale": layer.scaling}
-        for name in sorted(needs & RECEIVED.keys()):
-            received = attention_received(query, key, positions, reduction=RECEIVED[name], **sizes)
-            setattr(encoded, name, pool_pairs(received))
-        if "attention_self" in needs:
-            encoded.attention_self = attention_to_self(query, key, positions, **sizes)
-        if "keys" in needs:
-            encoded.keys = keys_of_tokens(key, layer.num_heads)
+        add_scores(encoded, wanted, layer, query, key, on_device(counts, states.device))
         return encoded
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
