@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ import tiny
 import torch
 from benchmark_layouts import LAYOUTS, clothoaqa
 from hf_tokcomp.patches.qwen2_audio import Qwen2AudioPatch
+from result_folders import results_in
 from safetensors.torch import load_file, save_file
 from training_files import jsonl
 from training_tools import template
@@ -27,31 +27,12 @@ from hf_tokcomp.evaluation.journal import Journal
 from hf_tokcomp.evaluation.metrics import load_metric
 from hf_tokcomp.evaluation.task import get_task
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NORMAL = ("--retention-ratio", "1/2", "--seeds", "1", "--items", "2", "--resamples", "100")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def strings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped recordings as a table that the librispeech task reads."""
-    folder = tmp_path_factory.mktemp("strings")
-    return jsonl(folder / "test.jsonl", *({"audio": str(path), "text": text} for path, text in recordings()))
 
 
 def run(*arguments: Any) -> int:
     return main(["eval", *map(str, arguments)])
-
-
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return found
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -62,7 +43,7 @@ def test_every_layout_goes_through(layout: str, tmp_path: Path, capsys: pytest.C
     out = tmp_path / "out"
     assert run(name, "--dataset", where, "--compression", "stride", *NORMAL, "--output", out) == 0, capsys.readouterr()
     printed = capsys.readouterr().out
-    found = results(out)
+    found = results_in(out)
     task = get_task(name)
     assert {each["metric"] for each in found["scores"]} == set(task.metrics)
     assert {each["method"] for each in found["scores"]} == {"none", "stride"}
@@ -99,7 +80,7 @@ def test_the_numbers_are_those_of_the_answers(strings: Path, tmp_path: Path) -> 
         )
         == 0
     )
-    found = results(out)
+    found = results_in(out)
     scores = {each["ratio"]: each for each in found["scores"]}
     assert scores[1.0]["value"] == 0, "the small model reads these without an error"
     assert scores[0.25]["value"] > 0
@@ -122,17 +103,17 @@ def test_a_second_start_does_nothing_twice_and_takes_more(
     out = tmp_path / "out"
     base = ("librispeech", "--dataset", strings, "--retention-ratio", "1/2", "--output", out, "--compression", "stride")
     assert run(*base) == 0
-    first, lines = results(out), (out / "answers-0.jsonl").read_bytes()
+    first, lines = results_in(out), (out / "answers-0.jsonl").read_bytes()
     assert run(*base) == 0
     assert (out / "answers-0.jsonl").read_bytes() == lines
-    assert results(out)["scores"] == first["scores"]
-    assert len(results(out)["sessions"]) == 2
+    assert results_in(out)["scores"] == first["scores"]
+    assert len(results_in(out)["sessions"]) == 2
     assert run(*base, "--compression", "average_pooling") == 0
     assert (out / "answers-0.jsonl").read_bytes().startswith(lines)
-    assert [each for each in results(out)["scores"] if each["method"] != "average_pooling"] == first["scores"]
-    whole = results(out)["scores"]
+    assert [each for each in results_in(out)["scores"] if each["method"] != "average_pooling"] == first["scores"]
+    whole = results_in(out)["scores"]
     assert run(*base[:-1], "average_pooling") == 0
-    assert sorted(map(str, results(out)["scores"])) == sorted(map(str, whole)), "what was measured before stays"
+    assert sorted(map(str, results_in(out)["scores"])) == sorted(map(str, whole)), "what was measured before stays"
 
 
 @pytest.mark.parametrize(
@@ -196,10 +177,10 @@ def test_choices_by_likelihood_and_by_similarity(tmp_path: Path) -> None:
         assert len(given.scores) in (2, 4)
         assert given.text == ["a dog", "a cat", "rain", "a car"][given.scores.index(max(given.scores))]
         assert max(given.scores) < 0
-    assert results(tmp_path / "likelihood")["measured_by"]["choice_scoring"] == "likelihood"
+    assert results_in(tmp_path / "likelihood")["measured_by"]["choice_scoring"] == "likelihood"
     pytest.importorskip("sentence_transformers")
     assert run(*options, "--choice-scoring", "similarity", "--output", tmp_path / "similarity") == 0
-    assert 0 <= results(tmp_path / "similarity")["scores"][0]["value"] <= 100
+    assert 0 <= results_in(tmp_path / "similarity")["scores"][0]["value"] <= 100
 
 
 @pytest.mark.parametrize(
@@ -236,7 +217,7 @@ def test_the_shipped_models_own_tasks(tmp_path: Path) -> None:
     out = tmp_path / "out"
     tasks = ("digits", "sounds")
     assert run(*tasks, "--items", "12", "--batch-size", "12", "--resamples", "100", "--output", out) == 0
-    values = {each["task"]: each["value"] for each in results(out)["scores"]}
+    values = {each["task"]: each["value"] for each in results_in(out)["scores"]}
     assert set(values) == set(tasks)
     assert values["digits"] < 20
     assert values["sounds"] > 60
@@ -282,7 +263,7 @@ def test_audio_flamingo_3_and_prompts_of_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out"
     given = ("--dataset", clothoaqa(tmp_path / "data"), "--model", tmp_path / "model", "--compression", "top_k")
     assert run("clothoaqa", *given, *NORMAL, "--max-new-tokens", "3", "--output", out) == 0
-    found = results(out)
+    found = results_in(out)
     assert found["tasks"]["clothoaqa"]["prompt"] == get_task("clothoaqa").prompts[""]
     assert {each["subset"] for each in found["scores"]} == {"unanimous", "non-binary"}
     assert all(0.4 < each["kept"] < 0.6 for each in found["scores"] if each["method"] == "top_k")
@@ -311,10 +292,10 @@ def test_a_start_that_was_killed_at_once(strings: Path, tmp_path: Path) -> None:
 def test_answers_that_were_cut_off_are_counted(strings: Path, tmp_path: Path) -> None:
     given = ("--dataset", strings, "--prompt", "Transcribe the digits.")
     assert run("librispeech", *given, "--max-new-tokens", "2", "--output", tmp_path / "short") == 0
-    assert results(tmp_path / "short")["scores"][0]["unfinished"] == 1
+    assert results_in(tmp_path / "short")["scores"][0]["unfinished"] == 1
     assert "cut off at the greatest length" in (tmp_path / "short" / "results.md").read_text()
     assert run("librispeech", *given, "--output", tmp_path / "long") == 0
-    assert results(tmp_path / "long")["scores"][0]["unfinished"] == 0
+    assert results_in(tmp_path / "long")["scores"][0]["unfinished"] == 0
 
 
 def test_a_torn_batch_is_read_again_as_a_whole(strings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +324,7 @@ def test_british_spellings_are_no_errors(tmp_path: Path, capsys: pytest.CaptureF
     assert "nowhere" in capsys.readouterr().err
     for where in (tmp_path / "whisper", tmp_path / "whisper" / "normalizer.json"):
         assert run(*given, "--spellings", where) == 0
-        assert results(out)["measured_by"]["metrics"]["librispeech"]["wer"]["spellings"] == "a list of 2"
+        assert results_in(out)["measured_by"]["metrics"]["librispeech"]["wer"]["spellings"] == "a list of 2"
     normalise = load_metric("wer", spellings=tmp_path / "whisper").normalise
     assert normalise("Grey") == normalise("gray")
     assert load_metric("wer").normalise("Grey") != load_metric("wer").normalise("gray")

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from benchmark_layouts import LAYOUTS
 from hub_client import Hub
+from result_folders import results_in
 
 from hf_tokcomp.evaluation.task import tasks
 
@@ -50,7 +51,7 @@ def test_every_known_source_is_read_where_it_is(hub: Hub, tmp_path: Path) -> Non
     assert len(asked) >= 9
     hub.run(EVALUATE, str(tmp_path), json.dumps(asked))
     for number, (name, _, source) in enumerate(asked):
-        found = json.loads((tmp_path / str(number) / "results.json").read_text(encoding="utf-8"))
+        found = results_in(tmp_path / str(number))
         assert found["tasks"][name]["dataset"] == source
         config, split = tasks()[name].sources[source]
         assert found["tasks"][name]["part"] == " ".join(filter(None, (config, split)))

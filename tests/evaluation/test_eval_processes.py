@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
-import torch
-from training_files import jsonl
+from result_folders import results_in
 from training_tools import run_processes
 
 import hf_tokcomp.training.launch
-from hf_tokcomp.checkpoints import recordings
 from hf_tokcomp.cli import main
 from hf_tokcomp.evaluation.journal import Journal
 from hf_tokcomp.processes import process
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LAUNCH = Path(hf_tokcomp.training.launch.__file__).parent / "two_cpus.yaml"
 ACCELERATE = ("-m", "accelerate.commands.launch", "--config_file", str(LAUNCH), "--main_process_port", "0")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def strings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped recordings as a table that the librispeech task reads."""
-    folder = tmp_path_factory.mktemp("strings")
-    return jsonl(folder / "test.jsonl", *({"audio": str(path), "text": text} for path, text in recordings()))
-
-
-def results(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return found
 
 
 def kill_when(command: Sequence[str], ready: Callable[[], bool]) -> None:
@@ -74,7 +51,8 @@ def written(folder: Path, rank: int) -> int:
 @pytest.mark.parametrize("processes", [1, 2])
 def test_killed_and_started_again(processes: int, strings: Path, tmp_path: Path) -> None:
     options = ["eval", "librispeech", "--dataset", str(strings), "--batch-size", "1", "--resamples", "100"]
-    options += ["--compression", "all", "--retention-ratio", "1/2,1/4", "--seeds", "1"]
+    options += [part for method in ("ltbm", "random", "top_k", "visionzip") for part in ("--compression", method)]
+    options += ["--retention-ratio", "1/2,1/3,1/4", "--seeds", "2"]
     options += ["--prompt", "Transcribe the digits."]
     broken, whole = tmp_path / "broken", tmp_path / "whole"
     launcher = ACCELERATE if processes == 2 else ()
@@ -91,9 +69,9 @@ def test_killed_and_started_again(processes: int, strings: Path, tmp_path: Path)
     assert Journal(broken).read() == Journal(whole).read()
     lines = [line for file in broken.glob("answers-*.jsonl") for line in file.read_bytes().splitlines()]
     assert len(lines) == len(Journal(whole).read()), "nothing is written twice"
-    assert results(broken)["scores"] == results(whole)["scores"]
+    assert results_in(broken)["scores"] == results_in(whole)["scores"]
     assert (broken / "results.md").read_bytes() == (whole / "results.md").read_bytes()
-    assert [session["processes"] for session in results(broken)["sessions"]] == [processes, 1]
+    assert [session["processes"] for session in results_in(broken)["sessions"]] == [processes, 1]
 
 
 PROCESSES = """
@@ -117,8 +95,8 @@ def test_two_processes_share_the_work(strings: Path, tmp_path: Path) -> None:
     shares = [len((tmp_path / "two" / f"answers-{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)]
     assert shares == [4, 2], "two of the three recordings and one, each under two runs"
     assert Journal(tmp_path / "two").read() == Journal(tmp_path / "one").read()
-    assert results(tmp_path / "two")["scores"] == results(tmp_path / "one")["scores"]
-    assert results(tmp_path / "two")["sessions"][0]["processes"] == 2
+    assert results_in(tmp_path / "two")["scores"] == results_in(tmp_path / "one")["scores"]
+    assert results_in(tmp_path / "two")["sessions"][0]["processes"] == 2
     # One process goes on with what two began.
     (tmp_path / "two" / "answers-1.jsonl").unlink()
     assert main([*options, "--output", str(tmp_path / "two")]) == 0
