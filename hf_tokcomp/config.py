@@ -214,7 +214,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
 
     @classmethod
     def for_task(cls, task: str, *, retention_ratio: float | None = None, **changes: Any) -> CompressionConfig:
-        """What to begin with for a task; why, is in `hf_tokcomp.presets`. Measure on your own data.
+        """What to begin with for a task, by the evidence in `hf_tokcomp.presets`. Measure on your own data.
 
         - ``"captioning"``: `segmentwise_top_k` at 1/4. arXiv 2511.14293, Clotho v2, Audio Flamingo 3: CIDEr 0.50 with
           all tokens, 0.49 with a quarter.

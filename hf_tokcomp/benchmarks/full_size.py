@@ -22,7 +22,7 @@ from ..cli.output import complain
 from ..errors import CompressionConfigError
 from ..evaluation.plan import plan
 from .methods import DTYPES
-from .pages import check_place, fill_place, write_whole
+from .pages import check_place, fill_place, tell, write_whole
 from .speed.architectures import sizes_of
 from .speed.clips import make_room
 from .speed.plan import SpeedPlan
@@ -107,7 +107,7 @@ def _run(
     subject: Subject | None = None
     for name in names:
         if name in reports:
-            _tell(f"{name} is there already.")
+            tell(f"{name} is there already.")
             continue
         part = PARTS[name]
         if subject is None or subject.name != part.model:
@@ -119,7 +119,7 @@ def _run(
         whole = SpeedBenchmark(
             _plan(part, subject.window_seconds, given.small),
             subject,
-            _tell,
+            tell,
             lambda report, file=file: _save(file, report | {"settings": settings, "done": False}),  # type: ignore[misc]
         ).run()
         reports[name] = whole | {"settings": settings, "done": True}
@@ -185,10 +185,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-plots", action="store_true", help="no pictures, which need matplotlib")
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="rewrite the tables between the page's markers")
     return parser
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

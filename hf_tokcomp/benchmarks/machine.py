@@ -15,6 +15,7 @@ from ..environment import environment
 
 def machine(device: torch.device) -> dict[str, Any]:
     """The machine in words that name neither it nor its user."""
+    versions = environment()
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -23,7 +24,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        "versions": {name: environment()[name] for name in ("hf_tokcomp", "torch", "transformers", "python")},
+        "versions": {name: versions[name] for name in ("hf_tokcomp", "torch", "transformers", "python")},
     }
 
 

@@ -20,7 +20,7 @@ import torch
 from ..cli.options import parse_list
 from ..cli.output import complain
 from ..errors import CompressionConfigError
-from .pages import check_place, fill_place, show, write_whole
+from .pages import check_place, fill_place, show, tell, write_whole
 from .plan import Plan
 from .runner import Benchmark
 from .tables import BEGIN, markdown, notes, tables
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None, size: Size | None = None) -> in
     try:
         if given.markdown is not None:
             check_place(given.markdown, BEGIN)
-        report = Benchmark(_plan(given), size, _tell, functools.partial(_save, given.json)).run()
+        report = Benchmark(_plan(given), size, tell, functools.partial(_save, given.json)).run()
     except (CompressionConfigError, ValueError, OSError, RuntimeError) as error:
         complain("error", error)
         return 1
@@ -100,10 +100,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="rewrite the tables between the page's markers")
     return parser
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

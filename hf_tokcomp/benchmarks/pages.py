@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,6 +59,11 @@ def show(tables: Sequence[Table], notes: Sequence[str]) -> None:
         print()
     for line in notes:
         print(line)
+
+
+def tell(line: str) -> None:
+    """Say on stderr what is measured now."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def as_markdown(tables: Sequence[Table], notes: Sequence[str], level: int = 3) -> str:

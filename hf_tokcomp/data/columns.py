@@ -67,7 +67,7 @@ def values(table: Table, column: str) -> list[Any]:
     """The values of a column, those of a class label as the class's name; ``column.field`` for a field of structs."""
     if column not in table.columns and has_column(table, column):
         column, _, field = column.partition(".")
-        return [None if value is None else value.get(field) for value in values(table, column)]
+        return [value.get(field) if isinstance(value, dict) else None for value in values(table, column)]
     if isinstance(table.content, list):
         return [row.get(column) for row in table.content]
     found = list(table.content[column])

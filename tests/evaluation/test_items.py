@@ -80,6 +80,15 @@ def test_the_part_may_be_in_a_struct(tmp_path: Path) -> None:
         read("mmau", path, columns={"subset": "other_attributes.skill"})
 
 
+def test_a_row_without_the_struct_has_no_part(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(A)
+    row = {"audio": "a.wav", "question": "What?", "choices": ["rain", "a dog"], "answer": "rain"}
+    path = jsonl(
+        tmp_path / "test.jsonl", row | {"other_attributes": {"task": "sound"}}, row | {"other_attributes": "-"}
+    )
+    assert [item.subset for item in read("mmau", path).items] == ["sound", ""]
+
+
 def test_prompts(tmp_path: Path) -> None:
     task = get_task("mmau")
     item = Item("1", "What {is} it?", ("b",), ("a", "b"))

@@ -190,6 +190,17 @@ def test_a_plan_that_cannot_be_is_refused_before_a_model_is_made(
     assert "model" not in vars(flamingo)
 
 
+def test_an_option_of_the_encoder_alone_goes_our_way(flamingo: Subject) -> None:
+    """Not upstream's own code: what happens around the encoder is no prefill; and rivals have nothing to keep."""
+    planned = {"runs": runs("none:encoder_stride=2", ratios=()), "audio_seconds": [1.0], "rivals": True}
+    plain, halved = run(flamingo, **planned)["rows"]
+    assert (halved["candidate"], halved["tokens_after"]) == ("none:encoder_stride=2", plain["tokens_after"])
+    assert (plain["compressor"]["median"], plain["bound"]) == (0, None)
+    assert halved["compressor"]["median"] > 0
+    assert halved["bound"]["speedup"] > 1
+    assert halved["operations"]["encoder"] < plain["operations"]["encoder"]
+
+
 def test_candidates() -> None:
     found = candidates(runs("none", "ltbm", "top_k", ratios=(0.5, 0.25)), one_by_one=True, rivals=True)
     assert [each.key for each in found] == [

@@ -43,8 +43,8 @@ class Candidate:
 
     @property
     def compresses(self) -> bool:
-        """Whether fewer tokens reach the language model, or may."""
-        return self.config is not None and self.config.method != "none"
+        """Whether we prepare the prompt, and not the model's own code: also under `none` with an encoder's option."""
+        return self.config is not None and not self.config.is_upstream
 
     @property
     def together(self) -> bool:
@@ -98,7 +98,7 @@ def candidates(runs: Sequence[Run], one_by_one: bool, rivals: bool, keep_none: b
     if one_by_one:
         found += [Candidate(each.label, each.ratio, each.config, "one by one") for each in found]
     if rivals:
-        for ratio in dict.fromkeys(run.ratio for run in runs if run.method != "none" and run.ratio is not None):
+        for ratio in dict.fromkeys(run.ratio for run in runs if run.config.method != "none" and run.ratio is not None):
             config = CompressionConfig(method=RIVALS, retention_ratio=ratio)
             found.append(Candidate(RIVALS, ratio, config, "eager, one by one"))
     return found
