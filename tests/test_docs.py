@@ -267,7 +267,7 @@ def test_the_table_of_all_methods_is_the_printed_one() -> None:
 
 
 def test_the_tables_of_costs_are_filled() -> None:
-    page = read(ROOT / "docs" / "benchmarks.md")
+    page = read(ROOT / "docs" / "costs.md")
     inside = page.split(benchmark_tables.BEGIN)[1].split(pages.END)[0]
     named = set(re.findall(r"^\| `(\w+)` \|", inside, re.MULTILINE))
     # What a method with weights costs depends on their sizes, which are options.

@@ -2,7 +2,7 @@
 
 ``python -m hf_tokcomp.benchmarks.full_size FOLDER`` measures Qwen2-Audio 7B and Audio Flamingo 3, one clip and eight,
 ten minutes of audio, ragged batches, and the usual way to attention scores. A part that is in FOLDER already is not
-measured again. docs/speed.md explains the tables. To try it on a small machine: ``--layers 1 --small``.
+measured again. docs/benchmarks.md explains the tables. To try it on a small machine: ``--layers 1 --small``.
 """
 
 from __future__ import annotations

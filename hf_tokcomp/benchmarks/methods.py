@@ -1,7 +1,7 @@
 """What each method costs beside the encoder: time in parts, peak memory, growth with the length.
 
 ``python -m hf_tokcomp.benchmarks.methods`` measures every registered method at the size of whisper-large-v3's encoder,
-with random weights and drawn tokens, so nothing is downloaded. docs/benchmarks.md explains the tables.
+with random weights and drawn tokens, so nothing is downloaded. docs/costs.md explains the tables.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def bench(
     """Measure time to the first token phase by phase, time per token, and memory, with and without compression.
 
     Uncompressed model and compressions take turns; the first round is thrown away; the device is waited for. Beside
-    every speed-up stands the one that the operations alone allow. docs/speed.md explains the tables.
+    every speed-up stands the one that the operations alone allow. docs/benchmarks.md explains the tables.
     """
     from ..benchmarks.pages import check_place, fill_place, show, write_whole
     from ..benchmarks.speed import tables

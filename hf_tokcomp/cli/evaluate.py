@@ -28,7 +28,8 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="TASK...",
-            help="audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; or, for the shipped model, digits, sounds.",
+            help="audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; or, for the shipped model, digits, "
+            "sound_captions, sound_choices.",
         ),
     ],
     output: Annotated[
@@ -137,7 +138,7 @@ def evaluate(
     names = list(dict.fromkeys(tasks))
     found = [get_task(each) for each in names]
     if spellings is not None:
-        found = [with_spellings(each, spellings) for each in found]
+        found = with_spellings(found, spellings)
     named, configured, parts = (by_task(given, names) for given in (dataset, config_name, split))
     mapped = {name: parse_columns(text) for name, text in by_task(columns, names).items()}
     ratios = (
@@ -180,15 +181,21 @@ def evaluate(
     print(f"\n{output} holds everything.")
 
 
-def with_spellings(task: Task, where: str) -> Task:
-    """The task with a list of spellings for its word error rate.
+def with_spellings(tasks: Sequence[Task], where: str) -> list[Task]:
+    """The tasks, those that are scored by the normalised word error rate with a list of spellings for it.
 
     Raises:
-        ValueError: the task has none that goes by them.
+        ValueError: none of them is.
     """
-    if "wer" not in task.metrics:
-        raise ValueError(f"--spellings: {task.name} is not scored by the normalised word error rate; leave it out.")
-    return dataclasses.replace(task, metric_options={**task.metric_options, "wer": {"spellings": where}})
+    if not any("wer" in task.metrics for task in tasks):
+        names = ", ".join(task.name for task in tasks)
+        raise ValueError(f"--spellings: {names} is not scored by the normalised word error rate; leave it out.")
+    return [
+        dataclasses.replace(task, metric_options={**task.metric_options, "wer": {"spellings": where}})
+        if "wer" in task.metrics
+        else task
+        for task in tasks
+    ]
 
 
 def by_task(given: Sequence[str] | None, tasks: Sequence[str]) -> dict[str, str]:

@@ -67,6 +67,38 @@ def score(
     return found
 
 
+def difference(
+    task: Asked,
+    runs: Sequence[Run],
+    others: Sequence[Run],
+    answers: Mapping[Key, Given],
+    scoring: ChoiceScoring = "string_match",
+    resamples: int = 1000,
+) -> tuple[float, float, float]:
+    """How much runs score above others in a task's first metric, with its 95 % interval: on the same items.
+
+    Args:
+        task: the task.
+        runs: one config, or the seeds of one.
+        others: the config to compare with, or its seeds.
+        answers, scoring, resamples: as for `score`; ``"similarity"`` is not to be had.
+
+    Raises:
+        ValueError: an answer is missing.
+    """
+    key = task.task.metrics[0]
+    metric = load_metric(key, **task.task.metric_options.get(key, {}))
+    items = task.items.items
+    references = [list(item.references) for item in items]
+
+    def mean(several: Sequence[Run]) -> Any:
+        texts = [_predictions(task, _of(task, run, answers), scoring, None) for run in several]
+        return np.mean([metric.statistics(each, references) for each in texts], axis=0)
+
+    clusters = [item.recordings for item in items]
+    return paired_difference(mean(runs), mean(others), clusters, metric.value, resamples=resamples)
+
+
 class _Measured:
     """One metric on one part of a task: statistics of every run, and numbers made of them."""
 

@@ -183,6 +183,9 @@ def test_what_the_recipe_writes_is_read(tmp_path: Path) -> None:
     row = {"audio": "a.wav", "text": "one two", "prompt": "Which?", "recordings": ["1_x_0.wav", "2_x_3.wav"]}
     (item,) = read("digits", jsonl(tmp_path / "manifest.jsonl", row), columns={"question": "prompt"}).items
     assert (item.question, item.references, item.recordings) == ("Which?", ("one two",), ("1_x_0.wav", "2_x_3.wav"))
+    asked = {"audio": "a.wav", "text": "rain", "prompt": "Which? (A) dog (B) rain", "choices": ["dog", "rain"]}
+    (item,) = read("sound_choices", jsonl(tmp_path / "asked.jsonl", asked), columns={"question": "prompt"}).items
+    assert (item.question, item.references, item.choices) == (asked["prompt"], ("rain",), ("dog", "rain"))
 
 
 def test_a_subset_of_the_corpus_must_be_named(tmp_path: Path) -> None:

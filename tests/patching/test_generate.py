@@ -127,6 +127,28 @@ def test_static_cache(patched, inputs):
     assert torch.equal(static, expected)
 
 
+def test_compiled_language_model(model, inputs):
+    """Compiled alone, in whole graphs, it gives the same; and other numbers of tokens need no graphs of their own."""
+    hf_tokcomp.patch(model, CONFIG)
+    expected = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    graphs = []
+
+    def keep(graph, examples):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    language_model = model.model.language_model
+    language_model.forward = torch.compile(language_model.forward, backend=keep, fullgraph=True, dynamic=True)
+    assert torch.equal(model.generate(**inputs, max_new_tokens=4, do_sample=False), expected)
+    made = []
+    for ratio in (0.7, 0.5, 0.6):
+        hf_tokcomp.patch(model, CONFIG | {"retention_ratio": ratio})
+        model.generate(**inputs, max_new_tokens=4, do_sample=False)
+        made.append(len(graphs))
+    assert made[0] == made[-1] > 0
+
+
 def test_use_cache_false_gives_the_same(patched, inputs):
     expected = patched.generate(**inputs, max_new_tokens=4, do_sample=False)
     assert torch.equal(patched.generate(**inputs, max_new_tokens=4, do_sample=False, use_cache=False), expected)

@@ -17,9 +17,8 @@ import torch
 from ... import patch
 from .. import SMALL_MODEL
 from . import evaluate
-from .sources import Audio
+from .sources import SAMPLES_PER_TOKEN, Audio
 
-SAMPLES_PER_TOKEN = 640
 DECIBELS = 20.0
 
 

@@ -25,9 +25,10 @@ class Batcher:
     def _ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def batches(self, size: int, longest: int, sounds: float = 0.25) -> list[list[Example]]:
+    def batches(self, size: int, longest: int, sounds: float, questions: float) -> list[list[Example]]:
         """Four batches at once, each of examples of about the same length, so that little of it is padding."""
-        examples = sorted((self.maker.draw(longest, sounds) for _ in range(4 * size)), key=lambda e: e.samples)
+        drawn = [self.maker.draw(longest, sounds, questions) for _ in range(4 * size)]
+        examples = sorted(drawn, key=lambda example: example.samples)
         groups = [examples[start : start + size] for start in range(0, 4 * size, size)]
         return [groups[i] for i in self.maker.rng.permutation(4)]
 
@@ -39,14 +40,15 @@ class Batcher:
         gains = [augment.equaliser(rng, len(flat)) if rng.random() < 0.6 else flat for _ in owners]
         features, frames = self.mel([a for e in examples for a in e.audios], torch.stack(gains))
         for row, length, owner in zip(features, frames.tolist(), owners, strict=True):
-            if owner.sound >= 0:
+            if owner.sounds:
                 augment.mask_features(rng, row, length, longest=50, widest=14)
             else:
                 augment.mask_features(rng, row, length, longest=6, widest=10)
         return features, frames
 
-    def texts(self, examples: list[Example], counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids `(texts, length)`, where the next token is part of the answer, and those next tokens in a row."""
+    def texts(self, examples: list[Example], counts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Token ids `(texts, length)`, where they are the request, where the next token is part of the answer, and
+        those next tokens in a row."""
         remaining = iter(counts.tolist())
         rows, starts = [], []
         for example in examples:
@@ -56,8 +58,9 @@ class Batcher:
             starts.append(len(row))
             rows.append([*row, *self.ids(example.answer), self.end_id])
         ids = torch.full((len(rows), max(map(len, rows))), self.end_id)
-        predicting = torch.zeros(ids.shape, dtype=torch.bool)
+        asked, predicting = torch.zeros(ids.shape, dtype=torch.bool), torch.zeros(ids.shape, dtype=torch.bool)
         for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
             ids[number, : len(row)] = torch.tensor(row)
+            asked[number, :start] = True
             predicting[number, start - 1 : len(row) - 1] = True
-        return ids, predicting, ids.roll(-1, dims=1)[predicting]
+        return ids, asked, predicting, ids.roll(-1, dims=1)[predicting]

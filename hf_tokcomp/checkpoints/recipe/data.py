@@ -1,4 +1,4 @@
-"""Makes training examples without end: random strings of digits, random versions of sounds, each with its request."""
+"""Makes training examples without end: random strings of digits, random clips of sounds, each with its request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import augment, prompts
+from . import augment, clips, prompts
+from .clips import join
 from .sources import DIGITS, SAMPLE_RATE, SOUNDS, Audio, Recording, digit_recordings, sound_recordings
 from .voices import synthetic_digits, synthetic_strings
 
@@ -17,27 +18,19 @@ LONGEST = round(9.9 * SAMPLE_RATE)  # the model's window is 10 s
 class Example:
     """A request with its recordings and answer.
 
-    For the auxiliary losses, `digits` holds the digits in each recording and `sound` the class, -1 for speech.
+    For the auxiliary losses, `digits` holds the digits in each recording, and `sounds` the sounds of the only one:
+    class, first sample and the one after the last; none for speech.
     """
 
     audios: tuple[Audio, ...]
     request: str
     answer: str
     digits: tuple[tuple[int, ...], ...]
-    sound: int
+    sounds: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def samples(self) -> int:
         return max(len(audio) for audio in self.audios)
-
-
-def join(pieces: Sequence[Audio], pauses: Sequence[float], lead: float = 0.0, tail: float = 0.0) -> Audio:
-    """`pieces` in a row with `pauses` (seconds) between them, `lead` before the first and `tail` after the last."""
-    silences = [np.zeros(round(s * SAMPLE_RATE), dtype=np.float32) for s in (lead, *pauses, tail)]
-    parts = [silences[0]]
-    for piece, silence in zip(pieces, silences[1:], strict=True):
-        parts += [piece, silence]
-    return np.concatenate(parts)
 
 
 class ExampleMaker:
@@ -65,10 +58,13 @@ class ExampleMaker:
         speakers = sorted({r.speaker for r in recordings})
         return {name: self._by_text([r for r in recordings if r.speaker == name]) for name in speakers}
 
-    def draw(self, longest: int = 6, sounds: float = 0.25) -> Example:
-        """A random example: with probability `sounds` a sound to name, else a string of 1 to `longest` digits."""
+    def draw(self, longest: int = 6, sounds: float = 0.7, questions: float = 0.5) -> Example:
+        """A random example: with probability `sounds` a clip of sounds, else a string of 1 to `longest` digits.
+
+        Of the clips, `questions` is the share of multiple choice; the others are to be captioned.
+        """
         if self.rng.random() < sounds:
-            return self.sound()
+            return self.question() if self.rng.random() < questions else self.caption()
         count = int(self.rng.integers(1, longest + 1))
         if count >= 2 and self.rng.random() < 0.06:  # the string in two recordings, to be read in order
             first = int(self.rng.integers(1, count))
@@ -77,7 +73,7 @@ class ExampleMaker:
             parts = [self.digits(count)]
         answer = " ".join(DIGITS[d] for _, digits in parts for d in digits)
         request = prompts.random_request(self.rng, prompts.DIGITS_PROMPT, prompts.DIGITS_PARAPHRASES, audios=len(parts))
-        return Example(tuple(a for a, _ in parts), request, answer, tuple(d for _, d in parts), -1)
+        return Example(tuple(a for a, _ in parts), request, answer, tuple(d for _, d in parts))
 
     def digits(self, count: int) -> tuple[Audio, tuple[int, ...]]:
         """A string of `count` digits (a little different for some ready-made ones) and the digits in it."""
@@ -130,28 +126,52 @@ class ExampleMaker:
     def _clip(self, name: str) -> Audio:
         return self.sounds[name][int(self.rng.integers(len(self.sounds[name])))]
 
-    def sound(self) -> Example:
-        """A sound to name: one clip, cut, shifted, sped up or down, and mixed with noise or with others."""
+    def caption(self) -> Example:
+        """A clip to describe; one in six is a single sound of any length."""
+        if self.rng.random() < 1 / 6:
+            heard = clips.draw_sounds(self.rng, most=1)
+            audio, spans = self._clip_of(heard, longest=5.0)
+        else:
+            heard = clips.draw_sounds(self.rng)
+            audio, spans = self._clip_of(heard)
+        request = prompts.random_request(self.rng, prompts.CAPTION_PROMPT, prompts.CAPTION_PARAPHRASES)
+        return Example((audio,), request, prompts.caption(heard), ((),), spans)
+
+    def question(self) -> Example:
+        """A multiple choice question about a clip."""
+        kind, least = clips.draw_kind(self.rng)
+        heard = clips.draw_sounds(self.rng, least)
+        audio, spans = self._clip_of(heard)
+        question, options, answer = clips.draw_question(self.rng, kind, heard)
+        request = prompts.random_request(self.rng, prompts.choice(question, options))
+        return Example((audio,), request, answer, ((),), spans)
+
+    def _clip_of(self, heard: Sequence[str], longest: float = 3.0) -> tuple[Audio, tuple[tuple[int, int, int], ...]]:
+        """The named sounds in a row in any background, and where each of them is."""
         rng = self.rng
-        number = int(rng.integers(len(SOUNDS)))
-        audio = self._clip(SOUNDS[number])
-        if rng.random() < 0.2:  # two clips of the class in turn
-            other = self._clip(SOUNDS[number])
-            cut = int(rng.integers(len(audio) // 4, 3 * len(audio) // 4))
-            audio = np.concatenate([audio[:cut], other[cut:] * (augment.level(audio) / augment.level(other))])
-        elif rng.random() < 0.25:  # or at once
-            audio = augment.mix(rng, audio, self._clip(SOUNDS[number]), 0, 10)
+        pieces = [clips.cut(rng, self._sound(name), 1.4, longest) for name in heard]
+        pieces = [piece * augment.decibels(rng.uniform(-4, 4)) for piece in pieces]
+        pauses = [*rng.uniform(0, 0.3, size=len(heard) - 1)]
+        lead, tail = rng.uniform(0, 0.2, size=2)
+        audio = clips.join(pieces, pauses, lead, tail)[:LONGEST]
+        spans, start = [], round(lead * SAMPLE_RATE)
+        for name, piece, pause in zip(heard, pieces, [*pauses, 0.0], strict=True):
+            spans.append((SOUNDS.index(name), start, start + len(piece)))
+            start += len(piece) + round(pause * SAMPLE_RATE)
+        if rng.random() < 0.5:
+            audio = self.noise.add(rng, audio, 8, 50)
+        return (audio * augment.decibels(rng.uniform(-12, 6))).astype(np.float32), tuple(spans)
+
+    def _sound(self, name: str) -> Audio:
+        """A recording of a class: shifted, sped up or down, now and then two of them in turn or at once."""
+        rng = self.rng
+        audio = self._clip(name)
+        if rng.random() < 0.15:
+            other = self._clip(name)
+            middle = int(rng.integers(len(audio) // 4, 3 * len(audio) // 4))
+            audio = np.concatenate([audio[:middle], other[middle:] * (augment.level(audio) / augment.level(other))])
+        elif rng.random() < 0.25:
+            audio = augment.mix(rng, audio, self._clip(name), 0, 10)
         if rng.random() < 0.8:
             audio = augment.change_speed(audio, augment.log_uniform(rng, 0.75, 1.35))
-        if rng.random() < 0.5:
-            audio = np.roll(audio, int(rng.integers(len(audio))))
-        if rng.random() < 0.5:
-            audio = augment.crop(rng, audio, shortest=1.5)
-        kind = rng.random()
-        if kind < 0.2:
-            audio = augment.mix(rng, audio, self._clip(str(rng.choice(SOUNDS))), 12, 30)
-        elif kind < 0.6:
-            audio = self.noise.add(rng, audio, 8, 50)
-        audio = audio[:LONGEST] * augment.decibels(rng.uniform(-12, 6))
-        request = prompts.random_request(rng, prompts.SOUNDS_PROMPT, prompts.SOUNDS_PARAPHRASES)
-        return Example((audio.astype(np.float32),), request, SOUNDS[number], ((),), number)
+        return np.roll(audio, int(rng.integers(len(audio)))) if rng.random() < 0.5 else audio

@@ -1,4 +1,4 @@
-"""Measures a checkpoint: word error rate on test strings, accuracy on test sounds, by plain transformers ``generate``.
+"""Measures a checkpoint: word error rate of digits, captions and questions answered right, by plain ``generate``.
 
 ``python -m hf_tokcomp.checkpoints.recipe.evaluate CHECKPOINT`` prints the numbers, also into metrics.json in it.
 """
@@ -8,7 +8,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 import transformers
 from transformers import Qwen2AudioForConditionalGeneration
 
-from .prompts import DIGITS_PROMPT, SOUNDS_PROMPT, chat
+from .prompts import chat
 from .sources import SAMPLE_RATE, data_folder
-from .test_set import Item, digit_strings, sound_clips
+from .test_set import Item, digit_strings, sound_captions, sound_choices
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def answers(
             padding=True,
         )
         with torch.inference_mode():
-            generated = checkpoint.generate(**inputs, max_new_tokens=12, do_sample=False)
+            generated = checkpoint.generate(**inputs, max_new_tokens=16, do_sample=False)
         found += processor.batch_decode(generated[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return found
 
@@ -74,29 +74,61 @@ def measure_digits(
     count: int,
     seed: int = 0,
     speaker: str | None = None,
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Word error rate on `count` strings of 1 to 6 digits of the test split, of one speaker if named."""
     items = list(digit_strings(data, "test", count, seed, speaker))
     return word_errors([item.text for item in items], answers(model, processor, items))
 
 
-def measure_sounds(
-    model: Qwen2AudioForConditionalGeneration, processor: Any, data: Path, count: int | None = None, seed: int = 0
+def measure_captions(
+    model: Qwen2AudioForConditionalGeneration, processor: Any, data: Path, count: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Share of the test sounds (all, or `count`) named exactly, and the mistakes as "truth -> answer" counts."""
-    items = list(sound_clips(data, "test", count, seed))
-    mistakes: dict[str, int] = {}
-    for item, answer in zip(items, answers(model, processor, items), strict=True):
-        if item.text != answer:
-            mistakes[f"{item.text} -> {answer}"] = mistakes.get(f"{item.text} -> {answer}", 0) + 1
-    wrong = sum(mistakes.values())
-    return {"accuracy": round(1 - wrong / len(items), 4), "clips": len(items), "mistakes": mistakes}
+    """Share of `count` test clips with all sounds named in order, in all and by the number of sounds."""
+    items = list(sound_captions(data, "test", count, seed))
+    right = [item.text == answer for item, answer in zip(items, answers(model, processor, items), strict=True)]
+    return _shares(right, [str(len(item.recordings)) for item in items], "by number of sounds")
+
+
+def measure_choices(
+    model: Qwen2AudioForConditionalGeneration, processor: Any, data: Path, count: int, seed: int = 0
+) -> dict[str, Any]:
+    """Share of `count` test questions answered with the right option, in all and by what is asked."""
+    items = list(sound_choices(data, "test", count, seed))
+    right = [item.text == answer for item, answer in zip(items, answers(model, processor, items), strict=True)]
+    chance = sum(1 / len(item.choices) for item in items) / len(items)
+    return _shares(right, [item.kind for item in items], "by question") | {"chance": round(chance, 4)}
+
+
+def _shares(right: Sequence[bool], groups: Sequence[str], title: str) -> dict[str, Any]:
+    by = {group: [hit for hit, own in zip(right, groups, strict=True) if own == group] for group in sorted(set(groups))}
+    return {
+        "accuracy": round(sum(right) / len(right), 4),
+        "items": len(right),
+        title: {group: {"accuracy": round(sum(hits) / len(hits), 4), "items": len(hits)} for group, hits in by.items()},
+    }
+
+
+MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
+    "digits": measure_digits,
+    "sound_captions": measure_captions,
+    "sound_choices": measure_choices,
+}
+"""Measurements by the name of a skill; all take ``(model, processor, data, count, seed)``."""
+
+
+def summary(measured: dict[str, Any]) -> str:
+    """A measurement in one line."""
+    if "wer" in measured:
+        return f"WER {measured['wer']:.3f}"
+    groups: dict[str, Any] = next(value for value in measured.values() if isinstance(value, dict))
+    by = ", ".join(f"{group} {share['accuracy']:.2f}" for group, share in groups.items())
+    return f"right {measured['accuracy']:.3f} ({by})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--count", type=int, default=500, help="strings of digits")
+    parser.add_argument("--count", type=int, default=500, help="items of each skill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--speaker", help="measure only digits, and only this speaker's")
     parser.add_argument("--output", type=Path, help="file to write; default: metrics.json in the checkpoint's folder")
@@ -106,12 +138,12 @@ def main() -> None:
     data = data_folder(arguments.data)
     model, processor = load(arguments.checkpoint)
     started = time.perf_counter()
-    results: dict[str, Any] = {
-        "digits": {"prompt": DIGITS_PROMPT, "seed": arguments.seed, "speaker": arguments.speaker or "all"}
-        | measure_digits(model, processor, data, arguments.count, arguments.seed, arguments.speaker)
-    }
-    if arguments.speaker is None:
-        results["sounds"] = {"prompt": SOUNDS_PROMPT} | measure_sounds(model, processor, data)
+    results: dict[str, Any] = {"seed": arguments.seed}
+    for skill, measure in MEASURES.items() if arguments.speaker is None else ():
+        results[skill] = measure(model, processor, data, arguments.count, arguments.seed)
+    if arguments.speaker is not None:
+        spoken = measure_digits(model, processor, data, arguments.count, arguments.seed, arguments.speaker)
+        results["digits"] = {"speaker": arguments.speaker} | spoken
     results["seconds"] = round(time.perf_counter() - started, 1)
     results["versions"] = {
         "python": platform.python_version(),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from .data import join
+from .clips import join
 from .sources import SAMPLE_RATE
 from .voices import speak
 

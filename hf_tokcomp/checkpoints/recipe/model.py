@@ -1,11 +1,12 @@
 """Builds the small model and its processor, and runs it for training on features no longer than they need to be."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor
 
@@ -31,6 +32,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
             pre_tokenizers.Punctuation("isolated"),
         ]
     )
+    inner.decoder = decoders.WordPiece(cleanup=True)  # words with blanks between them, but none before a comma
     tokenizer: PreTrainedTokenizerFast = untyped.PreTrainedTokenizerFast(
         tokenizer_object=inner,
         eos_token=END_OF_TURN,
@@ -96,6 +98,23 @@ def build_model(tokenizer: PreTrainedTokenizerFast, dropout: float = 0.1) -> Qwe
     return model
 
 
+def carry_over(model: Qwen2AudioForConditionalGeneration, words: dict[str, int], folder: Path) -> None:
+    """Gives `model` the weights of the checkpoint in `folder`, whose vocabulary may be another one.
+
+    Words that it does not know keep their first, random weights; `words` is the vocabulary of `model`.
+    """
+    older = Qwen2AudioForConditionalGeneration.from_pretrained(folder)
+    known = untyped.AutoTokenizer.from_pretrained(folder).get_vocab()
+    shared = [word for word in words if word in known]
+    new, old = [words[word] for word in shared], [known[word] for word in shared]
+    weights = older.state_dict()
+    for name in ("model.language_model.embed_tokens.weight", "lm_head.weight"):
+        rows = model.state_dict()[name].clone()
+        rows[new] = weights[name][old]
+        weights[name] = rows
+    model.load_state_dict(weights)
+
+
 def chat_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """How this vocabulary marks turns, for methods that look for the user's question."""
     start, user, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "user", END_OF_TURN))
@@ -135,8 +154,9 @@ def encode(model: Qwen2AudioForConditionalGeneration, features: Tensor, frames: 
 
 def answer_logits(
     model: Qwen2AudioForConditionalGeneration, states: Tensor, counts: Tensor, ids: Tensor, predicting: Tensor
-) -> Tensor:
-    """Logits `(positions, vocabulary)` at the positions where `predicting` `(texts, length)` is true.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits `(positions, vocabulary)` where `predicting` `(texts, length)` is true, the states
+    `(texts, length, width)` that go into the last layer, and its attention `(texts, heads, length, length)`.
 
     `states` `(audios, tokens, width)` are the encoder's, `counts` `(audios,)` how many of them are real, and `ids`
     `(texts, length)` hold that many audio tokens, in the same order, padded on the right.
@@ -146,6 +166,8 @@ def answer_logits(
     embeddings = model.get_input_embeddings()(ids)
     here = (ids == model.config.audio_token_index)[..., None].expand_as(embeddings)
     embeddings = embeddings.masked_scatter(here, audio.to(embeddings.dtype))
-    hidden = model.model.language_model(inputs_embeds=embeddings, use_cache=False).last_hidden_state
-    logits: Tensor = model.lm_head(hidden[predicting])
-    return logits
+    output = model.model.language_model(
+        inputs_embeds=embeddings, use_cache=False, output_hidden_states=True, output_attentions=True
+    )
+    logits: Tensor = model.lm_head(output.last_hidden_state[predicting])
+    return logits, output.hidden_states[-2], output.attentions[-1]

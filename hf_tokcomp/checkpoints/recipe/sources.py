@@ -12,6 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
+SAMPLES_PER_TOKEN = 640  # an audio token is 40 ms
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SOUNDS = (
     "baby cry",

@@ -1,21 +1,24 @@
-"""Makes the test set: strings of digits joined from recordings the model never saw, and sounds from the held-out fold.
+"""Makes the test sets: strings of digits joined from recordings the model never saw, and clips of sounds from the
+held-out fold, to be captioned or asked about.
 
 ``python -m hf_tokcomp.checkpoints.recipe.test_set FOLDER --task digits`` writes the recordings and a manifest.jsonl
-with the fields audio (path relative to FOLDER), text (the truth), prompt and recordings (what the audio was made of).
+with the fields audio (path relative to FOLDER), text (the truth), prompt, recordings (what the audio was made of) and,
+of multiple choice, choices.
 """
 
 import argparse
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from .data import LONGEST, join
-from .prompts import DIGITS_PROMPT, SOUNDS_PROMPT
+from .clips import cut, draw_kind, draw_question, draw_sounds, join
+from .data import LONGEST
+from .prompts import CAPTION_PROMPT, DIGITS_PROMPT, caption, choice
 from .sources import SAMPLE_RATE, Audio, Recording, Split, data_folder, digit_recordings, sound_recordings
 
 log = logging.getLogger(__name__)
@@ -29,13 +32,17 @@ class Item:
         audio: 16 kHz samples `(samples,)`.
         prompt: the request.
         text: the right answer.
-        recordings: names of the files that the audio was made of.
+        recordings: names of the files that the audio was made of, in order.
+        choices: the options of a question.
+        kind: what is asked, a key of `prompts.QUESTIONS`; "" where it is no question.
     """
 
     audio: Audio
     prompt: str
     text: str
     recordings: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    kind: str = ""
 
 
 def digit_strings(
@@ -72,17 +79,42 @@ def digit_strings(
         yield Item((audio + hiss).astype(np.float32), DIGITS_PROMPT, text, tuple(r.file for r in chosen))
 
 
-def sound_clips(data: Path, split: Split = "test", count: int | None = None, seed: int = 0) -> Iterator[Item]:
-    """Sounds to name, about 5 s each, unchanged: all, or `count` drawn without repeats."""
-    found = sound_recordings(data, split)
-    order = range(len(found))
-    if count is not None and count < len(found):
-        order = np.random.default_rng([seed, 3]).permutation(len(found))[:count].tolist()
-    for index in order:
-        yield Item(found[index].audio, SOUNDS_PROMPT, found[index].text, (found[index].file,))
+def sound_captions(data: Path, split: Split = "test", count: int = 300, seed: int = 0) -> Iterator[Item]:
+    """Clips of one to three different sounds to caption, the same ones for the same arguments."""
+    rng = np.random.default_rng([seed, 3])
+    for _ in range(count):
+        heard = draw_sounds(rng)
+        audio, files = _clip(rng, data, split, heard)
+        yield Item(audio, CAPTION_PROMPT, caption(heard), files)
 
 
-TASKS: dict[str, Callable[..., Iterator[Item]]] = {"digits": digit_strings, "sounds": sound_clips}
+def sound_choices(data: Path, split: Split = "test", count: int = 300, seed: int = 0) -> Iterator[Item]:
+    """Multiple choice about such clips: which sound comes first, which is there, which is not, equally often."""
+    rng = np.random.default_rng([seed, 4])
+    for _ in range(count):
+        kind, least = draw_kind(rng)
+        heard = draw_sounds(rng, least)
+        audio, files = _clip(rng, data, split, heard)
+        question, options, answer = draw_question(rng, kind, heard)
+        yield Item(audio, choice(question, options), answer, files, options, kind)
+
+
+def _clip(rng: np.random.Generator, data: Path, split: Split, heard: Sequence[str]) -> tuple[Audio, tuple[str, ...]]:
+    """The named sounds in a row, each cut to 1.5 to 3 s, with pauses of at most 0.2 s; and their files."""
+    takes: dict[str, list[Recording]] = {}
+    for recording in sound_recordings(data, split):
+        takes.setdefault(recording.text, []).append(recording)
+    chosen = [takes[sound][int(rng.integers(len(takes[sound])))] for sound in heard]
+    audio = join([cut(rng, r.audio) for r in chosen], list(rng.uniform(0, 0.2, size=len(heard) - 1)), 0.1, 0.1)
+    return audio, tuple(r.file for r in chosen)
+
+
+TASKS: dict[str, Callable[..., Iterator[Item]]] = {
+    "digits": digit_strings,
+    "sound_captions": sound_captions,
+    "sound_choices": sound_choices,
+}
+"""Makers of items by the name of a skill; all take ``(data, split, count, seed)``."""
 
 
 def write(folder: Path, items: Iterator[Item], name: str) -> int:
@@ -93,7 +125,7 @@ def write(folder: Path, items: Iterator[Item], name: str) -> int:
         file = f"{name}-{number:04d}.flac"
         soundfile.write(str(folder / file), item.audio / max(1.0, float(np.abs(item.audio).max())), SAMPLE_RATE)
         row = {"audio": file, "text": item.text, "prompt": item.prompt, "recordings": item.recordings}
-        lines.append(json.dumps(row))
+        lines.append(json.dumps(row | ({"choices": item.choices} if item.choices else {})))
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return len(lines)
 
@@ -102,9 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="folder to write to")
     parser.add_argument("--task", choices=list(TASKS), default="digits")
-    parser.add_argument(
-        "--count", type=int, default=300, help="how many; of sounds there are at most 80 in the test split"
-    )
+    parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--split", choices=["train", "test"], default="test")
     parser.add_argument("--speaker", help="only this speaker's digits")
@@ -112,12 +142,11 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     data = data_folder(arguments.data)
-    if arguments.task == "digits":
-        items = digit_strings(data, arguments.split, arguments.count, arguments.seed, arguments.speaker)
-        written = write(arguments.output, items, "digits")
-    else:
-        items = sound_clips(data, arguments.split, arguments.count, arguments.seed)
-        written = write(arguments.output, items, "sounds")
+    if arguments.speaker and arguments.task != "digits":
+        parser.error("--speaker is for --task digits; sounds have no speaker.")
+    own = {"speaker": arguments.speaker} if arguments.speaker else {}
+    items = TASKS[arguments.task](data, arguments.split, arguments.count, arguments.seed, **own)
+    written = write(arguments.output, items, arguments.task)
     log.info("%d recordings and manifest.jsonl in %s", written, arguments.output)
 
 

@@ -1,4 +1,4 @@
-"""Trains the small model from nothing: about an hour on two CPU cores.
+"""Trains the small model, from nothing or from an earlier checkpoint: one to two hours on two CPU cores.
 
 ``HF_TOKCOMP_DATA=FOLDER python -m hf_tokcomp.checkpoints.recipe.train --output CHECKPOINT``
 
@@ -24,7 +24,7 @@ from . import evaluate
 from .auxiliary import AuxiliaryHeads
 from .batches import Batcher
 from .data import Example, ExampleMaker
-from .model import WIDTH, answer_logits, build_model, build_processor, encode, token_counts
+from .model import WIDTH, answer_logits, build_model, build_processor, carry_over, encode, token_counts
 from .sources import data_folder
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,10 @@ log = logging.getLogger(__name__)
 class Settings:
     """What a training run is made of: `steps` batches of `batch` examples, or fewer if they take more than `minutes`.
 
-    `sounds` is the share of sounds among them, the rest are digits. With `start_from`, the weights of that checkpoint
-    are trained further, on strings of full length from the start.
+    `sounds` is the share of clips of sounds among them, the rest are digits; `questions` is the share of multiple
+    choice among the clips, the rest are captions. `auxiliary` and `options` are the first weights of the losses inside
+    the encoder and the language model, which fade. With `start_from`, the weights of that checkpoint are trained
+    further, on strings of full length from the start.
     """
 
     steps: int = 4200
@@ -47,7 +49,10 @@ class Settings:
     weight_decay: float = 0.05
     seed: int = 0
     leave_out: str | None = None
-    sounds: float = 0.25
+    sounds: float = 0.7
+    questions: float = 0.5
+    auxiliary: float = 0.5
+    options: float = 0.5
     synthetic: int = 60
     bfloat16: bool = True
 
@@ -88,7 +93,7 @@ def batches(batcher: Batcher, settings: Settings) -> Iterator[tuple[float, list[
             return
         if not waiting:
             longest = 6 if settings.start_from else min(6, 2 + int(12 * progress))
-            waiting = batcher.batches(settings.batch, longest, settings.sounds)
+            waiting = batcher.batches(settings.batch, longest, settings.sounds, settings.questions)
         yield progress, waiting.pop()
 
 
@@ -97,9 +102,10 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
     torch.manual_seed(settings.seed)
     processor = build_processor()
     model = build_model(processor.tokenizer).train()
+    model.set_attn_implementation({"text_config": "eager"})  # its weights are trained, too; nothing of this is saved
     if settings.start_from is not None:
-        model.load_state_dict(evaluate.load(settings.start_from)[0].state_dict())
-    heads = AuxiliaryHeads(WIDTH)
+        carry_over(model, processor.tokenizer.get_vocab(), settings.start_from)
+    heads = AuxiliaryHeads(WIDTH, processor.tokenizer)
     average = Average(model)
     maker = ExampleMaker(data, settings.seed, settings.leave_out, settings.synthetic)
     batcher = Batcher(processor, maker)
@@ -115,17 +121,18 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, progress, settings)
         # Once the encoder has learned to listen, its own losses only pull it away from what the language model needs.
-        weight = 0.0 if settings.start_from else 0.5 * max(0.0, 1 - progress / 0.6)
+        fade = max(0.0, 1 - progress / 0.6)
         features, frames = batcher.features(examples)
         counts = token_counts(frames)
-        ids, predicting, wanted = batcher.texts(examples, counts)
+        ids, asked, predicting, wanted = batcher.texts(examples, counts)
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
             states = encode(model, features, frames)
-            logits = answer_logits(model, states, counts, ids, predicting)
-            auxiliary = heads(states, counts, examples) if weight else states.new_zeros(())
+            logits, hidden, attention = answer_logits(model, states, counts, ids, predicting)
+            inside = heads(states, counts, examples), heads.of_options(hidden, attention, ids, asked, examples)
+            auxiliary = fade * (settings.auxiliary * inside[0] + settings.options * inside[1])
         loss = nn.functional.cross_entropy(logits.float(), wanted)
         optimizer.zero_grad()
-        torch.autograd.backward(loss + weight * auxiliary)
+        torch.autograd.backward(loss + auxiliary)
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         average.update(model)
@@ -138,10 +145,11 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
         if time.monotonic() - saved > save_every:
             save(average.model, processor, output / "unfinished")
             saved = time.monotonic()
-            # Only to watch: nothing is chosen by it, the last average is what is saved.
-            watched = evaluate.measure_digits(average.model, processor, data, 60, seed=1)
-            sounds = evaluate.measure_sounds(average.model, processor, data)
-            log.info("step %d: WER %.3f on 60 strings, sounds %.3f", step + 1, watched["wer"], sounds["accuracy"])
+            # Only to watch: the last average is what is saved, whatever these are.
+            watched = [
+                measure(average.model, processor, data, 100, seed=1000) for measure in evaluate.MEASURES.values()
+            ]
+            log.info("step %d: %s", step + 1, "; ".join(map(evaluate.summary, watched)))
     save(average.model, processor, output)
     log.info("Finished %d steps after %.1f minutes", step + 1, (time.monotonic() - started) / 60)
 
@@ -166,7 +174,12 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=defaults.warmup, help="steps until the highest learning rate")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--leave-out", help="a speaker none of whose recordings are used")
-    parser.add_argument("--sounds", type=float, default=defaults.sounds, help="share of sounds; the rest are digits")
+    parser.add_argument("--sounds", type=float, default=defaults.sounds, help="share of clips; the rest are digits")
+    parser.add_argument("--questions", type=float, default=defaults.questions, help="share of questions among clips")
+    parser.add_argument(
+        "--auxiliary", type=float, default=defaults.auxiliary, help="first weight of the losses on the encoder"
+    )
+    parser.add_argument("--options", type=float, default=defaults.options, help="first weight of those on options")
     parser.add_argument("--no-synthetic", action="store_true", help="train without espeak-ng's voices")
     parser.add_argument("--no-bfloat16", action="store_true", help="compute in float32 throughout")
     parser.add_argument("--threads", type=int, default=2)
@@ -183,6 +196,9 @@ def main() -> None:
         seed=arguments.seed,
         leave_out=arguments.leave_out,
         sounds=arguments.sounds,
+        questions=arguments.questions,
+        auxiliary=arguments.auxiliary,
+        options=arguments.options,
         synthetic=0 if arguments.no_synthetic else defaults.synthetic,
         bfloat16=not arguments.no_bfloat16,
     )

@@ -1,4 +1,4 @@
-"""The two skills of the small model that ships with the package, asked about recordings it never saw."""
+"""The three skills of the small model that ships with the package, asked about recordings it never saw."""
 
 from __future__ import annotations
 
@@ -14,18 +14,16 @@ def _rows(skill: str, folder: Path, split: str | None, count: int | None, seed: 
     from ...checkpoints.recipe.sources import SAMPLE_RATE, data_folder
     from ...checkpoints.recipe.test_set import TASKS
 
-    rows: list[Row] = []
-    wanted = ITEMS if count is None and skill == "digits" else count  # of sounds, all there are
-    for item in TASKS[skill](data_folder(folder), split or "test", wanted, seed):
-        rows.append(
-            {
-                "audio": {"array": item.audio, "sampling_rate": SAMPLE_RATE},
-                "text": [item.text],
-                "question": item.prompt,
-                "recordings": tuple(source_of(name) for name in item.recordings),
-            }
-        )
-    return rows
+    return [
+        {
+            "audio": {"array": item.audio, "sampling_rate": SAMPLE_RATE},
+            "text": [item.text],
+            "question": item.prompt,
+            "choices": item.choices,
+            "recordings": tuple(source_of(name) for name in item.recordings),
+        }
+        for item in TASKS[skill](data_folder(folder), split or "test", ITEMS if count is None else count, seed)
+    ]
 
 
 def source_of(file: str) -> str:
@@ -49,12 +47,25 @@ register_task(
 )
 register_task(
     Task(
-        name="sounds",
-        title="Naming sounds",
-        kind="qa",
-        metrics=("exact_match",),
+        name="sound_captions",
+        title="Captions of sounds",
+        kind="captioning",
+        # Captions are put together from ten phrases, so one is right or it is not; ROUGE-L sees the parts of it.
+        metrics=("exact_match", "rouge_l"),
         prompts=ASKED,
-        max_new_tokens=12,
-        make=partial(_rows, "sounds"),
+        max_new_tokens=16,
+        make=partial(_rows, "sound_captions"),
+    )
+)
+register_task(
+    Task(
+        name="sound_choices",
+        title="Questions about sounds",
+        kind="choice",
+        metrics=("accuracy",),
+        # The options are in the question: it is written as the model learned it.
+        prompts=ASKED,
+        max_new_tokens=8,
+        make=partial(_rows, "sound_choices"),
     )
 )
