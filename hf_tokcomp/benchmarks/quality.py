@@ -48,7 +48,9 @@ PAIRS = (
     ("random", "top_k"),
     ("random", "bottom_k"),
     ("ltbm", "global_merge"),
-    ("average_pooling", "random"),
+    ("average_pooling", "stride"),
+    ("ltbm", "average_pooling"),
+    ("ltbm", "segmentwise_top_k"),
     ("average_pooling:allocation=content", "average_pooling"),
     ("ltbm:allocation=content", "ltbm"),
 )

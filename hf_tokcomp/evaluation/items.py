@@ -90,8 +90,8 @@ def read_items(task: Task, where: Dataset, sampling_rate: int) -> Items:
     if unknown:
         raise ValueError(f"There is no role {unknown[0]!r} for a column; there are {', '.join(ROLES)}.")
     name = where.name or next(iter(task.sources), None)
-    if name is None and task.make is not None and not task.columns:
-        name = os.environ.get("HF_TOKCOMP_DATA")
+    if name is None and task.variable:
+        name = os.environ.get(task.variable)
     if name is None:
         raise ValueError(f"The task {task.name} needs a data set: name one with --dataset {task.name}=FOLDER.")
     folder = Path(name).expanduser()

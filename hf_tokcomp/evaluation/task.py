@@ -61,6 +61,7 @@ class Task:
         metric_options: further arguments of a metric, by its key.
         make: makes the rows from a folder that is no table but the corpus itself, given the folder, a split (or None),
             a count and a seed; None where it is not laid out so.
+        variable: an environment variable that names the folder where nothing else does; "" for none.
         note: what a table must say of the numbers.
     """
 
@@ -77,6 +78,7 @@ class Task:
     subsets: tuple[str, ...] = ()
     metric_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     make: Callable[[Path, str | None, int | None, int], list[Row] | None] | None = None
+    variable: str = ""
     note: str = ""
 
     def template(self, model_type: str, name: str = "") -> str:

@@ -181,10 +181,10 @@ def test_recordings_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
 def test_what_the_recipe_writes_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(A)
     row = {"audio": "a.wav", "text": "one two", "prompt": "Which?", "recordings": ["1_x_0.wav", "2_x_3.wav"]}
-    (item,) = read("digits", jsonl(tmp_path / "manifest.jsonl", row), columns={"question": "prompt"}).items
+    (item,) = read("digits", jsonl(tmp_path / "manifest.jsonl", row)).items
     assert (item.question, item.references, item.recordings) == ("Which?", ("one two",), ("1_x_0.wav", "2_x_3.wav"))
     asked = {"audio": "a.wav", "text": "rain", "prompt": "Which? (A) dog (B) rain", "choices": ["dog", "rain"]}
-    (item,) = read("sound_choices", jsonl(tmp_path / "asked.jsonl", asked), columns={"question": "prompt"}).items
+    (item,) = read("sound_choices", jsonl(tmp_path / "asked.jsonl", asked)).items
     assert (item.question, item.references, item.choices) == (asked["prompt"], ("rain",), ("dog", "rain"))
 
 

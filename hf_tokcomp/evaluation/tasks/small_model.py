@@ -31,7 +31,10 @@ def source_of(file: str) -> str:
     return file.split("-")[1] if file.endswith(".ogg") else file
 
 
+CORPORA = "HF_TOKCOMP_DATA"
 ASKED = {"": "{question}"}
+# As the recipe's test_set writes them.
+QUESTION = ("prompt", "question")
 
 register_task(
     Task(
@@ -42,7 +45,9 @@ register_task(
         metrics=("wer_plain",),
         prompts=ASKED,
         max_new_tokens=12,
+        columns={"question": QUESTION},
         make=partial(_rows, "digits"),
+        variable=CORPORA,
     )
 )
 register_task(
@@ -54,7 +59,9 @@ register_task(
         metrics=("exact_match", "rouge_l"),
         prompts=ASKED,
         max_new_tokens=16,
+        columns={"question": QUESTION},
         make=partial(_rows, "sound_captions"),
+        variable=CORPORA,
     )
 )
 register_task(
@@ -66,6 +73,8 @@ register_task(
         # The options are in the question: it is written as the model learned it.
         prompts=ASKED,
         max_new_tokens=8,
+        columns={"question": QUESTION, "choices": ("choices",)},
         make=partial(_rows, "sound_choices"),
+        variable=CORPORA,
     )
 )
