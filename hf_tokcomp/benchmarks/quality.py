@@ -55,6 +55,18 @@ PAIRS = (
     ("ltbm:allocation=content", "ltbm"),
 )
 """Methods to compare with each other, on the same items."""
+DRAWN = (
+    "none",
+    "average_pooling",
+    "ltbm",
+    "global_merge",
+    "random",
+    "segmentwise_top_k",
+    "top_k",
+    "bottom_k",
+    "sa_map",
+)
+"""Methods in the picture, which has no room for all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.markdown is not None:
             check_place(given.markdown, BEGIN)
+            from ..plotting.quality import plot_quality
+            from ..plotting.saving import save
         reader = Reader(str(SMALL_MODEL))
         where = dict.fromkeys(TASKS, Dataset(given.data, count=given.items))
         asked = ask_all(reader.processor, [get_task(name) for name in TASKS], where)
@@ -70,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         state = process()
         reader.load_model(str(state.device), "float32")
         measured = (reader.model, reader.processor, asked, runs, left_out, given.folder)
-        measure(*measured, batch_size=given.batch_size, name=SMALL_MODEL.name)
+        scores = measure(*measured, batch_size=given.batch_size, name=SMALL_MODEL.name)
         if not state.is_main_process:
             return 0
         text = (given.folder / TABLES).read_text(encoding="utf-8").rstrip()
@@ -78,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_whole(given.folder / COMPARED, compared + "\n")
         if given.markdown is not None:
             fill_place(given.markdown, BEGIN, f"{text}\n\n{compared}")
+            drawn = [each for each in scores if each.method in DRAWN]
+            titles = {each.task.name: each.task.title for each in asked}
+            save(plot_quality(drawn, titles), given.markdown.with_suffix(".svg"))
         print(f"{text}\n\n{compared}")
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         complain("error", error)
@@ -115,7 +132,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, help="folder with digits/ and sounds/")
     parser.add_argument("--items", type=int, help="items of each task; default: 500")
     parser.add_argument("--batch-size", type=int, default=50, help="recordings read together")
-    parser.add_argument("--markdown", type=Path, metavar="PAGE", help="write the tables between the page's markers")
+    parser.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="PAGE",
+        help="write the tables between the page's markers, and a picture of the same name beside it",
+    )
     return parser
 
 

@@ -34,6 +34,10 @@ def test_tables_and_differences_are_written_to_the_page(tmp_path: Path, capsys: 
     tables, compared = ((out / name).read_text(encoding="utf-8").strip() for name in ("results.md", quality.COMPARED))
     assert text == f"Before\n{quality.BEGIN}\n\n{tables}\n\n{compared}\n\n{END}\nafter\n"
     assert tables in capsys.readouterr().out
+    picture = (tmp_path / "page.svg").read_text(encoding="utf-8")
+    assert picture.rstrip().endswith("</svg>")
+    assert "stride" not in picture, "the picture has no room for all methods"
+    assert "random" in picture
     values = {
         (each["task"], each["method"], each["ratio"], each["positions"]): each["value"]
         for each in results_in(out)["scores"]
