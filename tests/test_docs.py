@@ -22,6 +22,7 @@ import hf_tokcomp
 from hf_tokcomp import cli, models, registry
 from hf_tokcomp.benchmarks import finetuning, pages
 from hf_tokcomp.benchmarks import tables as benchmark_tables
+from hf_tokcomp.benchmarks.speed import tables as speed_tables
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli.finetune import parse
 from hf_tokcomp.cli.tables import list_methods, markdown_table
@@ -46,7 +47,7 @@ FLAMINGO_TEMPLATE = (
 DIGITS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 NOTHING = "\N{EN DASH}"
 
-NOT_RUN: list[str] = ["takes long", "needs the two corpora"]
+NOT_RUN: list[str] = ["takes long", "takes long", "needs the two corpora"]
 """The reasons of all blocks marked `<!-- not run: reason -->`."""
 
 
@@ -273,6 +274,19 @@ def test_the_tables_of_costs_are_filled() -> None:
     # What a method with weights costs depends on their sizes, which are options.
     learned = {name for name, method in hf_tokcomp.methods().items() if method.learns}
     assert set(hf_tokcomp.methods()) - {"compose", "none"} - learned <= named
+
+
+def test_the_tables_of_speed_are_made_of_the_evidence() -> None:
+    page = read(ROOT / "docs" / "benchmarks.md")
+    places = re.findall(re.escape(speed_tables.BEGIN).replace(r"\{place\}", r"#(\w+)"), page)
+    reports = ROOT / "docs" / "evidence" / "speed"
+    assert sorted(places) == sorted(path.stem for path in reports.glob("*.json"))
+    for place in places:
+        report = json.loads(read(reports / f"{place}.json"))
+        inside = page.split(speed_tables.BEGIN.format(place=f"#{place}"))[1].split(pages.END)[0].strip()
+        assert inside == speed_tables.markdown(report)
+        phases = {"features", "encoder", "compressor", "projector", "prefill"}
+        assert all(phases <= set(row["phases"]) for row in report["rows"]), "every phase"
 
 
 def test_the_table_of_finetuning_is_made_of_the_evidence() -> None:

@@ -99,7 +99,12 @@ def bench(
         typer.Option("--plot", metavar="FILE", help="Draw it, as a .png, .pdf or .svg file; needs matplotlib."),
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="PAGE", help="Write the tables between the page's markers.")
+        str | None,
+        typer.Option(
+            "--markdown",
+            metavar="PAGE[#PLACE]",
+            help="Write the tables between the page's markers; of several places, the one of this name.",
+        ),
     ] = None,
 ) -> None:
     """Measure time to the first token phase by phase, time per token, and memory, with and without compression.
@@ -136,8 +141,10 @@ def bench(
     )
     if output is not None and not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
+    name, hash_, place = (markdown or "").partition("#")
+    page, begin = Path(name), tables.BEGIN.format(place=hash_ + place)
     if markdown is not None:
-        check_place(markdown, tables.BEGIN)
+        check_place(page, begin)
     draw = drawer(picture)
 
     def save(report: dict[str, Any]) -> None:
@@ -151,7 +158,7 @@ def bench(
     save(report)
     draw(report)
     if markdown is not None:
-        fill_place(markdown, tables.BEGIN, tables.markdown(report))
+        fill_place(page, begin, tables.markdown(report))
     if as_json:
         print_json(report)
         return

@@ -62,7 +62,8 @@ def test_the_score_is_a_function_of_sums(name):
     found = metric.value(weights @ statistics)
     assert found.shape == (2, 5)
     for at in itertools.product(range(2), range(5)):
-        np.testing.assert_array_equal(found[at], metric.value(weights[at] @ statistics))
+        # Powers of many numbers at once and of one may differ in the last bit.
+        np.testing.assert_allclose(found[at], metric.value(weights[at] @ statistics), rtol=1e-14)
     assert metric.compute(predictions=TEXTS, references=lists(TRUTHS)) == {name: metric.value(statistics.sum(0))}
 
 

@@ -100,7 +100,7 @@ def test_in_bf16_the_logits_differ_by_rounding_and_no_clear_answer_changes(read)
             with hf_tokcomp.compressed(model, {"method": "average_pooling", "skip_padding": skip}):
                 logits.append(model(**batch.to(torch.bfloat16)).logits[:, -1].float())
         whole, part = logits
-        rounding = 0.02 * whole.abs().max()
+        rounding = 0.04 * whole.abs().max()  # processors that multiply bfloat16 themselves round more often
         assert (whole - part).abs().max() < rounding
         best = whole.topk(2).values
         sure = best[:, 0] - best[:, 1] > rounding

@@ -79,8 +79,10 @@ def test_a_model_is_measured_without_its_stored_compression(call: Callable[..., 
 
 def test_tables_files_and_a_picture(call: Callable[..., Any], tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"# Page\n\n{tables.BEGIN}\nold\n{pages.END}\n\nAfter, and {pages.END}\n", encoding="utf-8")
-    files = ("--output", "report.json", "--plot", "picture.png", "--markdown", "page.md")
+    other, begin = (tables.BEGIN.format(place=place) for place in ("", "#long"))
+    before = f"# Page\n\n{other}\nanother\n{pages.END}\n\n{begin}"
+    page.write_text(f"{before}\nold\n{pages.END}\n\nAfter, and {pages.END}\n", encoding="utf-8")
+    files = ("--output", "report.json", "--plot", "picture.png", "--markdown", "page.md#long")
     options = ("--audio-seconds", "0.5,1", "--batch-size", "2", "--layers", "1")
     code, out, err = call("--random-weights", "audio-flamingo-3", *options, *ONE, *files)
     assert (code, err) == (0, ""), err
@@ -92,7 +94,7 @@ def test_tables_files_and_a_picture(call: Callable[..., Any], tmp_path: Path) ->
         assert f"Milliseconds to the first token, {name}\n" in out
     assert "Cut down to 1 layer in each stack." in out
     text = page.read_text(encoding="utf-8")
-    assert text.startswith(f"# Page\n\n{tables.BEGIN}\n\n- ")
+    assert text.startswith(f"{before}\n\n- ")
     assert text.endswith(f"{pages.END}\n\nAfter, and {pages.END}\n")
     assert "old" not in text
     assert text.count("\n| `ltbm` | 1/2 |") == 2 + 2 + 1
@@ -136,7 +138,7 @@ def test_the_defaults(call: Callable[..., Any]) -> None:
         (["--model", "./nowhere"], 1, "There is no model folder nowhere."),
         (["--output", "gone/report.json"], 1, "There is no folder"),
         (["--plot", "picture.gif"], 1, "must end in .png, .pdf or .svg"),
-        (["--markdown", "gone.md"], 1, "There is no page gone.md."),
+        (["--markdown", "gone.md#long"], 1, "There is no page gone.md."),
         (["--markdown", "toys/qwen2-audio-7b.json"], 1, "has no place for the tables"),
         (["--new-tokens", "0"], 2, "greater than or equal to 1"),
     ],

@@ -9,7 +9,8 @@ from typing import Any
 from ...notation import ratio_name
 from ..pages import NOTHING, Table, as_markdown, machine_line, mebibytes, number, percent, workload_name
 
-BEGIN = "<!-- begin: written by hf-tokcomp bench --markdown -->"
+BEGIN = "<!-- begin: written by hf-tokcomp bench --markdown{place} -->"
+"""Of the place of tables on a page; ``place`` is empty, or # and a name."""
 MANY = 3
 """Lengths of audio."""
 PARTS = ("features", "encoder", "compressor", "projector", "prefill")
