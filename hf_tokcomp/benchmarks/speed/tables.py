@@ -142,7 +142,7 @@ def notes(report: dict[str, Any]) -> list[str]:
 
 
 def _model_line(model: dict[str, Any]) -> str:
-    size = f"{model['parameters'] / 1e6:.3g} million parameters, {mebibytes(model['weight_bytes'])} MiB"
+    size = f"{number(model['parameters'] / 1e6)} million parameters, {mebibytes(model['weight_bytes'])} MiB"
     layers = model["layers"]
     cut = "" if layers is None else f" Cut down to {layers} {'layer' if layers == 1 else 'layers'} in each stack."
     return f"{model['name']}: {size}; weights: {model['weights']}.{cut}"
