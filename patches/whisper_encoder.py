@@ -6,6 +6,7 @@ Lengths: L1 = (mel - 1) // 2 + 1 positions at 50 Hz, (L1 - 2) // 2 + 1 tokens at
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from hf_tokcomp.audio_tokens import FirstLayer
 from hf_tokcomp.dense import dense_weight
 from hf_tokcomp.encoder_merging import restored
 from hf_tokcomp.encoder_options import EncoderOptions
+from hf_tokcomp.encoder_runs import in_runs
 from hf_tokcomp.host_numbers import on_device
 from hf_tokcomp.model_patch import EncodedWindows, ModelPatch, Parts
 from hf_tokcomp.question import ChatTokens
@@ -66,6 +68,19 @@ class WhisperEncoderPatch(ModelPatch):
         mask: Tensor,
         needs: frozenset[str],
         options: EncoderOptions,
+        frames: list[int],
+    ) -> EncodedWindows:
+        encode = partial(self._encode_together, model, needs, options)
+        weights = model.model.audio_tower.conv1.weight
+        return in_runs(encode, features, mask, frames, weights.device if options.skip_padding else None)
+
+    def _encode_together(
+        self,
+        model: Any,
+        needs: frozenset[str],
+        options: EncoderOptions,
+        features: Tensor,
+        mask: Tensor,
         frames: list[int],
     ) -> EncodedWindows:
         tower = model.model.audio_tower

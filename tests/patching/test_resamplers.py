@@ -68,7 +68,8 @@ def test_the_record(kind, method, positions):
 def test_before_training_it_answers_as_average_pooling(kind, method, seconds):
     model = hf_tokcomp.patch(tiny.model(kind), config_of(method))
     plain = hf_tokcomp.patch(tiny.model(kind), config_of("average_pooling"))
-    torch.testing.assert_close(logits(model, kind, seconds), logits(plain, kind, seconds))
+    # The same by another way, so within the rounding of float32, which some processors do more of.
+    torch.testing.assert_close(logits(model, kind, seconds), logits(plain, kind, seconds), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.grad

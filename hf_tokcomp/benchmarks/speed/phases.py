@@ -41,15 +41,16 @@ class Readings:
                 around the encoder is the compressor's, from reading the prompt to shortening it; else it belongs to
                 the prefill.
         """
-        before = self.encoder_begin[0] - self.start
+        # Windows of unlike lengths have runs of the encoder of their own, and attention scores are taken after each.
+        encoder = sum(end - begin for begin, end in zip(self.encoder_begin, self.encoder_end, strict=True))
         # A method that looks at projected features calls the projector before it chooses, too: the last call counts.
-        between = self.projector_begin[-1] - self.encoder_end[-1]
+        around = self.projector_begin[-1] - self.start - encoder
         after = self.head_end[0] - self.projector_end[-1]
         return {
-            "encoder": self.encoder_end[-1] - self.encoder_begin[0],
-            "compressor": before + between if compresses else 0.0,
+            "encoder": encoder,
+            "compressor": around if compresses else 0.0,
             "projector": self.projector_end[-1] - self.projector_begin[-1],
-            "prefill": after if compresses else before + between + after,
+            "prefill": after if compresses else around + after,
         }
 
 
