@@ -71,8 +71,8 @@ class WhisperEncoderPatch(ModelPatch):
         frames: list[int],
     ) -> EncodedWindows:
         encode = partial(self._encode_together, model, needs, options)
-        weights = model.model.audio_tower.conv1.weight
-        return in_runs(encode, features, mask, frames, weights.device if options.skip_padding else None)
+        device = model.model.audio_tower.conv1.weight.device if options.skip_padding else None
+        return in_runs(encode, features, mask, frames, device)
 
     def _encode_together(
         self,

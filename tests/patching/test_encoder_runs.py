@@ -12,7 +12,7 @@ import torch
 import hf_tokcomp
 from hf_tokcomp import encoder_runs
 from hf_tokcomp.encoder_options import EncoderOptions
-from hf_tokcomp.encoder_runs import FRAMES_PER_RUN, runs
+from hf_tokcomp.encoder_runs import FRAMES_PER_RUN, LARGEST_RUN, runs
 from hf_tokcomp.models import patch_for_class
 
 CPU = torch.device("cpu")
@@ -22,6 +22,10 @@ FRAMES = [12, 100, 33, 12, 97, 4, 70]
 
 def cost(windows, frames):
     return sum(FRAMES_PER_RUN + len(run) * max(frames[i] for i in run) for run in windows)
+
+
+def fits(run, frames):
+    return len(run) == 1 or len(run) * max(frames[i] for i in run) <= LARGEST_RUN
 
 
 def partitions(items):
@@ -42,12 +46,22 @@ def test_no_other_runs_cost_less(seed):
     frames = [draw.choice([50, draw.randrange(1, 1000), 3000]) for _ in range(draw.randrange(2, 7))]
     found = runs(frames, CPU)
     assert sorted(itertools.chain(*found)) == list(range(len(frames)))
-    assert cost(found, frames) == min(cost(way, frames) for way in partitions(list(range(len(frames)))))
+    allowed = [way for way in partitions(list(range(len(frames)))) if all(fits(run, frames) for run in way)]
+    assert all(fits(run, frames) for run in found)
+    assert cost(found, frames) == min(cost(way, frames) for way in allowed)
 
 
 def test_what_is_alike_runs_together():
     assert runs([500, 480, 500, 490], CPU) == [[0, 1, 2, 3]]
     assert sorted(runs([100, 1000, 100, 990], CPU)) == [[0, 2], [1, 3]]
+
+
+def test_long_windows_run_alone():
+    assert sorted(runs([3000] * 3, CPU)) == [[0], [1], [2]]
+    assert sorted(map(len, runs([1000] * 5, CPU))) == [1, 2, 2]
+
+
+def test_no_windows_are_no_work():
     assert runs([], CPU) == [[]]
 
 
