@@ -2,7 +2,8 @@
 
 A window and a few heads are taken at a time, so what a window gets does not depend on the others in the batch. On a
 CPU the time goes into passes over memory: the mask of the keys is the bias of the matrix product, and the sum over
-queries is a product with their validity, so a tile is written twice and read twice.
+queries is a product with their validity, so a tile is written twice and read twice. All tiles are made in the same
+place, the softmax over its own scores, since fresh memory costs more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ def received(
 ) -> Tensor:
     """`attention.attention_received`, given which queries and keys count, ``(windows, positions)`` bool."""
     out = query.new_zeros(query.shape[:2], dtype=torch.float32)
+    tile = _memory_of_a_tile(query, heads, block)
     for window, keys in enumerate(key_usable):
         parts = query[window], key[window], query_usable[window], keys
         sums = _summed_peaks if reduction == "peak" else _summed_by_head
-        total = sums(*parts, heads, scale, block)
+        total = sums(*parts, heads, scale, tile)
         out[window] = total.amax(0) if reduction == "max" else total.mean(0)
     # Masked, not multiplied: where a window has no key at all, its softmax is NaN.
     return out.masked_fill_(~key_usable, 0)
@@ -56,10 +58,11 @@ def to_self(
     out = query.new_zeros(windows, paired // 2, dtype=torch.float32)
     place = torch.arange(paired, device=query.device)
     own = torch.stack([place - place % 2, place - place % 2 + 1], 1)
+    tile = _memory_of_a_tile(query, heads, block)
     for window, keys in enumerate(key_usable):
         at = query.new_zeros(paired, dtype=torch.float32)
         parts = query[window], key[window], query_usable[window], keys
-        for start, _, weights in _tiles(*parts, heads, scale, block):
+        for start, _, weights in _tiles(*parts, heads, scale, tile):
             rows = own[start : start + weights.shape[1]]
             taken = weights[:, : len(rows)].gather(2, rows.expand(len(weights), -1, -1))
             at[start : start + len(rows)] += taken.sum((0, 2)) / heads
@@ -69,25 +72,25 @@ def to_self(
 
 
 def _summed_by_head(
-    query: Tensor, key: Tensor, query_usable: Tensor, key_usable: Tensor, heads: int, scale: float, block: int | None
+    query: Tensor, key: Tensor, query_usable: Tensor, key_usable: Tensor, heads: int, scale: float, tile: Tensor
 ) -> Tensor:
     """``(heads, positions)``: the sum of each head's attention over the queries of one window."""
     out = query.new_zeros(heads, len(key), dtype=torch.float32)
     counts = query_usable.float()
-    for start, head, weights in _tiles(query, key, query_usable, key_usable, heads, scale, block):
+    for start, head, weights in _tiles(query, key, query_usable, key_usable, heads, scale, tile):
         together, rows, _ = weights.shape
         out[head : head + together] += counts[start : start + rows] @ weights
     return out
 
 
 def _summed_peaks(
-    query: Tensor, key: Tensor, query_usable: Tensor, key_usable: Tensor, heads: int, scale: float, block: int | None
+    query: Tensor, key: Tensor, query_usable: Tensor, key_usable: Tensor, heads: int, scale: float, tile: Tensor
 ) -> Tensor:
     """``(1, positions)``: the sum over the queries of one window of the largest attention of any head."""
     largest = out = query.new_zeros(1, len(key), dtype=torch.float32)
     counts = query_usable.float()
-    for start, head, weights in _tiles(query, key, query_usable, key_usable, heads, scale, block):
-        among = weights.amax(0) if len(weights) > 1 else weights[0]
+    for start, head, weights in _tiles(query, key, query_usable, key_usable, heads, scale, tile):
+        among = weights.amax(0)
         largest = torch.maximum(largest, among, out=largest) if head else among
         if head + len(weights) == heads:
             out += counts[start : start + len(largest)] @ largest
@@ -95,23 +98,34 @@ def _summed_peaks(
 
 
 def _tiles(
-    query: Tensor, key: Tensor, query_usable: Tensor, key_usable: Tensor, heads: int, scale: float, block: int | None
+    query: Tensor, key: Tensor, query_usable: Tensor, key_usable: Tensor, heads: int, scale: float, tile: Tensor
 ) -> Iterator[tuple[int, int, Tensor]]:
     """First query, first head, and the attention ``(some heads, some queries, positions)`` of one window.
 
-    All heads of some queries come before the next queries. A query that does not count attends to all keys alike.
+    All heads of some queries come before the next queries. A query that does not count attends to all keys alike. What
+    is yielded is overwritten by the next tile.
     """
     positions, dim = query.shape
-    block = block or (CACHED if query.device.type == "cpu" else LARGE)
-    rows = max(1, min(positions, block // max(1, positions)))
-    together = max(1, min(heads, block // max(1, rows * positions)))
+    together, rows, _ = tile.shape
     # What does not count may be NaN: 0 * NaN is NaN, so it is overwritten. Views from here on, no transposed copy.
     query = query.float().masked_fill(~query_usable[:, None], 0).mul_(scale).view(positions, heads, dim // heads)
     key = key.float().masked_fill(~key_usable[:, None], 0).view(positions, heads, dim // heads)
     query, key = query.transpose(0, 1), key.permute(1, 2, 0)
     bias = query.new_zeros(positions).masked_fill_(~key_usable, -torch.inf)
+    in_place = tile.device.type == "cpu"  # where it is known to read a row before it writes it
     for start in range(0, positions, rows):
         for head in range(0, heads, together):
             part = query[head : head + together, start : start + rows]
+            scores = tile[: part.shape[0], : part.shape[1]]
             mask = bias.expand(*part.shape[:2], positions)
-            yield start, head, torch.baddbmm(mask, part, key[head : head + together]).softmax(-1)
+            torch.baddbmm(mask, part, key[head : head + together], out=scores)
+            yield start, head, torch.softmax(scores, -1, out=scores if in_place else None)
+
+
+def _memory_of_a_tile(query: Tensor, heads: int, block: int | None) -> Tensor:
+    """``(some heads, some queries, positions)`` for queries ``(windows, positions, dim)``, ``block`` scores at most."""
+    positions = query.shape[1]
+    block = block or (CACHED if query.device.type == "cpu" else LARGE)
+    rows = max(1, min(positions, block // max(1, positions)))
+    together = max(1, min(heads, block // max(1, rows * positions)))
+    return query.new_empty(together, rows, positions, dtype=torch.float32)
