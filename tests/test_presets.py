@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from hf_tokcomp import CompressionConfig, CompressionConfigError
+from hf_tokcomp.evaluation.score import read_scores
 from hf_tokcomp.presets import PRESETS
 
+EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "results" / "results.json"
 TASKS = ["captioning", "multiple_choice", "asr"]
 
 
@@ -53,3 +55,83 @@ def test_the_evidence_is_named_and_is_that_of_the_method(task: str) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     for number in re.findall(r"\d{4}\.\d{5}", evidence):
         assert number in readme
+
+
+MEASURED = [
+    ("captioning", "sound_captions", "exact_match", 1.0, None, {"none": "82 %"}),
+    (
+        "captioning",
+        "sound_captions",
+        "exact_match",
+        0.25,
+        "original",
+        {"segmentwise_top_k": "57 %", "ltbm": "72 %", "random": "63 %", "top_k": "46 %"},
+    ),
+    ("captioning", "sound_captions", "exact_match", 0.25, "contiguous", {"segmentwise_top_k": "28 %"}),
+    ("multiple_choice", "sound_choices", "accuracy", 1.0, None, {"none": "95 %"}),
+    (
+        "multiple_choice",
+        "sound_choices",
+        "accuracy",
+        0.5,
+        "original",
+        {"segmentwise_top_k": "94 %", "global_merge": "95 %", "random": "95 %", "top_k": "91 %"},
+    ),
+    (
+        "multiple_choice",
+        "sound_choices",
+        "accuracy",
+        0.5,
+        "contiguous",
+        {"segmentwise_top_k": "88 %", "global_merge": "93 %"},
+    ),
+    ("asr", "digits", "wer_plain", 1.0, None, {"none": "1.7 %"}),
+    (
+        "asr",
+        "digits",
+        "wer_plain",
+        0.5,
+        "original",
+        {
+            "average_pooling:allocation=content": "3.7 %",
+            "average_pooling": "4.4 %",
+            "sa_map": "4.9 %",
+            "ltbm": "4.8 %",
+            "top_k": "14.4 %",
+        },
+    ),
+    ("asr", "digits", "wer_plain", 0.5, "contiguous", {"average_pooling": "19.6 %"}),
+    (
+        "asr",
+        "digits",
+        "wer_plain",
+        0.25,
+        "original",
+        {"average_pooling:allocation=content": "19.6 %", "average_pooling": "28.6 %", "sa_map": "20.0 %"},
+    ),
+]
+"""Numbers in the presets' evidence: task's preset, task, metric, ratio, positions, and what stands there by method."""
+
+
+@pytest.mark.parametrize(("preset", "task", "metric", "ratio", "positions", "said"), MEASURED)
+def test_our_own_numbers_are_those_of_the_evidence(
+    preset: str, task: str, metric: str, ratio: float, positions: str | None, said: dict[str, str]
+) -> None:
+    text = " ".join((PRESETS[preset].__doc__ or "").split())
+    cell = {
+        score.method: score.value
+        for score in read_scores(EVIDENCE)
+        if (score.task, score.metric, score.ratio, score.positions, score.subset)
+        == (task, metric, ratio, positions, "")
+    }
+    for method, written in said.items():
+        digits = len(written.removesuffix(" %").partition(".")[2])
+        assert f"{cell[method]:.{digits}f} %" == written
+        assert written in text
+
+
+def test_every_number_of_our_own_is_compared_with_the_evidence() -> None:
+    for name in TASKS:
+        own = (PRESETS[name].__doc__ or "").partition("Our own")[2]
+        known = {written for preset, *_, said in MEASURED if preset == name for written in said.values()}
+        assert set(re.findall(r"[\d.]+ %", " ".join(own.split()))) <= known

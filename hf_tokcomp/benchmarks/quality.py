@@ -21,7 +21,7 @@ from ..evaluation.folder import TABLES
 from ..evaluation.items import Dataset
 from ..evaluation.journal import Given, Journal, Key
 from ..evaluation.plan import Run, by_cell, plan
-from ..evaluation.scores import difference
+from ..evaluation.scores import Differences
 from ..evaluation.task import get_task
 from ..notation import ratio_name
 from ..processes import process
@@ -114,11 +114,10 @@ def comparisons(asked: Sequence[Asked], runs: Sequence[Run], answers: Mapping[Ke
     pairs += [(f"{name}, original - contiguous", (name, "original"), (name, "contiguous")) for name in methods]
     tables = []
     for task in asked:
-        rows = []
+        differences, rows = Differences(task, answers), []
         for name, (method, kind), (other, other_kind) in pairs:
             found = [
-                difference(task, cells[method, ratio, kind], cells[other, ratio, other_kind], answers)
-                for ratio in ratios
+                differences.between(cells[method, ratio, kind], cells[other, ratio, other_kind]) for ratio in ratios
             ]
             rows.append([name, *(f"{value:+.1f} ({low:+.1f} to {high:+.1f})" for value, low, high in found)])
         title = f"{task.task.title}: differences in points, with 95 % intervals"

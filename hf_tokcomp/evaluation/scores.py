@@ -67,36 +67,48 @@ def score(
     return found
 
 
-def difference(
-    task: Asked,
-    runs: Sequence[Run],
-    others: Sequence[Run],
-    answers: Mapping[Key, Given],
-    scoring: ChoiceScoring = "string_match",
-    resamples: int = 1000,
-) -> tuple[float, float, float]:
-    """How much runs score above others in a task's first metric, with its 95 % interval: on the same items.
+class Differences:
+    """How much runs score above others in a task's first metric, on the same items.
+
+    What a metric makes of a run's answers is kept, for other pairs that the run is in.
 
     Args:
         task: the task.
-        runs: one config, or the seeds of one.
-        others: the config to compare with, or its seeds.
         answers, scoring, resamples: as for `score`; ``"similarity"`` is not to be had.
-
-    Raises:
-        ValueError: an answer is missing.
     """
-    key = task.task.metrics[0]
-    metric = load_metric(key, **task.task.metric_options.get(key, {}))
-    items = task.items.items
-    references = [list(item.references) for item in items]
 
-    def mean(several: Sequence[Run]) -> Any:
-        texts = [_predictions(task, _of(task, run, answers), scoring, None) for run in several]
-        return np.mean([metric.statistics(each, references) for each in texts], axis=0)
+    def __init__(
+        self,
+        task: Asked,
+        answers: Mapping[Key, Given],
+        scoring: ChoiceScoring = "string_match",
+        resamples: int = 1000,
+    ) -> None:
+        key = task.task.metrics[0]
+        self.metric = load_metric(key, **task.task.metric_options.get(key, {}))
+        self.task, self.answers, self.scoring, self.resamples = task, answers, scoring, resamples
+        self.clusters = [item.recordings for item in task.items.items]
+        self._references = [list(item.references) for item in task.items.items]
+        self._statistics: dict[str, Any] = {}
 
-    clusters = [item.recordings for item in items]
-    return paired_difference(mean(runs), mean(others), clusters, metric.value, resamples=resamples)
+    def between(self, runs: Sequence[Run], others: Sequence[Run]) -> tuple[float, float, float]:
+        """The difference with its 95 % interval.
+
+        Args:
+            runs: one config, or the seeds of one.
+            others: the config to compare with, or its seeds.
+
+        Raises:
+            ValueError: an answer is missing.
+        """
+        one, other = (np.mean([self._of(run) for run in several], axis=0) for several in (runs, others))
+        return paired_difference(one, other, self.clusters, self.metric.value, resamples=self.resamples)
+
+    def _of(self, run: Run) -> Any:
+        if run.key not in self._statistics:
+            texts = _predictions(self.task, _of(self.task, run, self.answers), self.scoring, None)
+            self._statistics[run.key] = self.metric.statistics(texts, self._references)
+        return self._statistics[run.key]
 
 
 class _Measured:

@@ -128,8 +128,12 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
             states = encode(model, features, frames)
             logits, hidden, attention = answer_logits(model, states, counts, ids, predicting)
-            inside = heads(states, counts, examples), heads.of_options(hidden, attention, ids, asked, examples)
-            auxiliary = fade * (settings.auxiliary * inside[0] + settings.options * inside[1])
+            auxiliary = logits.new_zeros(())
+            if fade * settings.auxiliary > 0:
+                auxiliary = auxiliary + fade * settings.auxiliary * heads(states, counts, examples)
+            if fade * settings.options > 0:
+                looked = heads.of_options(hidden, attention, ids, asked, examples)
+                auxiliary = auxiliary + fade * settings.options * looked
         loss = nn.functional.cross_entropy(logits.float(), wanted)
         optimizer.zero_grad()
         torch.autograd.backward(loss + auxiliary)
