@@ -289,6 +289,23 @@ def test_the_tables_of_speed_are_made_of_the_evidence() -> None:
         assert all(phases <= set(row) for row in report["rows"]), "every phase"
 
 
+def test_the_readme_repeats_what_was_measured() -> None:
+    rows = json.loads(read(ROOT / "docs" / "evidence" / "speed" / "qwen.json"))["rows"]
+    took = {
+        (row["seconds"], row["retention_ratio"]): f"{row['total']['median']:.1f} s"
+        for row in rows
+        if row["candidate"] in ("uncompressed", "segmentwise_top_k")
+    }
+    said = read(ROOT / "README.md").partition("Measured on two CPU cores:")[2].partition("\n\n")[0]
+    in_order = [took[cell] for cell in ((30.0, 0.25), (30.0, None), (5.0, 0.25), (5.0, None))]
+    assert re.findall(r"after ([\d.]+ s)|and ([\d.]+ s) with", said.replace("\n", " ")) == [
+        (in_order[0], ""),
+        (in_order[1], ""),
+        (in_order[2], ""),
+        ("", in_order[3]),
+    ]
+
+
 def test_the_table_of_finetuning_is_made_of_the_evidence() -> None:
     page = read(ROOT / "docs" / "training.md")
     inside = page.split("<!-- finetuning -->\n")[1].split("\n<!-- /finetuning -->")[0]

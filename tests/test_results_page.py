@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from hf_tokcomp.evaluation.tables import markdown
 from hf_tokcomp.evaluation.task import get_task
 
 ROOT = Path(__file__).resolve().parents[1]
+SHORT_TABLE = re.compile(r"^\| (`[^|]*) \| ([\d./ ]+) \| ([\d./ ]+) \| ([\d./ ]+) \|$", re.MULTILINE)
+COLUMNS = [("digits", "wer_plain", 1), ("sound_captions", "exact_match", 0), ("sound_choices", "accuracy", 0)]
+"""Of the tables of some methods: task, metric, digits behind the point."""
 EVIDENCE = ROOT / "docs" / "evidence" / "results" / "results.json"
 
 
@@ -37,6 +41,23 @@ def test_the_tables_are_made_of_the_evidence(scores: list[Score]) -> None:
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     inside = page.partition(quality.BEGIN)[2].partition(END)[0]
     assert markdown(scores, titles={name: get_task(name).title for name in quality.TASKS}) in inside
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_the_tables_of_some_methods_say_what_the_evidence_says(scores: list[Score], page: str) -> None:
+    cell = {
+        (each.task, each.metric, each.method, each.ratio): each.value
+        for each in scores
+        if each.positions in (None, "original") and not each.subset
+    }
+    rows = SHORT_TABLE.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert len(rows) >= 9
+    for label, *written in rows:
+        method = ":".join(re.findall("`([^`]+)`", label)).replace('"', "")
+        ratios = [1.0] if "all tokens" in label else [1 / 2, 1 / 4, 1 / 10]
+        for (task, metric, digits), texts in zip(COLUMNS, written, strict=True):
+            values = [cell[task, metric, method, ratio] for ratio in ratios]
+            assert [f"{value:.{digits}f}" for value in values] == texts.strip().split(" / "), (label, task)
 
 
 def test_the_evidence_is_of_the_weights_that_ship(results: dict[str, Any]) -> None:
