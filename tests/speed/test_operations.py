@@ -10,7 +10,8 @@ import torch
 import toy_sizes as toy
 
 import hf_tokcomp
-from hf_tokcomp.benchmarks.speed.operations import _ATTENTION, count_operations
+from hf_tokcomp.benchmarks.measure import peak_bytes
+from hf_tokcomp.benchmarks.speed.operations import _ATTENTION, count_operations, counting
 from hf_tokcomp.benchmarks.speed.sounds import draw_sound
 from hf_tokcomp.benchmarks.speed.subject import Subject
 
@@ -95,3 +96,16 @@ def test_attention_is_counted_however_a_kernel_is_told_that_it_is_causal(kernel:
     assert count(shape, shape, shape, is_causal=True) == whole // 2
     assert count(shape, shape, shape, *[None] * before, True) == whole // 2
     assert count(shape, (2, 2, 30, 8), (2, 2, 30, 8)) == 3 * whole, "keys shared by heads are multiplied by all of them"
+
+
+def test_a_head_on_the_last_columns_of_a_batch_is_counted_without_copies_of_its_weights() -> None:
+    head = torch.nn.Linear(64, 5000, bias=False, dtype=torch.bfloat16)
+
+    @torch.inference_mode()
+    def call() -> None:
+        hidden = torch.randn(8, 5, 64, dtype=torch.bfloat16)[:, -1:]
+        with counting():
+            head(hidden)
+
+    weights = head.weight.numel() * head.weight.element_size()
+    assert peak_bytes(call, torch.device("cpu")) < weights
