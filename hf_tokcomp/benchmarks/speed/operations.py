@@ -38,7 +38,7 @@ def count_operations(parts: Parts, call: Callable[[], Any]) -> tuple[Readings, A
 @contextmanager
 def counting() -> Iterator[FlopCounterMode]:
     """A counter of all that runs within."""
-    with _FlatLinear(), FlopCounterMode(display=False, custom_mapping=_KERNELS) as counter:
+    with _FlatLinear(), FlopCounterMode(display=False, custom_mapping=_KERNELS) as counter:  # type: ignore[no-untyped-call]
         yield counter
 
 
@@ -68,7 +68,7 @@ def _linear(inputs: Any, weight: Any, *rest: Any, out_shape: Any = None) -> int:
 _aten = torch.ops.aten
 
 
-class _FlatLinear(TorchDispatchMode):
+class _FlatLinear(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Linear layers as one matrix product, as they run where nothing counts.
 
     In a dispatch mode torch 2.13 does not fold a batch of single columns, and copies bfloat16 weights for each of them:
