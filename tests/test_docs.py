@@ -271,9 +271,7 @@ def test_the_tables_of_costs_are_filled() -> None:
     page = read(ROOT / "docs" / "costs.md")
     inside = page.split(benchmark_tables.BEGIN)[1].split(pages.END)[0]
     named = set(re.findall(r"^\| `(\w+)` \|", inside, re.MULTILINE))
-    # What a method with weights costs depends on their sizes, which are options.
-    learned = {name for name, method in hf_tokcomp.methods().items() if method.learns}
-    assert set(hf_tokcomp.methods()) - {"compose", "none"} - learned <= named
+    assert set(hf_tokcomp.methods()) - {"compose"} == named, "compose costs what its stages do"
 
 
 def test_the_tables_of_speed_are_made_of_the_evidence() -> None:
