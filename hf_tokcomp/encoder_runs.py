@@ -18,7 +18,7 @@ FRAMES_PER_RUN = 100
 Measured on the shipped model (two cores: 1.2 ms a run and 1.0 ms for 100 frames); larger encoders gain earlier.
 """
 LARGEST_RUN = 2000
-"""Mel frames of a run of several windows on a CPU. Longer windows run one by one: that takes as long, and needs the
+"""Mel frames of a run of several windows on a CPU. Longer windows run one by one: that takes no longer, and needs the
 memory of one. On the shipped model eight windows of 10 s then need 9 MiB and not 31."""
 
 
