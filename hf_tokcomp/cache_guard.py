@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from .cache_memory import START_ANEW, CacheMemory
+from .cache_names import CACHE
 from .errors import CacheContinuationError
 from .prompt import ShortPrompt
 
@@ -64,7 +65,7 @@ def starts_anew(inputs: dict[str, Any]) -> bool:
 
     Decoding steps are told apart without reading a length: a static cache keeps it on the device.
     """
-    cache, ids = inputs.get("past_key_values"), inputs.get("input_ids")
+    cache, ids = inputs.get(CACHE), inputs.get("input_ids")
     if cache is not None and ids is not None and ids.shape[1] == 1:
         return not cache.is_initialized
     return cached_tokens(cache) == 0

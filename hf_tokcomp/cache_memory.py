@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .cache_names import CACHE
 from .errors import CacheContinuationError
 from .prompt import ShortPrompt
 
-START_ANEW = "Start anew: pass the whole prompt with all its audio and without `past_key_values`."
+START_ANEW = f"Start anew: pass the whole prompt with all its audio and without `{CACHE}`."
 
 
 @dataclass(eq=False)

@@ -7,10 +7,9 @@ import inspect
 from functools import lru_cache
 from typing import Any
 
-from transformers.cache_utils import Cache
-
 from .cache_guard import cached_tokens, mapped_call, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
+from .cache_names import CACHE, cache_of, with_cache_name
 from .instance import original, patch_of
 from .loss import forward_with_items
 from .model_patch import ModelPatch
@@ -32,9 +31,9 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
         return upstream(*args, **kwargs)
     patch = patch_of(model)
     own_forward = functools.partial(forward_with_items, upstream, patch.loss_counts_items)
-    inputs = kwargs if not args else _by_name(type(model).forward, model, args, kwargs)
+    inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
     windows = inputs.pop(WINDOWS, None)
-    memory = recall(inputs.get("past_key_values"))
+    memory = recall(inputs.get(CACHE))
     if memory is not None:
         step = continue_inputs(model, memory, inputs)
         with mapped_call():
@@ -51,9 +50,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     try:
         outputs = own_forward(short_inputs(inputs, prefill, patch))
     finally:  # a cache that was handed in may be filled even if the call fails
-        returned = outputs if isinstance(outputs, tuple) else (getattr(outputs, "past_key_values", None),)
-        caches = (inputs.get("past_key_values"), *(o for o in returned if isinstance(o, Cache)))
-        remember_filled(prefill.prompt, *caches)
+        remember_filled(prefill.prompt, inputs.get(CACHE), cache_of(outputs))
     return outputs
 
 
@@ -75,9 +72,9 @@ def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> 
     patch = patch_of(model)
     if inputs.get("labels") is not None:
         raise ValueError(
-            "A loss on a continued cache is not supported; pass the whole prompt without `past_key_values`."
+            f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`."
         )
-    step = memory.continuation(inputs, cached_tokens(inputs["past_key_values"]), patch.audio_token_id(model))
+    step = memory.continuation(inputs, cached_tokens(inputs[CACHE]), patch.audio_token_id(model))
     kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
     positions = step.positions[:, -step.new.shape[1] :]
     return kept | {"input_ids": step.new, "attention_mask": step.mask, "position_ids": positions}

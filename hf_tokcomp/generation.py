@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .cache_guard import cached_tokens, forget, recall, remember, remember_filled
 from .cache_memory import CacheMemory
+from .cache_names import CACHE, cache_of, with_cache_name
 from .forward import short_inputs
 from .instance import original, patch_of
 from .prefill import WINDOWS, carries_audio, compress_prompt
@@ -48,12 +49,12 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
         return own_generate(inputs, *args, **kwargs)
     if inputs is not None and kwargs.get("input_ids") is not None:
         return own_generate(inputs, *args, **kwargs)  # upstream says what is wrong with that
-    kwargs |= dict(zip(_POSITIONAL, args, strict=False))
+    kwargs = with_cache_name(kwargs | dict(zip(_POSITIONAL, args, strict=False)))
     windows = kwargs.pop(WINDOWS, None)
     call = dict(kwargs)
     if inputs is not None:
         call["input_ids"] = inputs
-    cache = call.get("past_key_values")
+    cache = call.get(CACHE)
     memory = recall(cache)
     if memory is not None:
         return _continue(model, own_generate, memory, call)
@@ -73,7 +74,7 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     try:
         outputs = _run(model, own_generate, decoding, _in_short_columns(model, call, user))
     finally:  # a cache that was handed in may be filled even if the call fails
-        remember_filled(prompt, cache, getattr(outputs, "past_key_values", None))
+        remember_filled(prompt, cache, cache_of(outputs))
     return user.with_sequences(outputs)
 
 
@@ -99,6 +100,7 @@ def prepare_inputs_for_generation(model: Any, input_ids: Tensor, *args: Any, **k
     upstream would count on from the last column that is left.
     """
     decoding = _ACTIVE.get()
+    with_cache_name(kwargs)
     if decoding is not None and decoding.model is model:
         embeds, positions = kwargs.get("inputs_embeds"), kwargs.get("position_ids")
         known = input_ids.shape[1] if embeds is None else embeds.shape[1]
@@ -126,7 +128,7 @@ def _run(model: Any, own_generate: Any, decoding: _Decoding | None, call: dict[s
 def _continue(model: Any, own_generate: Any, memory: CacheMemory, call: dict[str, Any]) -> Any:
     """Generate on a cache that holds compressed audio."""
     patch = patch_of(model)
-    cache = call["past_key_values"]
+    cache = call[CACHE]
     step = memory.continuation(call, cached_tokens(cache), patch.audio_token_id(model))
     _refuse_unsupported(model, call)
     rows = step.memory

@@ -13,6 +13,7 @@ from torch import Tensor
 from .audio_tokens import AudioTokens
 from .cache_guard import cached_tokens
 from .cache_memory import START_ANEW
+from .cache_names import CACHE
 from .compressor import AudioTokenCompressor, CompressionRecord
 from .encoder_reuse import encode
 from .errors import CacheContinuationError, CompressorOutputError
@@ -75,7 +76,7 @@ def compress_prompt(
     if config.is_upstream:
         compressor.last = _uncompressed_record(model, patch, inputs, windows)
         return None
-    if cached_tokens(inputs.get("past_key_values")) > 0:
+    if cached_tokens(inputs.get(CACHE)) > 0:
         if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
             return None  # a cache that others filled, and no new audio: upstream's own business
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")

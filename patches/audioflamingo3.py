@@ -26,7 +26,7 @@ class AudioFlamingo3Patch(WhisperEncoderPatch):
             "input_features_mask",
             "attention_mask",
             "position_ids",
-            "past_key_values",
+            "cache",
             "inputs_embeds",
             "labels",
             "logits_to_keep",

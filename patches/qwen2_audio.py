@@ -34,7 +34,7 @@ class Qwen2AudioPatch(WhisperEncoderPatch):
             "attention_mask",
             "feature_attention_mask",
             "position_ids",
-            "past_key_values",
+            "cache",
             "inputs_embeds",
             "labels",
         ),

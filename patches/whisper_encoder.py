@@ -35,7 +35,7 @@ class WhisperEncoderPatch(ModelPatch):
         "prepare_inputs_for_generation": (
             "input_ids",
             "next_sequence_length",
-            "past_key_values",
+            "cache",
             "attention_mask",
             "inputs_embeds",
             "is_first_iteration",

@@ -385,7 +385,7 @@ def test_models_lists_the_patches() -> None:
     assert "AutoModelForSeq2SeqLM" in listed["audioflamingo3"]["auto_classes"]
     table = CliRunner().invoke(app, ["models"]).stdout
     assert "AudioFlamingo3Processor  AutoModelForPreTraining, " in table
-    assert "5.17.0 to 5.23.0" in table
+    assert "5.17.0 to 5.24.0" in table
 
 
 # errors

@@ -82,7 +82,9 @@ def test_one_version():
 def test_one_range_of_transformers():
     requirements = [*PYPROJECT["project"]["dependencies"], *PYPROJECT["project"]["optional-dependencies"]["dev"]]
     wanted = [requirement for requirement in requirements if requirement.startswith("transformers")]
-    assert wanted == [f"transformers>={versions.OLDEST_TRIED},<6", f"transformers=={versions.NEWEST_TRIED}"]
+    major, minor, _ = map(int, versions.NEWEST_TRIED.split("."))
+    bounds = f">={versions.OLDEST_TRIED},<{major}.{minor + 1}"  # the next minor release may rename what we rely on
+    assert wanted == [f"transformers{bounds}", f"transformers=={versions.NEWEST_TRIED}"]
     assert f"transformers=={versions.OLDEST_TRIED}\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert f"{versions.OLDEST_TRIED} to {versions.NEWEST_TRIED}" in (ROOT / "README.md").read_text(encoding="utf-8")
 

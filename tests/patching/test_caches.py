@@ -15,6 +15,7 @@ from transformers import DynamicCache, StaticCache
 import hf_tokcomp
 from hf_tokcomp import CacheContinuationError
 from hf_tokcomp.cache_guard import starts_anew
+from hf_tokcomp.cache_names import CACHE
 
 
 @pytest.fixture(params=["contiguous", "original"])
@@ -332,9 +333,9 @@ class TestGuards:
         prompt, step = {"input_ids": torch.tensor([[9, 10]])}, {"input_ids": torch.tensor([[11]])}
         assert starts_anew(prompt)
         assert starts_anew(step)
-        assert starts_anew(prompt | {"past_key_values": cache})
-        assert starts_anew(step | {"past_key_values": cache})
+        assert starts_anew(prompt | {CACHE: cache})
+        assert starts_anew(step | {CACHE: cache})
         model(**prompt, past_key_values=cache, use_cache=True)
-        assert not starts_anew(prompt | {"past_key_values": cache})
+        assert not starts_anew(prompt | {CACHE: cache})
         monkeypatch.setattr(cache_class, "get_seq_length", None)
-        assert not starts_anew(step | {"past_key_values": cache})
+        assert not starts_anew(step | {CACHE: cache})

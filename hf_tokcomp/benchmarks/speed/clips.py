@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ...audio import Samples
+from ...cache_names import cache_of
 from ..measure import peak_bytes
 from .candidates import Candidate
 from .operations import count_operations
@@ -101,7 +102,7 @@ class Clips:
                 seconds = self._now() - begin
                 if seconds > limit:
                     raise TooSlow(seconds)
-                cache = returned.past_key_values
+                cache = cache_of(returned)
                 held, columns = cache_bytes(cache), int(cache.get_seq_length())
                 after = candidate.tokens_after(subject, before)
                 del returned, cache
