@@ -8,7 +8,7 @@ from ._version import __version__
 from .adapters import load_adapter
 from .assignment import Assignment
 from .audio_tokens import AudioTokens
-from .compressor import AudioTokenCompressor, CompressedAudio, CompressionRecord
+from .compressor import AudioTokenCompressor, CompressedAudio
 from .compressors import *  # noqa: F403 - the classes of every method; `compressors.__all__` lists them
 from .config import CompressionConfig
 from .errors import (
@@ -25,6 +25,7 @@ from .model_patch import ModelPatch
 from .models import register_model, supported_models
 from .patching import active_config, compressed, patch, unpatch
 from .pushing import push_to_hub
+from .records import CompressionRecord
 from .registry import methods, register_compressor
 
 __all__ = [

@@ -81,6 +81,11 @@ def mapped_call() -> Iterator[None]:
         _MAPPED.reset(token)
 
 
+def is_mapped() -> bool:
+    """Whether the call that is under way is in the cache's own columns."""
+    return _MAPPED.get()
+
+
 def _update(cache: Any, *args: Any, **kwargs: Any) -> Any:
     if not _MAPPED.get():
         raise CacheContinuationError(

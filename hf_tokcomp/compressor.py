@@ -14,6 +14,7 @@ from .chunks import assign_in_chunks
 from .config import CompressionConfig
 from .errors import CompressorOutputError
 from .host_numbers import on_device
+from .records import CompressionRecord, RecordsOfThreads
 from .registry import get_method
 
 ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
@@ -45,49 +46,6 @@ class CompressedAudio:
         return None if self.span is None else self.span / frame_rate
 
 
-@dataclass(eq=False)
-class CompressionRecord:
-    """What happened in a model's last call, at ``model.audio_compressor.last``.
-
-    Args:
-        tokens_before: audio tokens of each audio, before.
-        tokens_after: audio tokens of each audio, after.
-        assignment: the `Assignment` of the batch of audios; None for a method that is none, and under ``none``.
-        times: ``(audios, slots, 2)`` seconds, each slot's span; None under ``none``, and where nobody knows.
-        columns: ``(batch, short)`` long, each column's place in the user's prompt, -1 for padding.
-        labels: ``(batch, short)`` the user's labels, shortened; None where none were given.
-        width: length of the user's prompt.
-    """
-
-    tokens_before: list[int]
-    tokens_after: list[int]
-    assignment: Assignment | None = None
-    times: Tensor | None = None
-    columns: Tensor | None = None
-    labels: Tensor | None = None
-    width: int = 0
-
-    def to_prompt(self, values: Tensor, fill: float = -100) -> Tensor:
-        """Bring values of the shortened prompt back to the columns of the user's prompt.
-
-        Args:
-            values: ``(batch, short, ...)``, for example predicted ids; rows may be repeated (beams).
-            fill: what stands where a column was dropped.
-
-        Returns:
-            ``(batch, width, ...)``.
-        """
-        if self.columns is None:
-            return values
-        columns = self.columns.repeat_interleave(values.shape[0] // self.columns.shape[0], 0).to(values.device)
-        if values.shape[1] != columns.shape[1]:
-            raise ValueError(f"values have {values.shape[1]} columns, the shortened prompt has {columns.shape[1]}.")
-        target = torch.where(columns < 0, self.width, columns)
-        target = target.reshape(*target.shape, *(1,) * (values.dim() - 2)).expand_as(values)
-        out = values.new_full((values.shape[0], self.width + 1, *values.shape[2:]), fill)
-        return out.scatter(1, target, values)[:, : self.width]
-
-
 class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     """Base class of all methods: ``assign`` says which token goes to which slot, the rest is done here.
 
@@ -112,7 +70,20 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     def __init__(self, config: ConfigType) -> None:
         super().__init__()
         self.config = config
-        self.last: CompressionRecord | None = None
+        self.records = RecordsOfThreads()
+
+    @property
+    def last(self) -> CompressionRecord | None:
+        """What happened in the model's last call in this thread, see `CompressionRecord`; None before any.
+
+        Raises:
+            RuntimeError: this thread made no call, and several others did, each with a record of its own.
+        """
+        return self.records.get()
+
+    @last.setter
+    def last(self, record: CompressionRecord | None) -> None:
+        self.records.put(record)
 
     @staticmethod
     def from_config(config: CompressionConfig, dim: int | None = None) -> AudioTokenCompressor[Any]:

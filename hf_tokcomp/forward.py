@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from .cache_guard import cached_tokens, mapped_call, recall, remember_filled, starts_anew
+from .cache_guard import cached_tokens, is_mapped, mapped_call, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
 from .cache_names import CACHE, cache_of, with_cache_name
-from .instance import original, patch_of
+from .instance import MODEL, original, patch_of
 from .loss import forward_with_items
 from .model_patch import ModelPatch
-from .prefill import WINDOWS, Prefill, carries_audio, compress_prompt
+from .prefill import Announced, Prefill, carries_audio, compress_prompt
+from .records import note
+
+_UNCOMPRESSED: ContextVar[bool] = ContextVar("hf_tokcomp_uncompressed", default=False)
+"""Whether `forward` has looked at the audio of the call that is under way, and left it to upstream."""
 
 
 def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -32,7 +38,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     patch = patch_of(model)
     own_forward = functools.partial(forward_with_items, upstream, patch.loss_counts_items)
     inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
-    windows = inputs.pop(WINDOWS, None)
+    announced = Announced.taken_from(inputs)
     memory = recall(inputs.get(CACHE))
     if memory is not None:
         step = continue_inputs(model, memory, inputs)
@@ -40,12 +46,58 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
             return own_forward(step)
     if not carries_audio(inputs):
         if inputs.get("inputs_embeds") is None and starts_anew(inputs):
-            model.audio_compressor.last = None  # a new prompt, without audio
+            note(model.audio_compressor, None)  # a new prompt, without audio
         return own_forward(inputs)
     _refuse_columns(model, inputs)
-    prefill = compress_prompt(model, patch, inputs, windows)
+    prefill = compress_prompt(model, patch, inputs, announced)
     if prefill is None:
-        return own_forward(inputs)
+        token = _UNCOMPRESSED.set(True)
+        try:
+            return own_forward(inputs)
+        finally:
+            _UNCOMPRESSED.reset(token)
+    return _on_short_prompt(own_forward, inputs, prefill, patch)
+
+
+def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's `forward` of the model without its head, for who calls that itself: trainers with a loss of their own
+    do (TRL's SFTTrainer), who look at nothing but the last hidden state.
+
+    The audio is compressed, as in `forward`; and since the caller's labels and masks have the columns of the long
+    prompt, so has ``last_hidden_state``: a dropped column repeats the last one before it that was kept. All else has
+    the shortened length. Calls that come from `forward` carry no audio any more, and pass.
+
+    Raises:
+        what `forward` raises.
+    """
+    upstream = original(backbone, "forward")
+    model = backbone.__dict__.get(MODEL)
+    if getattr(model, "audio_compressor", None) is None:
+        return upstream(*args, **kwargs)
+    inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
+    announced = Announced.taken_from(inputs)
+    memory = None if is_mapped() else recall(inputs.get(CACHE))
+    if memory is not None:
+        step = continue_inputs(model, memory, inputs)
+        with mapped_call():
+            return upstream(**step)
+    if not carries_audio(inputs) or _UNCOMPRESSED.get():
+        return upstream(**inputs)
+    patch = patch_of(model)
+    prefill = compress_prompt(model, patch, inputs, announced)
+    if prefill is None:
+        return upstream(**inputs)
+    outputs = _on_short_prompt(lambda step: upstream(**step), inputs, prefill, patch)
+    record = model.audio_compressor.last
+    if isinstance(outputs, tuple):
+        return (record.to_prompt(outputs[0], fill=None), *outputs[1:])
+    outputs["last_hidden_state"] = record.to_prompt(outputs["last_hidden_state"], fill=None)
+    return outputs
+
+
+def _on_short_prompt(
+    own_forward: Callable[[dict[str, Any]], Any], inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch
+) -> Any:
     outputs: Any = None
     try:
         outputs = own_forward(short_inputs(inputs, prefill, patch))
@@ -71,9 +123,7 @@ def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> 
     """The keywords of a call on a cache that holds compressed audio."""
     patch = patch_of(model)
     if inputs.get("labels") is not None:
-        raise ValueError(
-            f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`."
-        )
+        raise ValueError(f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`.")
     step = memory.continuation(inputs, cached_tokens(inputs[CACHE]), patch.audio_token_id(model))
     kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
     positions = step.positions[:, -step.new.shape[1] :]

@@ -20,7 +20,7 @@ from .cache_memory import CacheMemory
 from .cache_names import CACHE, cache_of, with_cache_name
 from .forward import short_inputs
 from .instance import original, patch_of
-from .prefill import WINDOWS, carries_audio, compress_prompt
+from .prefill import Announced, carries_audio, compress_prompt
 from .user_prompt import UserPrompt
 
 _ACTIVE: ContextVar[_Decoding | None] = ContextVar("hf_tokcomp_decoding", default=None)
@@ -50,7 +50,7 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     if inputs is not None and kwargs.get("input_ids") is not None:
         return own_generate(inputs, *args, **kwargs)  # upstream says what is wrong with that
     kwargs = with_cache_name(kwargs | dict(zip(_POSITIONAL, args, strict=False)))
-    windows = kwargs.pop(WINDOWS, None)
+    announced = Announced.taken_from(kwargs)
     call = dict(kwargs)
     if inputs is not None:
         call["input_ids"] = inputs
@@ -61,8 +61,9 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     prefill = None
     if carries_audio(call):
         patch = patch_of(model)
+        call["attention_mask"] = _mask_of_padding(model, call)
         with torch.no_grad():
-            prefill = compress_prompt(model, patch, call, windows, generating=True)
+            prefill = compress_prompt(model, patch, call, announced, generating=True)
     if prefill is None:
         return _run(model, own_generate, None, {"inputs": inputs, **kwargs})
     _refuse_unsupported(model, call)
@@ -179,6 +180,17 @@ def _in_short_columns(model: Any, call: dict[str, Any], user: UserPrompt) -> dic
         else:
             call[total] = max(shorter, 0)
     return call
+
+
+def _mask_of_padding(model: Any, call: dict[str, Any]) -> Tensor | None:
+    """The mask of a call; where none is given the one that upstream's `generate` infers, if there are padding ids."""
+    mask: Tensor | None = call.get("attention_mask")
+    pad, ends = _setting(model, call, "pad_token_id"), _setting(model, call, "eos_token_id")
+    ends = ends if isinstance(ends, list | tuple) else [ends]
+    if mask is not None or pad is None or pad in ends:
+        return mask
+    inferred = call["input_ids"].ne(pad).long()
+    return None if bool(inferred.all()) else inferred
 
 
 def _setting(model: Any, call: dict[str, Any], name: str) -> Any:

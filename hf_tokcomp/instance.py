@@ -1,23 +1,58 @@
 """Changing a model or processor on its instance, never on its class, and taking it back exactly.
 
-A replacement is `functools.partial(module_level_function, instance)`: unlike a bound method it survives pickle and
-deepcopy together with the compressor. What stood in the instance's `__dict__` before (accelerate keeps a `forward`
-there) is saved and put back. Hooks that came after us stay; our functions then pass through.
+A replacement is a `BoundFunction`. What stood in the instance's `__dict__` before (accelerate keeps a `forward` there)
+is saved and put back. Hooks that came after us stay; our functions then pass through.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any
 
 from .model_patch import ModelPatch
 
 _STATE = "_hf_tokcomp_state"
-_COPIES = {"push_to_hub"}
-"""Methods that transformers keeps as copies under the original's name, by which pickle finds another function."""
+MODEL = "_hf_tokcomp_model"
+"""Name under which a patched model's backbone, the model without its head, has the model."""
+
+
+class BoundFunction:
+    """One of our module-level functions, bound to an instance in whose `__dict__` it stands before a method.
+
+    Unlike a bound method it survives pickle and deepcopy together with what the instance holds. It shows the method's
+    signature, by which `generate` validates keywords and `Trainer` keeps columns, but leads nobody to the method
+    itself: what unwraps a `forward` by following ``__wrapped__`` (accelerate's `unwrap_model`) ends here, and may bind
+    it once more, as `types.MethodType(forward, model)`, without losing us.
+
+    Args:
+        function: takes the instance first.
+        instance: the model or processor.
+        method: the method it stands before, as the class has it.
+    """
+
+    def __init__(self, function: Callable[..., Any], instance: Any, method: Callable[..., Any]) -> None:
+        self.function = function
+        self.instance = instance
+        self.__name__, self.__qualname__ = method.__name__, method.__qualname__
+        self.__doc__ = method.__doc__
+        signature = inspect.signature(method)
+        # Annotations do not all pickle.
+        parameters = [p.replace(annotation=p.empty) for p in list(signature.parameters.values())[1:]]
+        self.__signature__ = signature.replace(parameters=parameters, return_annotation=signature.empty)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        if args and args[0] is self.instance:
+            args = args[1:]  # somebody bound us once more
+        return self.function(self.instance, *args, **kwargs)
+
+    def stands_as(self, value: Any) -> bool:
+        """Whether this value is this very function, perhaps bound once more."""
+        return value is self or (isinstance(value, MethodType) and value.__func__ is self)
 
 
 class _Missing:
@@ -79,22 +114,15 @@ def replace(
     instance: Any, patch_module: str, functions: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]
 ) -> InstanceState:
     """Put functions (bound to the instance) and plain values into the instance's `__dict__`."""
-    state = state_of(instance) or InstanceState(patch_module)
+    before = state_of(instance) or InstanceState(patch_module)
     placed = dict(values)
     for name, function in functions.items():
-        if name in state.placed:
-            continue  # ours is still there, under somebody's hook
-        bound = functools.partial(function, instance)
-        # `generate` validates keywords, and `Trainer` keeps columns, by the signature this leads to.
-        # Nothing else is taken over: upstream's annotations and function attributes do not all pickle.
-        functools.update_wrapper(bound, getattr(type(instance), name), ("__module__", "__name__", "__doc__"), ())
-        if name in _COPIES:
-            del bound.__dict__["__wrapped__"]
-        placed[name] = bound
-    for name, value in placed.items():
-        state.saved[name] = instance.__dict__.get(name, MISSING)
-        instance.__dict__[name] = value
-    state.placed.update(placed)
+        if name not in before.placed:  # else ours is still there, under somebody's hook
+            placed[name] = BoundFunction(function, instance, getattr(type(instance), name))
+    saved = {name: instance.__dict__.get(name, MISSING) for name in placed}
+    instance.__dict__.update(placed)
+    # A new state each time: a shallow copy of the instance has the same one, and must keep it.
+    state = InstanceState(patch_module, before.saved | saved, before.placed | placed)
     instance.__dict__[_STATE] = state
     return state
 
@@ -104,13 +132,24 @@ def restore(instance: Any) -> None:
     state = state_of(instance)
     if state is None:
         return
-    for name, ours in list(state.placed.items()):
-        if instance.__dict__.get(name, MISSING) is not ours:
-            continue  # somebody's hook holds our function and will go on calling it: it passes through from now on
-        if state.saved[name] is MISSING:
+    left = InstanceState(state.patch_module)
+    for name, ours in state.placed.items():
+        there, saved = instance.__dict__.get(name, MISSING), state.saved[name]
+        if there is not ours and not (isinstance(ours, BoundFunction) and ours.stands_as(there)):
+            # Somebody's hook holds our function and will go on calling it: it passes through from now on.
+            left.placed[name], left.saved[name] = ours, saved
+        elif saved is MISSING:
             del instance.__dict__[name]
         else:
-            instance.__dict__[name] = state.saved[name]
-        del state.placed[name], state.saved[name]
-    if not state.placed:
+            instance.__dict__[name] = saved
+    if left.placed:
+        instance.__dict__[_STATE] = left
+    else:
         del instance.__dict__[_STATE]
+
+
+def belongs_to_another(instance: Any) -> bool:
+    """Whether our functions on this instance are bound to another one: it is a shallow copy of that."""
+    state = state_of(instance)
+    placed = () if state is None else state.placed.values()
+    return any(isinstance(value, BoundFunction) and value.instance is not instance for value in placed)

@@ -136,6 +136,11 @@ class ModelPatch(ABC):
             CompressorOutputError: its weights cannot be read where they are.
         """
 
+    def backbone(self, model: Any) -> nn.Module | None:
+        """The model without its head, which trainers with a loss of their own call; None where there is none."""
+        backbone: nn.Module = model.base_model
+        return None if backbone is model else backbone
+
     def parts(self, model: Any) -> Parts:
         """Where the phases of a call begin and end.
 

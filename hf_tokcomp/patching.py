@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
@@ -15,13 +16,14 @@ from .compressor import AudioTokenCompressor
 from .config import CompressionConfig
 from .config_files import CONFIG_KEY, is_ours
 from .errors import CompressionConfigError, UnsupportedModelError
-from .forward import forward
+from .forward import backbone_forward, forward
 from .generation import generate, prepare_inputs_for_generation
 from .hub import is_hub_id
-from .instance import MISSING, replace, restore, state_of
+from .instance import MISSING, MODEL, belongs_to_another, patch_of, replace, restore, state_of
 from .models import how_to_add, patch_for_class, patch_for_processor
 from .plain import shown
 from .processing import patch_processor
+from .records import note, noted
 from .registry import get_method, methods
 from .saving import save_pretrained
 from .sharing import push_model
@@ -111,12 +113,13 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
         return
     model = _inner(model_or_processor)
     module, model_patch = patch_for_class(type(model))
+    _refuse_shallow_copy(model)
     check_transformers(type(model), model_patch)
     model_patch.check_encoder(model, config.encoder)
     compressor = getattr(model, "audio_compressor", None) if compressor is None else compressor
     if compressor is not None and _may_stay(compressor.config, config):
         _set_config(compressor, config)
-        compressor.last = None
+        note(compressor, None)
     else:
         compressor = AudioTokenCompressor.from_config(config, model_patch.feature_dim(model)).train(model.training)
         if model.device.type != "meta":
@@ -132,9 +135,21 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     }
     state = replace(model, module, functions, {})
     model.audio_compressor = compressor
+    backbone = model_patch.backbone(model)
+    if backbone is not None:
+        replace(backbone, module, {"forward": backbone_forward}, {MODEL: model})
     # What others kept under this key comes back; a config of ours was stored, and is replaced now.
     state.config_before = MISSING if is_ours(before) else before
     setattr(model.config, CONFIG_KEY, config.to_dict())
+
+
+def _refuse_shallow_copy(model: Any) -> None:
+    """Raise where a model shares its modules with another one that is patched: what is done to one is done to both."""
+    if belongs_to_another(model) or (state_of(model) is None and hasattr(model, "audio_compressor")):
+        raise ValueError(
+            "This model is a shallow copy (copy.copy) and shares its modules with a patched one. Patch or unpatch "
+            "that one, or make a copy with modules of its own by copy.deepcopy."
+        )
 
 
 def _may_stay(before: CompressionConfig, config: CompressionConfig) -> bool:
@@ -158,7 +173,11 @@ def unpatch(model_or_processor: Target) -> Target:
         restore(model_or_processor)
         return model_or_processor
     model = _inner(model_or_processor)
+    _refuse_shallow_copy(model)
     if getattr(model, "audio_compressor", None) is not None:
+        backbone = patch_of(model).backbone(model)
+        if backbone is not None:
+            restore(backbone)
         del model.audio_compressor
         model.config.__dict__.pop(CONFIG_KEY, None)
         state = state_of(model)
@@ -168,20 +187,40 @@ def unpatch(model_or_processor: Target) -> Target:
     return model_or_processor
 
 
+class _Block:
+    """A ``with`` block that is under way, and how to leave it."""
+
+    def __init__(self, back: Callable[[], None]) -> None:
+        self.back = back
+
+
+_BLOCKS: WeakKeyDictionary[Any, list[_Block]] = WeakKeyDictionary()
+"""The blocks of each model or processor, in the order in which they were entered."""
+
+
 @contextmanager
 def compressed(model: Target, compression: Compression) -> Iterator[Target]:
     """Patch a model or processor for the length of a ``with`` block; what was there before comes back, come what may.
+
+    Blocks on one model may be left in any order: the compression is that of the last one entered that is not left.
 
     Raises:
         what `patch` raises.
     """
     config = resolve_compression(compression)
-    back = way_back(model)
+    block = _Block(way_back(model))
     _patch(model, config)
+    blocks = _BLOCKS.setdefault(_inner(model), [])
+    blocks.append(block)
     try:
         yield model
     finally:
-        back()
+        place = blocks.index(block)
+        del blocks[place]
+        if place < len(blocks):
+            blocks[place].back = block.back  # entered within this block, and left after it
+        else:
+            block.back()
 
 
 def way_back(model_or_processor: Any) -> Callable[[], None]:
@@ -192,11 +231,11 @@ def way_back(model_or_processor: Any) -> Callable[[], None]:
     if isinstance(model_or_processor, ProcessorMixin):
         return lambda: _patch(model_or_processor, before)
     model = _inner(model_or_processor)
-    compressor, last = model.audio_compressor, model.audio_compressor.last
+    compressor, last = model.audio_compressor, noted(model.audio_compressor)
 
     def back() -> None:
         _patch(model, before, compressor)
-        compressor.last = last
+        note(compressor, last)
 
     return back
 

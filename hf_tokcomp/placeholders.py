@@ -33,7 +33,10 @@ class AudioLayout:
 
 
 def match_single_windows(
-    placeholders: Sequence[int], window_tokens: Sequence[int], output_length: OutputLength | None
+    placeholders: Sequence[int],
+    window_tokens: Sequence[int],
+    output_length: OutputLength | None,
+    written: Sequence[int] | None = None,
 ) -> AudioLayout:
     """Every window is an audio; a prompt takes the next audios until its placeholders are used up.
 
@@ -42,18 +45,19 @@ def match_single_windows(
         window_tokens: tokens of each window.
         output_length: tokens after compression, for prompts that a patched processor has already shortened; None
             where only the content can tell.
+        written: placeholders that a patched processor wrote for each audio. Without its word a prompt is never taken
+            for a shortened one: it may as well have been cut off.
 
     Raises:
         PlaceholderMismatchError: the counts do not fit.
     """
-    candidates = [(False, list(window_tokens))]
-    if output_length is not None:
-        candidates.append((True, [output_length(n) for n in window_tokens]))
-    for already_short, expected in candidates:
+    full = list(window_tokens)
+    short = None if output_length is None else [output_length(n) for n in full]
+    for already_short, expected in enumerate([full] if written is None or short is None else [full, short]):
         rows = _take_in_turn(placeholders, expected)
         if rows is not None:
-            return AudioLayout(list(window_tokens), list(range(len(window_tokens))), rows, already_short)
-    raise _mismatch(placeholders, [expected for _, expected in candidates])
+            return AudioLayout(full, list(range(len(full))), rows, bool(already_short))
+    raise _mismatch(placeholders, full, short, written)
 
 
 def _take_in_turn(placeholders: Sequence[int], expected: Sequence[int]) -> list[int] | None:
@@ -77,6 +81,7 @@ def match_long_audios(
     window_is_full: Sequence[bool],
     output_length: OutputLength | None,
     windows_per_audio: Sequence[int] | None = None,
+    written: Sequence[int] | None = None,
 ) -> AudioLayout:
     """Every prompt with placeholders has one audio, of one or more consecutive windows.
 
@@ -86,6 +91,7 @@ def match_long_audios(
         window_is_full: whether a window has all its frames, so that its audio may go on in the next one.
         output_length: as in `match_single_windows`.
         windows_per_audio: windows of each audio where the caller knows (a patched processor says so).
+        written: as in `match_single_windows`.
 
     Raises:
         PlaceholderMismatchError: no grouping of the windows fits, or several do.
@@ -99,7 +105,9 @@ def match_long_audios(
     counts = [window_tokens[i] for i in solid]
     goes_on = [may_go_on[i] for i in solid]
     wanted = [placeholders[row] for row in rows]
-    lengths: list[OutputLength] = [lambda n: n] if output_length is None else [lambda n: n, output_length]
+    lengths: list[OutputLength] = [lambda n: n]
+    if output_length is not None and written is not None:
+        lengths.append(output_length)
     for already_short, length in enumerate(lengths):
         if windows_per_audio is None:
             fitting = _groupings(wanted, counts, goes_on, length)
@@ -115,8 +123,8 @@ def match_long_audios(
         if fitting:
             first = [solid[a] for a, _ in fitting[0]]
             return AudioLayout([sum(counts[a:b]) for a, b in fitting[0]], first, rows, bool(already_short))
-    expected = [counts] if output_length is None else [counts, [output_length(sum(counts))]]
-    raise _mismatch(placeholders, expected)
+    short = None if output_length is None else [output_length(sum(counts))]
+    raise _mismatch(placeholders, counts, short, written)
 
 
 Grouping = list[tuple[int, int]]
@@ -157,10 +165,24 @@ def _given_groups(window_tokens: Sequence[int], windows_per_audio: Sequence[int]
     return groups
 
 
-def _mismatch(placeholders: Sequence[int], expected: Sequence[Sequence[int]]) -> PlaceholderMismatchError:
-    totals = " or, compressed, ".join(str(sum(e)) for e in expected)
+def _mismatch(
+    placeholders: Sequence[int], full: Sequence[int], short: Sequence[int] | None, written: Sequence[int] | None
+) -> PlaceholderMismatchError:
+    there = sum(placeholders)
+    makes = str(sum(full)) if short is None else f"{sum(full)}, compressed {sum(short)}"
+    advice = ""
+    if there < sum(full if written is None else written):
+        advice = (
+            "Was it truncated? Then it was cut through its audio: leave out `truncation`, or raise the length at which "
+            "it cuts (`max_length`, or a trainer's `cutoff_len`) above the whole prompt's. Otherwise: "
+        )
+    advice += (
+        "Make prompt and audio with one processor call; a patched processor must have the model's config; one "
+        "placeholder per audio (the legacy form) must be expanded by the processor."
+    )
+    if written is None and short is not None and there == sum(short):
+        advice += " If a patched processor shortened the prompt, pass its `audio_placeholders` on."
     return PlaceholderMismatchError(
-        f"The prompts hold {sum(placeholders)} audio placeholders ({list(placeholders)} per prompt), but the audio "
-        f"makes {totals}. Make prompt and audio with one processor call; a patched processor must have the model's "
-        "config; one placeholder per audio (the legacy form) must be expanded by the processor."
+        f"The prompts hold {there} audio placeholders ({list(placeholders)} per prompt), but the audio makes {makes}. "
+        f"{advice}"
     )

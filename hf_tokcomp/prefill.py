@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,17 +14,46 @@ from .audio_tokens import AudioTokens
 from .cache_guard import cached_tokens
 from .cache_memory import START_ANEW
 from .cache_names import CACHE
-from .compressor import AudioTokenCompressor, CompressionRecord
+from .compressor import AudioTokenCompressor
 from .encoder_reuse import encode
 from .errors import CacheContinuationError, CompressorOutputError
 from .host_numbers import on_device
 from .model_patch import EncodedWindows, ModelPatch
 from .placeholders import AudioLayout, OutputLength, match_long_audios, match_single_windows
 from .prompt import PromptFacts, ShortPrompt, read_facts, shorten
+from .records import CompressionRecord, note
 from .supply import add_language_model_side
 
 WINDOWS = "audio_windows"
 """Keyword, and key of a patched processor's output: windows of each audio ``(audios,)``."""
+PLACEHOLDERS = "audio_placeholders"
+"""Keyword, and key of a patched processor's output: placeholders that it wrote for each audio ``(audios,)``."""
+_PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
+"""Keywords that say where the samples of a packed row begin."""
+
+
+class Announced(NamedTuple):
+    """What a patched processor says of the audio; None where nothing was said.
+
+    Args:
+        windows: windows of each audio.
+        placeholders: placeholders written for each audio.
+    """
+
+    windows: list[int] | None = None
+    placeholders: list[int] | None = None
+
+    @classmethod
+    def taken_from(cls, inputs: dict[str, Any]) -> Announced:
+        """Taken out of a call's keywords, which upstream does not know."""
+        return cls(_integers(inputs.pop(WINDOWS, None)), _integers(inputs.pop(PLACEHOLDERS, None)))
+
+
+NOTHING_ANNOUNCED = Announced()
+
+
+def _integers(values: Any) -> list[int] | None:
+    return None if values is None else [int(n) for n in torch.as_tensor(values).flatten().tolist()]
 
 
 @dataclass(eq=False)
@@ -52,7 +81,11 @@ def carries_audio(inputs: dict[str, Any]) -> bool:
 
 
 def compress_prompt(
-    model: Any, patch: ModelPatch, inputs: dict[str, Any], windows: Any = None, generating: bool = False
+    model: Any,
+    patch: ModelPatch,
+    inputs: dict[str, Any],
+    announced: Announced = NOTHING_ANNOUNCED,
+    generating: bool = False,
 ) -> Prefill | None:
     """Compress the audio of a call and shorten its prompt; the record goes to ``model.audio_compressor.last``.
 
@@ -60,7 +93,7 @@ def compress_prompt(
         model: a patched model.
         patch: what is known of it.
         inputs: the call's keywords.
-        windows: windows of each audio, where the processor said so.
+        announced: what the processor said.
         generating: whether `generate` asks, see `shorten`.
 
     Returns:
@@ -68,19 +101,20 @@ def compress_prompt(
 
     Raises:
         PlaceholderMismatchError: the placeholders do not fit the audio.
-        ValueError: a mask or an argument that cannot be shortened.
+        ValueError: a mask or an argument that cannot be shortened, or packed rows.
     """
     compressor: AudioTokenCompressor[Any] = model.audio_compressor
     config = compressor.config
-    compressor.last = None
+    note(compressor, None)
     if config.is_upstream:
-        compressor.last = _uncompressed_record(model, patch, inputs, windows)
+        note(compressor, _uncompressed_record(model, patch, inputs, announced))
         return None
     if cached_tokens(inputs.get(CACHE)) > 0:
         if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
             return None  # a cache that others filled, and no new audio: upstream's own business
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
-    mask, facts, layout = _read(model, patch, inputs, windows)
+    mask, facts, layout = _read(model, patch, inputs, announced)
+    _refuse_packed(inputs, facts)
     if mask.shape[-1] != patch.window_frames(model):
         raise ValueError(
             f"The windows have {mask.shape[-1]} mel frames, this model's encoder takes {patch.window_frames(model)}. "
@@ -110,7 +144,7 @@ def compress_prompt(
         positions=config.positions,
         generating=generating,
     )
-    compressor.last = CompressionRecord(
+    record = CompressionRecord(
         list(layout.tokens),
         list(audio.counts),
         audio.assignment,
@@ -119,25 +153,41 @@ def compress_prompt(
         prompt.labels,
         inputs["input_ids"].shape[1],
     )
+    note(compressor, record)
     return Prefill(prompt, _merge(model, prompt, patch.project(model, audio.features), audio.counts))
 
 
 def _uncompressed_record(
-    model: Any, patch: ModelPatch, inputs: dict[str, Any], windows: Any
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced
 ) -> CompressionRecord | None:
     try:
-        _, _, layout = _read(model, patch, inputs, windows)
+        _, _, layout = _read(model, patch, inputs, announced)
     except ValueError:
         return None  # the model's own code will say what it thinks of these inputs
     return CompressionRecord(list(layout.tokens), list(layout.tokens))
 
 
 def _read(
-    model: Any, patch: ModelPatch, inputs: dict[str, Any], windows: Any
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced
 ) -> tuple[Tensor, PromptFacts, AudioLayout]:
     mask = _feature_mask(inputs, patch)
-    facts = read_facts(inputs["input_ids"], _flat_mask(inputs), mask, patch.audio_token_id(model))
-    return mask, facts, _layout(model, patch, model.audio_compressor, facts, windows)
+    ids, positions = inputs["input_ids"], inputs.get("position_ids")
+    facts = read_facts(ids, _flat_mask(inputs), mask, patch.audio_token_id(model), positions)
+    return mask, facts, _layout(model, patch, model.audio_compressor, facts, announced)
+
+
+def _refuse_packed(inputs: dict[str, Any], facts: PromptFacts) -> None:
+    """Samples that share a row are told apart by what goes with the long row alone; shortened, one would read another.
+
+    Upstream goes by these keywords, or, without a mask, by positions that begin again.
+    """
+    given = [name for name in _PACKED if inputs.get(name) is not None]
+    if given or (facts.restarts and inputs.get("attention_mask") is None):
+        raise ValueError(
+            f"Under compression several samples cannot be packed into one row ({given[0] if given else 'position_ids'}"
+            f"{'' if given else ' begin again within a row'}). Give each sample its own row, padded, with an "
+            "`attention_mask`: packing=False and padding_free=False in a trainer's arguments."
+        )
 
 
 def _feature_mask(inputs: dict[str, Any], patch: ModelPatch) -> Tensor:
@@ -157,7 +207,7 @@ def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
 
 
 def _layout(
-    model: Any, patch: ModelPatch, compressor: AudioTokenCompressor[Any], facts: PromptFacts, windows: Any
+    model: Any, patch: ModelPatch, compressor: AudioTokenCompressor[Any], facts: PromptFacts, announced: Announced
 ) -> AudioLayout:
     config = compressor.config
     output_length: OutputLength | None = None
@@ -166,10 +216,9 @@ def _layout(
 
     tokens = [patch.window_tokens(frames) for frames in facts.frames]
     if not patch.audio_spans_windows:
-        return match_single_windows(facts.placeholders, tokens, output_length)
+        return match_single_windows(facts.placeholders, tokens, output_length, announced.placeholders)
     full = [frames == patch.window_frames(model) for frames in facts.frames]
-    given = None if windows is None else [int(n) for n in windows]
-    return match_long_audios(facts.placeholders, tokens, full, output_length, given)
+    return match_long_audios(facts.placeholders, tokens, full, output_length, announced.windows, announced.placeholders)
 
 
 def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: float) -> AudioTokens:

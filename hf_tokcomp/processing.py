@@ -12,7 +12,7 @@ from .config import CompressionConfig
 from .instance import load_patch, replace
 from .model_patch import ModelPatch
 from .placeholders import match_long_audios
-from .prefill import WINDOWS
+from .prefill import PLACEHOLDERS, WINDOWS
 
 
 def patch_processor(processor: Any, patch_module: str, patch: ModelPatch, config: CompressionConfig) -> None:
@@ -40,14 +40,17 @@ def short_audio_token(
 ) -> str:
     """The placeholders of one audio, after compression.
 
-    For a model whose audio spans windows, the number of windows of each audio is added to ``audio_inputs``: from short
-    placeholders alone the model could not always tell which windows belong together.
+    The placeholders written for each audio are added to ``audio_inputs``, by which the model knows that the prompt is
+    short, and was not cut off. For a model whose audio spans windows, the number of windows of each audio is added too:
+    from short placeholders alone the model could not always tell which windows belong together.
     """
     patch = load_patch(patch_module)
     counts = [int(n) for n in audio_inputs["num_audio_tokens"]]
+    if PLACEHOLDERS not in audio_inputs:
+        audio_inputs[PLACEHOLDERS] = torch.tensor([config.output_length(n, frame_rate) for n in counts])
     if patch.audio_spans_windows and WINDOWS not in audio_inputs:
         audio_inputs[WINDOWS] = torch.tensor(_windows(audio_inputs[patch.feature_mask], counts, patch))
-    return token * config.output_length(counts[audio_idx], frame_rate)
+    return token * int(audio_inputs[PLACEHOLDERS][audio_idx])
 
 
 def _windows(mask: Any, counts: list[int], patch: ModelPatch) -> list[int]:

@@ -24,14 +24,22 @@ class PromptFacts:
         placeholders: audio placeholders of each prompt.
         spans: first and one past the last unmasked column of each prompt.
         frames: valid mel frames of each window.
+        restarts: whether given positions begin again within a row, as those of packed samples do.
     """
 
     placeholders: list[int]
     spans: list[tuple[int, int]]
     frames: list[int]
+    restarts: bool
 
 
-def read_facts(input_ids: Tensor, attention_mask: Tensor | None, feature_mask: Tensor, audio_token: int) -> PromptFacts:
+def read_facts(
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    feature_mask: Tensor,
+    audio_token: int,
+    position_ids: Tensor | None = None,
+) -> PromptFacts:
     """Count placeholders ``(batch, prompt)``, the masks' spans and the windows' frames ``(windows, frames)``."""
     batch, width = input_ids.shape
     device = input_ids.device
@@ -44,10 +52,13 @@ def read_facts(input_ids: Tensor, attention_mask: Tensor | None, feature_mask: T
         some = valid.amax(1)
         first = valid.argmax(1) * some
         end = (width - valid.flip(1).argmax(1)) * some
-    numbers = [(input_ids == audio_token).sum(1), first, end, feature_mask.ne(0).sum(-1).to(device)]
-    values = torch.cat([n.long() for n in numbers]).tolist()
+    restarts = torch.zeros(1, device=device)
+    if position_ids is not None:
+        restarts = (position_ids.diff(dim=-1) < 0).any().view(1).to(device)
+    numbers = [(input_ids == audio_token).sum(1), first, end, feature_mask.ne(0).sum(-1).to(device), restarts]
+    *values, restarted = torch.cat([n.long() for n in numbers]).tolist()
     spans = list(zip(values[batch : 2 * batch], values[2 * batch : 3 * batch], strict=True))
-    return PromptFacts(values[:batch], spans, values[3 * batch :])
+    return PromptFacts(values[:batch], spans, values[3 * batch :], bool(restarted))
 
 
 @dataclass(eq=False)

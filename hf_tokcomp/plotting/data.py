@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..audio import load_audio
-from ..compressor import CompressionRecord
+from ..records import CompressionRecord
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -20,7 +20,7 @@ from ..instruction import model_inputs, whole_prompt
 from ..model_patch import ModelPatch
 from ..models import patch_for_class
 from ..patching import Compression, _inner, active_config, compressed, resolve_compression
-from ..prefill import compress_prompt
+from ..prefill import Announced, compress_prompt
 from .data import Panel, Spectrogram
 from .figure import plot_compression
 
@@ -136,7 +136,8 @@ def read_panels(
             if text:
                 said = _answer(model, processor, inputs, max_new_tokens)
             else:
-                compress_prompt(inner, patch, dict(inputs))
+                call = dict(inputs)
+                compress_prompt(inner, patch, call, Announced.taken_from(call))
             record = inner.audio_compressor.last
             scores = None
             name = _score_of(inner.audio_compressor.requires, attention)

@@ -40,7 +40,8 @@ def test_a_loop_by_hand_equals_generate(patched, inputs, name):
     wanted = patched.generate(**inputs, max_new_tokens=4, do_sample=False)[:, inputs["input_ids"].shape[1] :]
     cache, mask = DynamicCache(config=patched.config.get_text_config()), inputs["attention_mask"]
     out = patched(**inputs, **{name: cache}, use_cache=True)
-    assert cache_of(out) is cache and cache.get_seq_length() == out.logits.shape[1]
+    assert cache_of(out) is cache
+    assert cache.get_seq_length() == out.logits.shape[1]
     found = [out.logits[:, -1:].argmax(-1)]
     for _ in range(3):
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)

@@ -283,3 +283,35 @@ def test_a_prompt_that_ends_in_audio(kind):
         _, expected = reference.greedy(model, kind, inputs, config, new=5)
         hf_tokcomp.patch(model, config)
         assert new_tokens(model.generate(**inputs, max_new_tokens=5, do_sample=False), inputs)[0].tolist() == expected
+
+
+class TestPaddingWithoutAMask:
+    """Upstream's `generate` infers the mask from the padding's ids, and so does a patched model's."""
+
+    @pytest.fixture
+    def inputs(self, kind, seconds):
+        return tiny.inputs(kind, seconds)
+
+    @pytest.mark.parametrize("positions", ["contiguous", "original"])
+    def test_as_with_the_mask(self, kind, model, inputs, positions):
+        hf_tokcomp.patch(model, {"method": "top_k", "retention_ratio": 0.4, "positions": positions})
+        assert not bool(inputs["attention_mask"].all())
+        wanted = model.generate(**inputs, max_new_tokens=5, do_sample=False)
+        del inputs["attention_mask"]
+        for more in ({}, {"pad_token_id": 0}, {"generation_config": GenerationConfig(pad_token_id=0)}):
+            assert torch.equal(model.generate(**inputs, max_new_tokens=5, do_sample=False, **more), wanted)
+
+    def test_as_upstream_at_full_retention(self, kind, model, inputs):
+        del inputs["attention_mask"]
+        with hf_tokcomp.compressed(model, "none"):
+            wanted = model.generate(**inputs, max_new_tokens=5, do_sample=False)
+        with hf_tokcomp.compressed(model, {"method": "top_k", "retention_ratio": 1.0}):
+            assert torch.equal(model.generate(**inputs, max_new_tokens=5, do_sample=False), wanted)
+
+    def test_where_padding_looks_like_an_end_nothing_is_inferred(self, kind, model, inputs):
+        del inputs["attention_mask"]
+        options = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0, "eos_token_id": [0, 2]}
+        with hf_tokcomp.compressed(model, "none"):
+            wanted = model.generate(**inputs, **options)
+        with hf_tokcomp.compressed(model, {"method": "top_k", "retention_ratio": 1.0}):
+            assert torch.equal(model.generate(**inputs, **options), wanted)

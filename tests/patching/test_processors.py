@@ -108,3 +108,53 @@ def test_other_processors_are_refused():
     processor = WhisperProcessor(WhisperFeatureExtractor(), tiny.tokenizer())
     with pytest.raises(hf_tokcomp.UnsupportedModelError, match="Supported: qwen2_audio"):
         hf_tokcomp.patch(processor, "top_k")
+
+
+class TestCutPrompts:
+    """A prompt counts as short only if the processor said so: otherwise it was cut through its audio."""
+
+    def test_the_error_names_truncation_first(self, kind, model):
+        hf_tokcomp.patch(model, CONFIG)
+        inputs = tiny.inputs(kind, [0.9])
+        cut = {name: inputs[name][:, :-9] for name in ("input_ids", "attention_mask")}
+        with pytest.raises(PlaceholderMismatchError, match=r"audio makes 2\d, compressed \d+\. Was it truncated\?"):
+            model(**inputs | cut)
+
+    def test_cut_to_exactly_the_compressed_count(self, kind, model):
+        hf_tokcomp.patch(model, CONFIG)
+        inputs = tiny.inputs(kind, [0.9])
+        inputs = without_placeholders(inputs, model.config.audio_token_id, keep=9)
+        for call in (model, model.generate, model.base_model):
+            with pytest.raises(PlaceholderMismatchError, match=r"truncated\?.* pass its `audio_placeholders` on"):
+                call(**inputs)
+
+    def test_a_short_prompt_that_was_cut(self, kind, model):
+        hf_tokcomp.patch(model, CONFIG)
+        inputs = tiny.inputs(kind, [0.9], of=hf_tokcomp.patch(tiny.processor(kind), CONFIG))
+        assert inputs["audio_placeholders"].tolist() == [9]
+        inputs = without_placeholders(inputs, model.config.audio_token_id, keep=8)
+        with pytest.raises(PlaceholderMismatchError, match="truncated"):
+            model(**inputs)
+
+    def test_too_many_are_no_truncation(self, kind, model):
+        hf_tokcomp.patch(model, CONFIG)
+        inputs = tiny.inputs(kind, [0.9])
+        more = {name: inputs[name][:, [3] * 4 + list(range(inputs[name].shape[1]))] for name in ("attention_mask",)}
+        ids = inputs["input_ids"]
+        extra = torch.full_like(ids[:, :4], model.config.audio_token_id)
+        with pytest.raises(PlaceholderMismatchError) as caught:
+            model(**inputs | more | {"input_ids": torch.cat([extra, ids], 1)})
+        assert "truncated" not in str(caught.value)
+
+    def test_written_for_each_audio(self, kind):
+        processor = hf_tokcomp.patch(tiny.processor(kind), CONFIG)
+        inputs = tiny.inputs(kind, [0.9, 0.4, 0.7], of=processor)
+        placeholder = processor.tokenizer.convert_tokens_to_ids(processor.audio_token)
+        assert inputs["audio_placeholders"].tolist() == (inputs["input_ids"] == placeholder).sum(1).tolist()
+
+
+def without_placeholders(inputs, placeholder, keep):
+    """A single prompt with only so many of its placeholders."""
+    is_audio = inputs["input_ids"][0] == placeholder
+    kept = ~is_audio | (is_audio.cumsum(0) <= keep)
+    return inputs | {name: inputs[name][:, kept] for name in ("input_ids", "attention_mask")}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ...audio import Samples
+from ...cache_guard import cached_tokens
 from ...cache_names import cache_of
 from ..measure import peak_bytes
 from .candidates import Candidate
@@ -103,7 +104,7 @@ class Clips:
                 if seconds > limit:
                     raise TooSlow(seconds)
                 cache = cache_of(returned)
-                held, columns = cache_bytes(cache), int(cache.get_seq_length())
+                held, columns = cache_bytes(cache), cached_tokens(cache)
                 after = candidate.tokens_after(subject, before)
                 del returned, cache
                 peak = peak_bytes(call, subject.device)

@@ -1,0 +1,133 @@
+"""CompressionRecord: what happened in a model's last call, kept for each thread."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .assignment import Assignment
+
+
+@dataclass(eq=False)
+class CompressionRecord:
+    """What happened in a model's last call, at ``model.audio_compressor.last``.
+
+    Args:
+        tokens_before: audio tokens of each audio, before.
+        tokens_after: audio tokens of each audio, after.
+        assignment: the `Assignment` of the batch of audios; None for a method that is none, and under ``none``.
+        times: ``(audios, slots, 2)`` seconds, each slot's span; None under ``none``, and where nobody knows.
+        columns: ``(batch, short)`` long, each column's place in the user's prompt, -1 for padding.
+        labels: ``(batch, short)`` the user's labels, shortened; None where none were given.
+        width: length of the user's prompt.
+    """
+
+    tokens_before: list[int]
+    tokens_after: list[int]
+    assignment: Assignment | None = None
+    times: Tensor | None = None
+    columns: Tensor | None = None
+    labels: Tensor | None = None
+    width: int = 0
+
+    def to_prompt(self, values: Tensor, fill: float | None = -100) -> Tensor:
+        """Bring values of the shortened prompt back to the columns of the user's prompt.
+
+        Args:
+            values: ``(batch, short, ...)``, for example predicted ids; rows may be repeated (beams).
+            fill: what stands where a column was dropped; None for the value of the last column before it that was
+                kept, so that what follows a dropped column is predicted from what it really follows.
+
+        Returns:
+            ``(batch, width, ...)``.
+        """
+        if self.columns is None:
+            return values
+        columns = self.columns.repeat_interleave(values.shape[0] // self.columns.shape[0], 0).to(values.device)
+        if values.shape[1] != columns.shape[1]:
+            raise ValueError(f"values have {values.shape[1]} columns, the shortened prompt has {columns.shape[1]}.")
+        target = torch.where(columns < 0, self.width, columns)
+        if fill is None:
+            real = columns >= 0
+            here = torch.arange(columns.shape[1], device=values.device).expand_as(columns)
+            first = real.to(torch.uint8).argmax(1, keepdim=True).expand(-1, self.width + 1)
+            source = first.scatter(1, target, torch.where(real, here, 0))[:, : self.width].cummax(1).values
+            source = source.maximum(first[:, : self.width])
+            return values.gather(1, _as_wide(source, values))
+        out = values.new_full((values.shape[0], self.width + 1, *values.shape[2:]), fill)
+        return out.scatter(1, _as_wide(target, values), values)[:, : self.width]
+
+
+def _as_wide(index: Tensor, values: Tensor) -> Tensor:
+    """``(batch, columns)`` to the index of whole columns of ``values``."""
+    return index.reshape(*index.shape, *(1,) * (values.dim() - 2)).expand(*index.shape, *values.shape[2:])
+
+
+class _Thread:
+    """Stands for a thread, for as long as that lives."""
+
+
+class RecordsOfThreads:
+    """The record of each thread's last call.
+
+    A thread that made a call reads its own. Another one, as the one that waits for a thread with a streamer, reads the
+    latest; while several threads that made calls are alive, nobody could say which is meant, and reading raises.
+
+    Copied and pickled it keeps the record that is read where that is done.
+    """
+
+    def __init__(self, record: CompressionRecord | None = None) -> None:
+        self._here = threading.local()
+        self._threads: weakref.WeakSet[_Thread] = weakref.WeakSet()
+        self._latest = record
+
+    def put(self, record: CompressionRecord | None) -> None:
+        """Keep the record of this thread's call."""
+        if not hasattr(self._here, "thread"):
+            self._here.thread = _Thread()
+            self._threads.add(self._here.thread)
+        self._here.record = self._latest = record
+
+    def get(self) -> CompressionRecord | None:
+        """The record that this thread may read.
+
+        Raises:
+            RuntimeError: this thread made no call, and several others did.
+        """
+        if hasattr(self._here, "thread"):
+            record: CompressionRecord | None = self._here.record
+            return record
+        if len(self._threads) > 1:
+            raise RuntimeError(
+                f"{len(self._threads)} threads called this model, and each has a record of its own: read "
+                "`model.audio_compressor.last` in the thread that made the call, right after it."
+            )
+        return self._latest
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        try:
+            return RecordsOfThreads, (self.get(),)
+        except RuntimeError:
+            return RecordsOfThreads, ()
+
+
+def note(compressor: nn.Module, record: CompressionRecord | None) -> None:
+    """Put down the record of a call, also where PEFT trains copies of the compressor."""
+    for module in compressor.modules():
+        records = getattr(module, "records", None)
+        if isinstance(records, RecordsOfThreads):
+            records.put(record)
+
+
+def noted(compressor: nn.Module) -> CompressionRecord | None:
+    """The record that this thread may read, or None where nobody could say which one is meant."""
+    try:
+        record: CompressionRecord | None = compressor.last  # type: ignore[assignment]
+    except RuntimeError:
+        return None
+    return record
