@@ -35,19 +35,20 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     upstream = original(model, "forward")
     if getattr(model, "audio_compressor", None) is None:
         return upstream(*args, **kwargs)
-    patch = patch_of(model)
-    own_forward = functools.partial(forward_with_items, upstream, patch.loss_counts_items)
     inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
     announced = Announced.taken_from(inputs)
     memory = recall(inputs.get(CACHE))
+    # A decoding step goes this way, and `torch.compile` makes one graph of it: nothing it cannot trace comes before.
+    if memory is None and not carries_audio(inputs):
+        if inputs.get("inputs_embeds") is None and starts_anew(inputs):
+            note(model.audio_compressor, None)  # a new prompt, without audio
+        return _own_forward(model, upstream)(inputs) if "num_items_in_batch" in inputs else upstream(**inputs)
+    own_forward = _own_forward(model, upstream)
     if memory is not None:
         step = continue_inputs(model, memory, inputs)
         with mapped_call():
             return own_forward(step)
-    if not carries_audio(inputs):
-        if inputs.get("inputs_embeds") is None and starts_anew(inputs):
-            note(model.audio_compressor, None)  # a new prompt, without audio
-        return own_forward(inputs)
+    patch = patch_of(model)
     _refuse_columns(model, inputs)
     prefill = compress_prompt(model, patch, inputs, announced)
     if prefill is None:
@@ -76,8 +77,8 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
         return upstream(*args, **kwargs)
     inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
     announced = Announced.taken_from(inputs)
-    memory = None if is_mapped() else recall(inputs.get(CACHE))
-    if memory is not None:
+    memory = recall(inputs.get(CACHE))
+    if memory is not None and not is_mapped():
         step = continue_inputs(model, memory, inputs)
         with mapped_call():
             return upstream(**step)
@@ -93,6 +94,10 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
         return (record.to_prompt(outputs[0], fill=None), *outputs[1:])
     outputs["last_hidden_state"] = record.to_prompt(outputs["last_hidden_state"], fill=None)
     return outputs
+
+
+def _own_forward(model: Any, upstream: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
+    return functools.partial(forward_with_items, upstream, patch_of(model).loss_counts_items)
 
 
 def _on_short_prompt(

@@ -80,6 +80,7 @@ def carries_audio(inputs: dict[str, Any]) -> bool:
     )
 
 
+@torch.compiler.disable  # how many tokens are left is read from the device, and hooks are put on for the time being
 def compress_prompt(
     model: Any,
     patch: ModelPatch,
