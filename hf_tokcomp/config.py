@@ -122,10 +122,9 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
             raise CompressionConfigError(f"Give one budget, not several: {' and '.join(given)}.")
         if not given:
             object.__setattr__(self, "retention_ratio", self._default_ratio())
-        if self.retention_ratio is not None:
-            self.check_number("retention_ratio", 0, 1)
-        if self.tokens_per_second is not None:
-            self.check_number("tokens_per_second", 0, math.inf)
+        for name, most in (("retention_ratio", 1), ("tokens_per_second", math.inf)):
+            if getattr(self, name) is not None:
+                self.check_number(name, 0, most)
         if self.max_tokens is not None:
             self.check_integer("max_tokens", 1)
 
@@ -173,15 +172,30 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         if self.chunk_seconds is not None:
             self.check_number("chunk_seconds", 0, math.inf)
 
+    def budget_length(self, n: int, frame_rate: float = 25.0) -> int | None:
+        """How many tokens the budget alone asks for; a method may keep fewer, which `output_length` knows.
+
+        That is 0 for ``n = 0``, else ``max(1, min(n, floor(n * retention_ratio + 0.5)))`` or the like for another
+        budget, and None without one. Arguments and errors are those of `output_length`.
+        """
+        if n < 0 or not frame_rate > 0:
+            raise ValueError(f"A count needs n >= 0 and frame_rate > 0, got n={n} and frame_rate={frame_rate}.")
+        if self.max_tokens is not None:
+            return min(n, self.max_tokens)
+        if self.tokens_per_second is not None:
+            wanted = n * self.tokens_per_second / frame_rate
+        elif self.retention_ratio is not None:
+            wanted = n * self.retention_ratio
+        else:
+            return None
+        return n if wanted >= n else max(1, math.floor(wanted + 0.5))
+
     def output_length(self, n: int, frame_rate: float = 25.0) -> int:
         """How many tokens are left of an audio: the one place where a count is computed.
 
         Args:
             n: tokens of one whole audio, all its windows together.
             frame_rate: tokens per second before compression.
-
-        Returns:
-            0 for ``n = 0``, else ``max(1, min(n, floor(n * retention_ratio + 0.5)))`` or the like for another budget.
 
         Raises:
             CompressionConfigError: the count depends on the content (``deterministic_length`` is False).
@@ -192,21 +206,8 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
                 f"The count of {self.method!r} depends on the audio's content; read it from "
                 "`model.audio_compressor.last.tokens_after` after a call."
             )
-        if n < 0 or not frame_rate > 0:
-            raise ValueError(f"output_length needs n >= 0 and frame_rate > 0, got n={n} and frame_rate={frame_rate}.")
-        if n <= 1:
-            return n
-        count = max(1, min(n, self._budget(n, frame_rate)))
-        return n if count == n else self._reachable_count(n, count, frame_rate)
-
-    def _budget(self, n: int, frame_rate: float) -> int:
-        if self.max_tokens is not None:
-            return self.max_tokens
-        if self.tokens_per_second is not None:
-            wanted = n * self.tokens_per_second / frame_rate
-        else:
-            wanted = n * (1.0 if self.retention_ratio is None else self.retention_ratio)
-        return n if wanted >= n else math.floor(wanted + 0.5)
+        count = self.budget_length(n, frame_rate)
+        return n if count is None or count == n else self._reachable_count(n, count, frame_rate)
 
     def _reachable_count(self, n: int, count: int, frame_rate: float) -> int:
         """The count the method really keeps for a budget of ``count < n``; methods that miss it override this."""

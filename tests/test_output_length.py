@@ -64,6 +64,8 @@ def test_output_length_refuses_nonsense() -> None:
     for n, frame_rate in ((-1, 25.0), (5, 0.0), (5, -25.0), (5, math.nan)):
         with pytest.raises(ValueError, match="n >= 0 and frame_rate > 0"):
             config.output_length(n, frame_rate)
+        with pytest.raises(ValueError, match="n >= 0 and frame_rate > 0"):
+            config.budget_length(n, frame_rate)
 
 
 def test_output_length_of_a_count_that_follows_the_content_is_refused() -> None:
@@ -73,3 +75,38 @@ def test_output_length_of_a_count_that_follows_the_content_is_refused() -> None:
 
     with pytest.raises(CompressionConfigError, match=r"depends on the audio's content.*tokens_after"):
         Followed().output_length(5)
+
+
+def test_budget_length_is_what_was_asked_for_whatever_is_reached() -> None:
+    config = CompressionConfig(method="segmentwise_top_k")  # one in each of ten segments, of 37 at 1/2
+    assert (config.budget_length(37), config.output_length(37)) == (19, 10)
+    for budget in ({"retention_ratio": 0.3}, {"tokens_per_second": 7}, {"max_tokens": 20}):
+        plain = CompressionConfig(method="stride", **budget)
+        for n, frame_rate in itertools.product((0, 1, 2, 19, 37, 750), (12.5, 25.0)):
+            assert plain.budget_length(n, frame_rate) == plain.output_length(n, frame_rate)
+
+
+def test_budget_length_without_a_budget() -> None:
+    assert CompressionConfig(method="none").budget_length(37) is None
+    assert CompressionConfig(method="a_tome", threshold=0.5).budget_length(37) is None
+    assert CompressionConfig(method="segmentation").budget_length(37) is None
+    # A count that follows the content may be limited by a budget all the same.
+    followed = dataclasses.make_dataclass(
+        "Followed", [], bases=(LTBMConfig,), namespace={"deterministic_length": False}, frozen=True, kw_only=True
+    )
+    assert followed(retention_ratio=0.5).budget_length(37) == 19
+
+
+def test_budget_length_of_a_composition_is_what_its_stages_ask_for_in_turn() -> None:
+    def asked(*stages: Any) -> tuple[int | None, int]:
+        config = CompressionConfig(method="compose", stages=stages)
+        return config.budget_length(37), config.output_length(37)
+
+    top, half = {"method": "segmentwise_top_k"}, {"method": "stride"}
+    assert asked(half, top) == (10, 10)  # 37, 19, 10
+    assert asked(top, half) == (10, 5)  # of 10 that are kept only 5 can be left
+    assert asked({"method": "none"}, half) == (19, 19)
+    seconds = {"method": "stride", "tokens_per_second": 5}
+    assert asked(half, seconds) == (7, 7)
+    unknown = CompressionConfig(method="compose", stages=(half, {"method": "segmentation"}))
+    assert unknown.budget_length(37) is None

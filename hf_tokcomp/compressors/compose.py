@@ -62,12 +62,26 @@ class ComposeConfig(CompressionConfig):
     def temporal_order(self) -> bool:
         return all(stage.temporal_order for stage in self.stages)
 
-    def output_length(self, n: int, frame_rate: float = 25.0) -> int:
-        left = super().output_length(n, frame_rate)  # n itself, checked
+    def budget_length(self, n: int, frame_rate: float = 25.0) -> int | None:
+        """What is left where every stage keeps all that its own budget asks for.
+
+        None where the count of a stage without one depends on the content.
+        """
         for stage in self.stages:
-            before, left = left, stage.output_length(left, frame_rate)
-            frame_rate = _rate_after(frame_rate, before, left)
-        return left
+            left = stage.budget_length(n, frame_rate)
+            if left is None and not stage.deterministic_length:
+                return None
+            left = stage.output_length(n, frame_rate) if left is None else left
+            n, frame_rate = left, _rate_after(frame_rate, n, left)
+        return n
+
+    def output_length(self, n: int, frame_rate: float = 25.0) -> int:
+        if not self.deterministic_length:
+            return super().output_length(n, frame_rate)  # which says where to read it
+        for stage in self.stages:
+            left = stage.output_length(n, frame_rate)
+            n, frame_rate = left, _rate_after(frame_rate, n, left)
+        return n
 
     def to_dict(self) -> dict[str, Any]:
         stages = []
