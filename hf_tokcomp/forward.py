@@ -9,13 +9,14 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
+from .announced import Announced
 from .cache_guard import cached_tokens, is_mapped, mapped_call, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
 from .cache_names import CACHE, cache_of, with_cache_name
 from .instance import MODEL, original, patch_of
 from .loss import forward_with_items
 from .model_patch import ModelPatch
-from .prefill import Announced, Prefill, carries_audio, compress_prompt
+from .prefill import Prefill, carries_audio, compress_prompt
 from .records import note
 
 _UNCOMPRESSED: ContextVar[bool] = ContextVar("hf_tokcomp_uncompressed", default=False)

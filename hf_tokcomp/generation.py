@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .announced import Announced
 from .cache_guard import cached_tokens, forget, recall, remember, remember_filled
 from .cache_memory import CacheMemory
 from .cache_names import CACHE, cache_of, with_cache_name
 from .forward import short_inputs
 from .instance import original, patch_of
-from .prefill import Announced, carries_audio, compress_prompt
+from .prefill import carries_audio, compress_prompt
 from .user_prompt import UserPrompt
 
 _ACTIVE: ContextVar[_Decoding | None] = ContextVar("hf_tokcomp_decoding", default=None)

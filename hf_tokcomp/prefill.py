@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .announced import NOTHING_ANNOUNCED, Announced
 from .audio_tokens import AudioTokens
 from .cache_guard import cached_tokens
 from .cache_memory import START_ANEW
 from .cache_names import CACHE
 from .compressor import AudioTokenCompressor
+from .config import CompressionConfig
 from .encoder_reuse import encode
 from .errors import CacheContinuationError, CompressorOutputError
 from .host_numbers import on_device
@@ -24,36 +27,10 @@ from .prompt import PromptFacts, ShortPrompt, read_facts, shorten
 from .records import CompressionRecord, note
 from .supply import add_language_model_side
 
-WINDOWS = "audio_windows"
-"""Keyword, and key of a patched processor's output: windows of each audio ``(audios,)``."""
-PLACEHOLDERS = "audio_placeholders"
-"""Keyword, and key of a patched processor's output: placeholders that it wrote for each audio ``(audios,)``."""
+logger = logging.getLogger(__name__)
+
 _PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
 """Keywords that say where the samples of a packed row begin."""
-
-
-class Announced(NamedTuple):
-    """What a patched processor says of the audio; None where nothing was said.
-
-    Args:
-        windows: windows of each audio.
-        placeholders: placeholders written for each audio.
-    """
-
-    windows: list[int] | None = None
-    placeholders: list[int] | None = None
-
-    @classmethod
-    def taken_from(cls, inputs: dict[str, Any]) -> Announced:
-        """Taken out of a call's keywords, which upstream does not know."""
-        return cls(_integers(inputs.pop(WINDOWS, None)), _integers(inputs.pop(PLACEHOLDERS, None)))
-
-
-NOTHING_ANNOUNCED = Announced()
-
-
-def _integers(values: Any) -> list[int] | None:
-    return None if values is None else [int(n) for n in torch.as_tensor(values).flatten().tolist()]
 
 
 @dataclass(eq=False)
@@ -80,7 +57,7 @@ def carries_audio(inputs: dict[str, Any]) -> bool:
     )
 
 
-@torch.compiler.disable  # how many tokens are left is read from the device, and hooks are put on for the time being
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # how many tokens are left is read from the device, and hooks are put on for the time being
 def compress_prompt(
     model: Any,
     patch: ModelPatch,
@@ -132,6 +109,7 @@ def compress_prompt(
         raise CompressorOutputError(
             f"{type(compressor).__name__} returned {audio.counts} tokens for audios of {layout.tokens}."
         )
+    _warn_below_budget(config, layout.tokens, audio.counts, patch.frame_rate)
     prompt = shorten(
         inputs["input_ids"],
         _flat_mask(inputs),
@@ -175,6 +153,33 @@ def _read(
     ids, positions = inputs["input_ids"], inputs.get("position_ids")
     facts = read_facts(ids, _flat_mask(inputs), mask, patch.audio_token_id(model), positions)
     return mask, facts, _layout(model, patch, model.audio_compressor, facts, announced)
+
+
+FAR_BELOW = 0.9
+"""Of the tokens a budget asks for: a method that keeps fewer is reported."""
+_WARNED: set[str] = set()
+
+
+def _warn_below_budget(config: CompressionConfig, before: list[int], after: list[int], frame_rate: float) -> None:
+    """Say once for each config that its method keeps far fewer tokens than the budget asks for.
+
+    A comparison at equal budgets would compare something else, and nothing but a count would show it.
+    """
+    asked = [config.budget_length(n, frame_rate) for n in before]
+    wanted = sum(n for n in asked if n is not None)
+    if sum(after) >= FAR_BELOW * wanted or None in asked:
+        return
+    name = config.to_json_string()
+    if name not in _WARNED:
+        _WARNED.add(name)
+        logger.warning(
+            "%r kept %d of %d audio tokens, where the budget asks for %d; `model.audio_compressor.last` has the counts "
+            "of every call. Compare methods at the tokens they keep, or raise the budget.",
+            config.method,
+            sum(after),
+            sum(before),
+            wanted,
+        )
 
 
 def _refuse_packed(inputs: dict[str, Any], facts: PromptFacts) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from .announced import PLACEHOLDERS, WINDOWS
 from .config import CompressionConfig
 from .instance import load_patch, replace
 from .model_patch import ModelPatch
 from .placeholders import match_long_audios
-from .prefill import PLACEHOLDERS, WINDOWS
 
 
 def patch_processor(processor: Any, patch_module: str, patch: ModelPatch, config: CompressionConfig) -> None:

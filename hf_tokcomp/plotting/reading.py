@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ..announced import Announced
 from ..audio import load_audio
 from ..config import BUDGETS, CompressionConfig
 from ..encoder_options import EncoderOptions
@@ -20,7 +21,7 @@ from ..instruction import model_inputs, whole_prompt
 from ..model_patch import ModelPatch
 from ..models import patch_for_class
 from ..patching import Compression, _inner, active_config, compressed, resolve_compression
-from ..prefill import Announced, compress_prompt
+from ..prefill import compress_prompt
 from .data import Panel, Spectrogram
 from .figure import plot_compression
 
