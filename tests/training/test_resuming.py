@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from test_finetune import adapter, command, log, manifest
+from test_finetune import pytestmark as shipped
 from training_tools import adapter_weights, rows, same, trainer
 from transformers import TrainerCallback
 
+from hf_tokcomp.cli import main
 from hf_tokcomp.training import RetentionSchedule
 
+__all__ = ["manifest"]
 TIMES = ("runtime", "per_second", "preparation_time")
 EVERY_STEP = {"save_strategy": "steps", "save_steps": 1}
 CASES = {
@@ -89,3 +93,22 @@ def test_the_mean_loss_is_of_all_steps(tmp_path):
     output = run.train()
     found = [entry["loss"] for entry in run.state.log_history if "loss" in entry]
     assert output.training_loss == pytest.approx(sum(found) / 5, rel=1e-5)
+
+
+@shipped
+def test_the_command_resumed_from_any_checkpoint_ends_there(manifest, tmp_path, capsys):
+    """In the middle of an epoch, with a loss outside the model and one log for two steps; and no step further."""
+    flags = ("--label-smoothing-factor", "0.1", "--logging-steps", "2")
+    assert main(command(manifest, tmp_path / "unbroken", *flags, steps=5)) == 0
+    for step in (2, 4, 5):
+        folder = tmp_path / str(step)
+        name = f"checkpoint-{step}"
+        shutil.copytree(tmp_path / "unbroken" / name, folder / name)  # all that a kill leaves
+        resume = command(manifest, folder, *flags, "--resume-from-checkpoint", "last", steps=5)
+        assert main(resume) == 0
+        same(adapter(folder), adapter(tmp_path / "unbroken"), atol=0, rtol=0)
+        for key in ("step", "loss", "grad_norm", "learning_rate", "epoch", "tokens_kept", "train_loss", "total_flos"):
+            assert log(folder, key) == log(tmp_path / "unbroken", key), f"{key} from step {step}"
+    capsys.readouterr()
+    assert main(command(manifest, folder, *flags, "--resume-from-checkpoint", "last", steps=3)) == 1
+    assert "checkpoint-5 is of step 5, behind --max-steps 3" in capsys.readouterr().err
