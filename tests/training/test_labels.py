@@ -128,7 +128,8 @@ class Distilled(CompressedTrainer):
             wanted = shortened(model, self.teacher(**given).logits.roll(1, dims=1))
         learned = labels[:, 1:] != -100
         mine, theirs = (log_softmax(each[learned], -1) for each in (outputs.logits[:, :-1], wanted[:, 1:]))
-        loss = kl_div(mine, theirs, reduction="batchmean", log_target=True)
+        items = learned.sum() if num_items_in_batch is None else num_items_in_batch
+        loss = kl_div(mine, theirs, reduction="sum", log_target=True) / items
         return (loss, outputs) if return_outputs else loss
 
 
