@@ -44,9 +44,13 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
     def _on_short_labels(self, loss: Callable[..., Any], outputs: Any, labels: Tensor | None, **options: Any) -> Any:
         return loss(outputs, None if labels is None else shortened(self.model, labels), **options)
 
-    def prediction_step(self, model: Any, inputs: Any, *args: Any, **options: Any) -> tuple[Any, Any, Any]:
-        """Trainer's, with labels as long as the logits."""
-        loss, logits, labels = super().prediction_step(model, inputs, *args, **options)
+    def prediction_step(
+        self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Any, Any, Any]:
+        """Trainer's, with labels as long as the logits; a cache, whatever this transformers calls it, is left out."""
+        own = getattr(self.model.config, "keys_to_ignore_at_inference", ()) if ignore_keys is None else ignore_keys
+        ignored = [*own, "past_key_values", "cache"]
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignored)
         return loss, logits, shortened(self.model, labels) if isinstance(labels, Tensor) else labels
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **options: Any) -> TrainOutput:

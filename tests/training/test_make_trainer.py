@@ -108,7 +108,7 @@ def test_a_compute_metrics_of_ones_own_is_called(tmp_path):
     run = trainer(
         "qwen2_audio", tmp_path, eval_dataset=rows(4), compute_metrics=compute, preprocess_logits_for_metrics=shorter
     )
-    metrics = run.evaluate(ignore_keys=["past_key_values"])
+    metrics = run.evaluate()
     assert metrics["eval_mine"] == 0.5
     assert seen
 
