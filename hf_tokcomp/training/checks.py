@@ -19,22 +19,22 @@ BY_LENGTH = ("group_by_length", "batch_rebalance")
 
 
 def check_training(args: TrainingArguments, lengths_known: bool = True) -> None:
-    """Raise for arguments of transformers' own that do not work with audio and text, or with these models.
+    """Raise for arguments of transformers' own that do not work with these models, or with rows of these.
 
     Args:
         args: transformers' own.
         lengths_known: whether the rows may say how long they are, in a column of their own.
 
     Raises:
-        ValueError: Liger's kernels, which there are none of for these models; or batches by length, which rows of
-            audio do not have before they are read.
+        ValueError: Liger's kernels, which there are none of for these models; or batches by a length that rows do not
+            say.
     """
     if args.use_liger_kernel:
         raise ValueError("There are no Liger kernels for these models: leave out use_liger_kernel.")
     if not lengths_known and args.train_sampling_strategy in BY_LENGTH:
         raise ValueError(
-            f"train_sampling_strategy={args.train_sampling_strategy!r} needs rows that are tokens already; these are "
-            "recordings and texts. Use 'random' or 'sequential'."
+            f"train_sampling_strategy={args.train_sampling_strategy!r} needs to know how long recordings are, which "
+            "is found out by reading them: leave out --no-check."
         )
 
 

@@ -63,7 +63,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     """
     options.check()
     _check_processes(args)
-    check_training(args, lengths_known=False)
+    check_training(args, lengths_known=not options.no_check)
     _check_evaluation(options, args)
     schedule = _schedule(options, args, compression)
     folder = Path(args.output_dir)

@@ -155,7 +155,7 @@ def test_what_could_not_end_well_is_not_begun(rows, tmp_path, capsys, flags, sai
     ("flags", "said"),
     [
         (["--use-liger-kernel"], "no Liger kernels"),
-        (["--train-sampling-strategy", "group_by_length"], "'random'"),
+        (["--train-sampling-strategy", "group_by_length", "--no-check"], "leave out --no-check"),
         (["--ratios", "3/2"], "at most 1"),
         (["--compression", '{"method": "ltbm", "tokens_per_second": 5}', "--curriculum", "0.5"], "retention_ratio"),
         (["--lora-dropout", "1"], "--lora-dropout"),
