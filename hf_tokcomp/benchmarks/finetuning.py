@@ -144,7 +144,7 @@ def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
 
     rows = load_examples(str(job.folder / "test" / "manifest.jsonl"), check=False).dataset
     collator = AudioTextCollator(transformers.AutoProcessor.from_pretrained(SMALL_MODEL))
-    measuring = GenerationMetrics(rows, collator, "asr", batch_size=50, max_new_tokens=12)
+    measuring = GenerationMetrics(collator, "asr", batch_size=50, max_new_tokens=12)
     ratios = job.ratios if job.method != "none" else ("1",)
     compression = job.compression(job.ratios[0])
     model_class = transformers.Qwen2AudioForConditionalGeneration
@@ -157,7 +157,7 @@ def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
     found = {}
     for ratio in ratios:
         set_config(model, CompressionConfig.from_dict(job.compression(ratio)))
-        found[ratio] = measuring.measure(model)
+        found[ratio] = measuring.measure(model, rows)
     return found
 
 

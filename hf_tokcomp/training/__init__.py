@@ -3,6 +3,8 @@
 from .answers import Answer, answer
 from .callbacks import CardWriter, GenerationMetrics, TokensKept
 from .collator import AudioTextCollator
+from .compressed_trainer import CompressedTrainer
+from .labels import shortened
 from .lora import lora_config
 from .schedule import RetentionSchedule
 from .trainer import make_trainer
@@ -11,10 +13,12 @@ __all__ = [
     "Answer",
     "AudioTextCollator",
     "CardWriter",
+    "CompressedTrainer",
     "GenerationMetrics",
     "RetentionSchedule",
     "TokensKept",
     "answer",
     "lora_config",
     "make_trainer",
+    "shortened",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from datasets.utils import tqdm
+from torch.utils.data import IterableDataset
 
 from ..instruction import model_inputs
 from ..patching import _inner
@@ -31,7 +33,7 @@ class Answer:
 def answer(
     model: Any,
     collator: AudioTextCollator,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     *,
     batch_size: int = 8,
     max_new_tokens: int = 128,
@@ -42,7 +44,8 @@ def answer(
     Args:
         model: a patched model, also inside PEFT.
         collator: makes the prompts; the processor is its.
-        rows: as the collator takes them; ``text`` is not read.
+        rows: as the collator takes them; ``text`` is not read. A streamed data set is read once, from its beginning to
+            its end, by every process; so much of it is in memory as is answered together.
         batch_size: rows generated together.
         max_new_tokens: the longest answer.
         options: more of ``generate``; it is greedy unless they say otherwise.
@@ -50,49 +53,85 @@ def answer(
     Raises:
         what reading the audio or generating raises: no answer is ever left empty instead.
     """
+    return [given for given, _ in _answers(model, collator, rows, False, batch_size, max_new_tokens, options)]
+
+
+def answer_beside_truth(
+    model: Any, collator: AudioTextCollator, rows: Iterable[Mapping[str, Any]], batch_size: int, max_new_tokens: int
+) -> tuple[list[Answer], list[str]]:
+    """The answers as `answer` gives them, and each row's ``text``, both from reading the rows once.
+
+    Raises:
+        ValueError: a row has no text.
+    """
+    pairs = _answers(model, collator, rows, True, batch_size, max_new_tokens, {})
+    return [given for given, _ in pairs], [text for _, text in pairs]
+
+
+def is_streamed(rows: Any) -> bool:
+    """Whether rows can only be read one after the other, as those of a streamed data set."""
+    return isinstance(rows, IterableDataset) or not (hasattr(rows, "__len__") and hasattr(rows, "__getitem__"))
+
+
+def _answers(
+    model: Any,
+    collator: AudioTextCollator,
+    rows: Any,
+    with_truth: bool,
+    batch_size: int,
+    max_new_tokens: int,
+    options: dict[str, Any],
+) -> list[tuple[Answer, str]]:
     state = process()
-    mine = range(state.process_index, len(rows), state.num_processes)
-    found: list[tuple[int, Answer]] = []
-    chunk = batch_size * SORTED_TOGETHER
+    found: list[tuple[int, tuple[Answer, str]]] = []
     training = model.training
     model.eval()
     try:
-        for start in tqdm(
-            range(0, len(mine), chunk), desc="Answering", disable=None if state.is_main_process else True
-        ):
-            found += _answer_sorted(
-                model, collator, rows, mine[start : start + chunk], batch_size, max_new_tokens, options
-            )
+        share, number = _share(rows)
+        mine = iter(tqdm(share, desc="Answering", total=number, disable=None if state.is_main_process else True))
+        while chunk := dict(islice(mine, batch_size * SORTED_TOGETHER)):
+            truths = [collator.answer_text(row) if with_truth else "" for row in chunk.values()]
+            given = _answer_sorted(model, collator, list(chunk.values()), batch_size, max_new_tokens, options)
+            found += zip(chunk, zip(given, truths, strict=True), strict=True)
     finally:
         model.train(training)
     if state.num_processes > 1:
         found = gather_object(found)
-    return [given for _, given in sorted(found, key=lambda pair: pair[0])]
+    return [pair for _, pair in sorted(found, key=lambda numbered: numbered[0])]
+
+
+def _share(rows: Any) -> tuple[Iterator[tuple[int, Any]], int | None]:
+    """This process's rows with their numbers, and how many they are, if that is known before they are read."""
+    state = process()
+    if is_streamed(rows):
+        return islice(enumerate(rows), state.process_index, None, state.num_processes), None
+    numbers = range(state.process_index, len(rows), state.num_processes)
+    return ((number, rows[number]) for number in numbers), len(numbers)
 
 
 def _answer_sorted(
     model: Any,
     collator: AudioTextCollator,
     rows: Sequence[Mapping[str, Any]],
-    indices: Sequence[int],
     batch_size: int,
     max_new_tokens: int,
     options: dict[str, Any],
-) -> list[tuple[int, Answer]]:
-    prompts = {index: collator.prompts([rows[index]]) for index in indices}
-    order = sorted(indices, key=lambda index: sum(len(samples) for samples in prompts[index].samples))
-    found: list[tuple[int, Answer]] = []
+) -> list[Answer]:
+    """The answers in the rows' order; those of like length are generated together."""
+    prompts = [collator.prompts([row]) for row in rows]
+    order = sorted(range(len(rows)), key=lambda place: sum(len(samples) for samples in prompts[place].samples))
+    found: dict[int, Answer] = {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        texts = [text for index in batch for text in prompts[index].texts]
-        samples = [each for index in batch for each in prompts[index].samples]
+        texts = [text for place in batch for text in prompts[place].texts]
+        samples = [each for place in batch for each in prompts[place].samples]
         inputs = model_inputs(collator.processor, texts, samples, collator.rate)
         inner = _inner(model)
         inputs = inputs.to(inner.device, dtype=inner.dtype)
         answers = [text for text, _ in generate(model, collator, inputs, max_new_tokens, **options)]
-        counts = [prompts[index].audios_per_row[0] for index in batch]
-        found += zip(batch, _with_counts(model, answers, counts), strict=True)
-    return found
+        counts = [prompts[place].audios_per_row[0] for place in batch]
+        found |= zip(batch, _with_counts(model, answers, counts), strict=True)
+    return [found[place] for place in range(len(rows))]
 
 
 def generate(

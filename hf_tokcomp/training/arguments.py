@@ -143,6 +143,10 @@ class FinetuneArguments:
             raise ValueError("--dataset is missing: a Hub id, a folder, or a .jsonl, .csv, .tsv or .parquet file.")
         if self.load_in_4bit and self.load_in_8bit:
             raise ValueError("--load-in-4bit and --load-in-8bit exclude each other.")
+        if not self.adapt:
+            raise ValueError(f"--adapt needs a part: {', '.join(PARTS)}.")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"--lora-dropout must be at least 0 and below 1, not {self.lora_dropout}.")
         unknown = [part for part in self.adapt if part not in PARTS]
         if unknown:
             raise ValueError(f"--adapt takes {', '.join(PARTS)}, not {', '.join(unknown)}.")

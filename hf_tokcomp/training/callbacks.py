@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from ..cards import write_card
 from ..metrics import METRICS, Metric, Task
 from ..patching import _inner, active_config
-from .answers import Answer, answer
+from .answers import Answer, answer_beside_truth, is_streamed
 from .collator import AudioTextCollator
 
 logger = logging.getLogger(__name__)
@@ -29,34 +29,35 @@ class TokensKept(_Logging):
     """Logs ``tokens_kept``, the share of audio tokens left since the last time, where the loss is logged."""
 
     def __init__(self) -> None:
-        self._before = self._after = 0
+        self.counted = (0, 0)
+        """Audio tokens before and after compression, since the last time."""
 
     def on_substep_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         record = getattr(getattr(_inner(model), "audio_compressor", None), "last", None)
         if record is not None:
-            self._before += sum(record.tokens_before)
-            self._after += sum(record.tokens_after)
+            before, after = self.counted
+            self.counted = before + sum(record.tokens_before), after + sum(record.tokens_after)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         self.on_substep_end(args, state, control, model)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         # Not at a step's end: Trainer takes any log for the one that is due, and would not log the loss any more.
-        if "loss" in (logs or {}) and self._before and self.log is not None:
-            kept = round(self._after / self._before, 4)
-            self._before = self._after = 0
-            self.log({"tokens_kept": kept})
+        before, after = self.counted
+        if "loss" in (logs or {}) and before and self.log is not None:
+            self.counted = (0, 0)
+            self.log({"tokens_kept": round(after / before, 4)})
 
 
 class GenerationMetrics(_Logging):
-    """At every evaluation: real answers about held-out rows, and how right they are.
+    """At every evaluation and prediction: real answers about its rows, and how right they are.
 
-    What it measures is in the metrics that `Trainer.evaluate` returns, too, so ``metric_for_best_model="wer"`` works
-    (with ``greater_is_better=False``).
+    What it measures is in the metrics that `Trainer.evaluate` and `Trainer.predict` return, under the prefix of that
+    call, so ``metric_for_best_model="wer"`` works (with ``greater_is_better=False``), and a dict of held-out sets has a
+    ``<name>_wer`` of each.
 
     Args:
-        rows: held-out rows, as the collator takes them.
-        collator: makes their prompts.
+        collator: makes the rows' prompts.
         task: decides about the metric, see `hf_tokcomp.metrics.METRICS`; or the metric itself.
         batch_size: rows generated together.
         max_new_tokens: the longest answer.
@@ -64,7 +65,6 @@ class GenerationMetrics(_Logging):
 
     def __init__(
         self,
-        rows: Sequence[Mapping[str, Any]],
         collator: AudioTextCollator,
         task: Task | Metric = "asr",
         batch_size: int = 8,
@@ -72,32 +72,61 @@ class GenerationMetrics(_Logging):
     ) -> None:
         if not callable(task) and task not in METRICS:
             raise ValueError(f"There is no task {task!r}; there are {', '.join(METRICS)}.")
-        self.rows = rows
         self.collator = collator
         self.metric: Metric = task if callable(task) else METRICS[task]
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
         self.answers: list[Answer] = []
 
-    def measure(self, model: Any) -> dict[str, float]:
-        """The metric's numbers and ``tokens_kept``; the answers are in ``self.answers``."""
-        self.answers = answer(
-            model, self.collator, self.rows, batch_size=self.batch_size, max_new_tokens=self.max_new_tokens
-        )
-        truths = [str(row["text"]) for row in self.rows]
+    def measure(self, model: Any, rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+        """The metric's numbers and ``tokens_kept``; the answers are in ``self.answers``.
+
+        Args:
+            model: a patched model, also inside PEFT.
+            rows: with their ``text``, as the collator takes them; a streamed data set is read once.
+
+        Raises:
+            ValueError: there are no rows, or one has no text.
+        """
+        self.answers, truths = answer_beside_truth(model, self.collator, rows, self.batch_size, self.max_new_tokens)
         values = self.metric(truths, [given.text for given in self.answers])
         before = sum(given.tokens_before for given in self.answers)
         after = sum(given.tokens_after for given in self.answers)
         return {**values, "tokens_kept": round(after / max(before, 1), 4)}
 
-    def on_evaluate(
-        self, args: Any, state: Any, control: Any, model: Any = None, metrics: dict[str, float] | None = None, **_: Any
-    ) -> None:
-        values = {f"eval_{name}": value for name, value in self.measure(model).items()}
-        if metrics is not None:
-            metrics.update(values)
+    def on_evaluate(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        values = self._measure_call(args, **given)
         if self.log is not None:
             self.log(values)
+
+    def on_predict(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        self._measure_call(args, **given)  # which Trainer does not log
+
+    def _measure_call(
+        self, args: Any, model: Any, metrics: dict[str, float], eval_dataloader: Any, **_: Any
+    ) -> dict[str, float]:
+        """Measure the rows that Trainer has just been through, and put the numbers beside Trainer's own."""
+        rows = eval_dataloader.dataset
+        check_streamed(args, rows)
+        # Every name that Trainer measured begins with the call's prefix; no other that ends so is as short.
+        runtime = "_runtime"
+        prefix = min((name for name in metrics if name.endswith(runtime)), key=len).removesuffix(runtime)
+        values = {f"{prefix}_{name}": value for name, value in self.measure(model, rows).items()}
+        metrics.update(values)
+        return values
+
+
+def check_streamed(args: Any, rows: Any) -> None:
+    """Raise where answers about a streamed data set cannot be measured: each process is handed pieces of it.
+
+    Raises:
+        ValueError: it is so.
+    """
+    if args.world_size > 1 and is_streamed(rows):
+        raise ValueError(
+            "Several processes cannot share a streamed data set in an evaluation: load the held-out rows whole "
+            "(streaming=False), or train in one process."
+        )
 
 
 class CardWriter(TrainerCallback):  # type: ignore[misc]

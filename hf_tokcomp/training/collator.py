@@ -87,10 +87,19 @@ class AudioTextCollator:
             )
         return samples[: int(self.longest * self.rate)]
 
-    def _answer_ids(self, row: Mapping[str, Any], audios: int) -> list[int]:
+    def answer_text(self, row: Mapping[str, Any]) -> str:
+        """What a row's answer should be.
+
+        Raises:
+            ValueError: the row does not say.
+        """
         text = row.get("text")
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"A row's text must be a string that is not empty; it is {text!r}.")
+        return text
+
+    def _answer_ids(self, row: Mapping[str, Any], audios: int) -> list[int]:
+        text = self.answer_text(row)
         if self.processor.audio_token in text:
             raise ValueError(f"A row's text has the audio placeholder {self.processor.audio_token} in it: {text!r}.")
         answer = whole_answer(self.processor, self.patch, self._instruction(row), text.strip(), audios)

@@ -10,7 +10,7 @@ from typing import Any
 
 import transformers
 from peft import PeftConfig
-from transformers import TrainingArguments
+from transformers import TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -21,10 +21,11 @@ from ..patching import active_config, compressed
 from ..stored_adapter import read_adapter
 from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
+from .checks import check_best_metric, check_evaluation, check_training
 from .lora import lora_config
 from .results import METRICS_NAME, write_metrics, write_run
 from .schedule import RetentionSchedule
-from .trainer import check_evaluation, make_trainer
+from .trainer import make_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +63,14 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     """
     options.check()
     _check_processes(args)
+    check_training(args, lengths_known=not options.no_check)
     _check_evaluation(options, args)
+    schedule = _schedule(options, args, compression)
     folder = Path(args.output_dir)
-    resume = _resumed(folder, args.resume_from_checkpoint)
+    resume = _resumed(folder, args)
     processor = _load_processor(options)
     train, held_out = load_data(options, processor)
+    set_seed(args.seed)  # the first weights of a compressor that learns
     with args.main_process_first(desc="loading the model"):
         model = _load_model(options, compression, processor)
     card = CardWriter(
@@ -77,9 +81,9 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
         license=options.license,
     )
     callbacks: list[Any] = [card]
-    if options.scheduled:
-        RetentionSchedule.check(active_config(model))
-        callbacks.append(RetentionSchedule(options.ratios, options.curriculum, args.seed))
+    if schedule is not None:
+        schedule.check(active_config(model))
+        callbacks.append(schedule)
     size = args.per_device_eval_batch_size
     trainer = make_trainer(
         model,
@@ -109,13 +113,13 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
         logger.info("Measuring %d held-out rows, %d at a time.", len(held_out.dataset), size)
         if options.evaluate_uncompressed:
             with compressed(trainer.model, "none"):
-                measured["uncompressed"] = measure.measure(trainer.model)
-        measured["before"] = measure.measure(trainer.model)
+                measured["uncompressed"] = measure.measure(trainer.model, held_out.dataset)
+        measured["before"] = measure.measure(trainer.model, held_out.dataset)
     trainer.train(resume_from_checkpoint=resume)
     trainer.save_model(str(folder))
     trainer.save_state()
-    if measure is not None:
-        measured["after"] = measure.measure(trainer.model)
+    if measure is not None and held_out is not None:
+        measured["after"] = measure.measure(trainer.model, held_out.dataset)
     if trainer.is_world_process_zero():
         write_run(folder, options, trainer, train, held_out)
         (folder / METRICS_NAME).unlink(missing_ok=True)  # of the run that this one resumes
@@ -172,11 +176,26 @@ def _check_evaluation(options: FinetuneArguments, args: TrainingArguments) -> No
     for flag, given in wanted.items():
         if given and not held_out:
             raise ValueError(f"{flag} needs held-out rows: add --eval-dataset or --eval-split.")
-    check_evaluation(args, options.task if held_out else None)
+    task = options.task if held_out else None
+    check_evaluation(args, task)
+    check_best_metric(args, task, None)
 
 
-def _resumed(folder: Path, wanted: str | None) -> str | None:
+def _schedule(
+    options: FinetuneArguments, args: TrainingArguments, compression: CompressionConfig | None
+) -> RetentionSchedule | None:
+    """The schedule that was asked for, if any; raises where it does not fit the compression that was."""
+    if not options.scheduled:
+        return None
+    schedule = RetentionSchedule(options.ratios, options.curriculum, args.seed)
+    if compression is not None:  # else it is the model's own, which is not known yet
+        schedule.check(compression)
+    return schedule
+
+
+def _resumed(folder: Path, args: TrainingArguments) -> str | None:
     """The checkpoint to go on from."""
+    wanted = args.resume_from_checkpoint
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"--output-dir {folder} is a file; name a folder.")
     if wanted is None:
@@ -191,6 +210,14 @@ def _resumed(folder: Path, wanted: str | None) -> str | None:
             f"There is no checkpoint to resume from: {folder if wanted in LAST else wanted}. To begin anew, name "
             "another --output-dir."
         )
+    if not any(found.glob("*optimizer*")) and not any(found.glob("global_step*")):
+        raise ValueError(
+            f"{found} has no state of the optimizer, without which the training would begin anew on its weights: it "
+            "was saved with --save-only-model."
+        )
+    made = json.loads((found / TRAINER_STATE_NAME).read_text(encoding="utf-8"))["global_step"]
+    if 0 < args.max_steps < made:
+        raise ValueError(f"{found} is of step {made}, behind --max-steps {args.max_steps}.")
     return str(found)
 
 

@@ -72,12 +72,12 @@ def test_a_metric_of_ones_own():
         return {"longest": float(max(map(len, texts)))}
 
     model = hf_tokcomp.patch(tiny.model("qwen2_audio"), POOLING)
-    measure = GenerationMetrics(rows(2), AudioTextCollator(plain_processor("qwen2_audio"), PROMPT), longest)
-    values = measure.measure(model)
+    measure = GenerationMetrics(AudioTextCollator(plain_processor("qwen2_audio"), PROMPT), longest)
+    values = measure.measure(model, rows(2))
     assert seen == {"truths": [row["text"] for row in rows(2)], "texts": [given.text for given in measure.answers]}
     assert values["longest"] == max(len(given.text) for given in measure.answers)
     with pytest.raises(ValueError, match="no task 'singing'; there are asr, translation, captioning, qa"):
-        GenerationMetrics(rows(1), measure.collator, "singing")
+        GenerationMetrics(measure.collator, "singing")
 
 
 def test_the_best_model_by_word_errors_is_loaded_at_the_end(tmp_path):

@@ -127,7 +127,7 @@ def test_it_loads_in_one_line_and_reproduces_its_metrics(unbroken, manifest):
     model = hf_tokcomp.load_adapter(unbroken)
     collator = AudioTextCollator(transformers.AutoProcessor.from_pretrained(unbroken))
     rows = load_examples(str(manifest), max_samples=3).dataset
-    measured = GenerationMetrics(rows, collator, "asr", batch_size=3, max_new_tokens=10).measure(model)
+    measured = GenerationMetrics(collator, "asr", batch_size=3, max_new_tokens=10).measure(model, rows)
     assert measured == pytest.approx(metrics["metrics"])
     with torch.no_grad():
         trained = model(**collator(rows)).logits

@@ -15,7 +15,7 @@ import typer
 from test_finetune import adapter, command, pytestmark
 
 import hf_tokcomp
-from hf_tokcomp.checkpoints import recordings
+from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import main
 from hf_tokcomp.cli.finetune import parse
 from hf_tokcomp.training import make_trainer
@@ -149,6 +149,36 @@ def refused(capsys, arguments, *said):
 def test_what_could_not_end_well_is_not_begun(rows, tmp_path, capsys, flags, said):
     refused(capsys, command(rows, tmp_path / "run", *flags), said)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--use-liger-kernel"], "no Liger kernels"),
+        (["--train-sampling-strategy", "group_by_length", "--no-check"], "leave out --no-check"),
+        (["--ratios", "3/2"], "at most 1"),
+        (["--compression", '{"method": "ltbm", "tokens_per_second": 5}', "--curriculum", "0.5"], "retention_ratio"),
+        (["--lora-dropout", "1"], "--lora-dropout"),
+        (["--metric-for-best-model", "bleu", "--eval-strategy", "steps", "--eval-dataset"], "wer, exact_match"),
+    ],
+)
+def test_what_could_not_end_well_is_refused_before_the_model_is_read(rows, tmp_path, capsys, flags, said):
+    model = shutil.copytree(SMALL_MODEL, tmp_path / "model")
+    for file in model.glob("*.safetensors"):
+        file.unlink()
+    flags = [*flags, str(rows)] if flags[-1] == "--eval-dataset" else flags
+    given = command(rows, tmp_path / "run", *flags, "--model", str(model))
+    if "--compression" in flags:
+        for flag in ("--retention-ratio", "--positions"):
+            del given[given.index(flag) : given.index(flag) + 2]
+    refused(capsys, given, said)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_without_its_optimizer_is_not_resumed(rows, run, capsys):
+    """It would begin anew on half-trained weights, and say nothing."""
+    (run / "checkpoint-2" / "optimizer.pt").unlink()
+    refused(capsys, command(rows, run, "--resume-from-checkpoint", "last", steps=3), "--save-only-model")
 
 
 def test_a_row_without_a_question_is_bad(rows, tmp_path, capsys):

@@ -1,0 +1,132 @@
+"""CompressedTrainer: transformers' Trainer with labels as long as logits, and runs that resume as if never broken."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import TrainOutput
+
+from .callbacks import TokensKept
+from .labels import shortened
+
+UNLOGGED = "hf_tokcomp_unlogged"
+"""Where a checkpoint's `TrainerState` has what was counted for the next log."""
+
+
+class CompressedTrainer(Trainer):  # type: ignore[misc]
+    """A `transformers.Trainer` for a model under compression, with two differences.
+
+    Under compression logits have the length of the shortened prompt. What Trainer hands to a loss or a metric outside
+    the model has it, too: labels for ``label_smoothing_factor`` (which is of the next token, as the model's own loss),
+    for ``compute_loss_func``, ``preprocess_logits_for_metrics`` and ``compute_metrics``. A subclass with a
+    ``compute_loss`` of its own finds its labels by `shortened`.
+
+    A run that is resumed from any of its checkpoints ends where an unbroken one does, log included; Trainer begins
+    its means anew, trains a step more after the last, and leaves out what was due between a checkpoint and the end of
+    its epoch. Of an epoch's last checkpoint, what the epoch's end brings is part.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        smoother: Any = self.label_smoother  # type: ignore[has-type]
+        if smoother is not None:
+            # Trainer knows of the shift for some classes of models alone, and these are not among them.
+            self.label_smoother = functools.partial(self._on_short_labels, smoother, shift_labels=True)
+        loss: Any = self.compute_loss_func  # type: ignore[has-type]
+        if loss is not None:
+            self.compute_loss_func = functools.partial(self._on_short_labels, loss)
+        self.add_callback(_GoOn(self))
+
+    def _on_short_labels(self, loss: Callable[..., Any], outputs: Any, labels: Tensor | None, **options: Any) -> Any:
+        return loss(outputs, None if labels is None else shortened(self.model, labels), **options)
+
+    def prediction_step(
+        self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Any, Any, Any]:
+        """Trainer's, with labels as long as the logits; a cache, whatever this transformers calls it, is left out."""
+        own = getattr(self.model.config, "keys_to_ignore_at_inference", ()) if ignore_keys is None else ignore_keys
+        ignored = [*own, "past_key_values", "cache"]
+        loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignored)
+        return loss, logits, shortened(self.model, labels) if isinstance(labels, Tensor) else labels
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **options: Any) -> TrainOutput:
+        """Trainer's; what ``eval_on_start`` measures, the run that is resumed has measured."""
+        on_start = self.args.eval_on_start
+        self.args.eval_on_start = on_start and not resume_from_checkpoint
+        try:
+            output = super().train(resume_from_checkpoint, *args, **options)
+        finally:
+            self.args.eval_on_start = on_start
+        return output._replace(training_loss=output.metrics["train_loss"])
+
+    def get_batch_samples(self, *args: Any, **options: Any) -> tuple[list[Any], Any]:
+        """Trainer's; none when all steps are made already, as in a run that is resumed from its last checkpoint."""
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
+        return super().get_batch_samples(*args, **options)  # type: ignore[no-any-return]
+
+    def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+        """Trainer's; ``train_loss`` is the mean over all steps, also of those before the run was resumed."""
+        if "train_loss" in logs:
+            logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
+        super().log(logs, *args, **options)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.state.stateful_callbacks[UNLOGGED] = {
+            "loss": self.accelerator.reduce(self._tr_loss, "mean").item(),
+            "total_loss": self._total_loss_scalar,
+            "last_logged": self._globalstep_last_logged,
+            "tokens": [counter.counted for counter in self._counters()],
+        }
+        super()._save_checkpoint(model, trial)
+
+    def _load_callback_state(self) -> None:
+        self._unlogged = self.state.stateful_callbacks.pop(UNLOGGED, None)  # no callback's, as Trainer would warn
+        super()._load_callback_state()
+
+    def _count_on(self) -> None:
+        """Take up what a checkpoint had counted for the next log; after Trainer has put its own counts to zero."""
+        unlogged, self._unlogged = getattr(self, "_unlogged", None), None
+        if unlogged is None:
+            return
+        self._tr_loss += unlogged["loss"]
+        self._total_loss_scalar = unlogged["total_loss"]
+        self._globalstep_last_logged = unlogged["last_logged"]
+        for counter, counted in zip(self._counters(), unlogged["tokens"], strict=False):
+            counter.counted = tuple(counted)
+
+    def _counters(self) -> list[TokensKept]:
+        return [callback for callback in self.callback_handler.callbacks if isinstance(callback, TokensKept)]
+
+
+class _GoOn(TrainerCallback):  # type: ignore[misc]
+    """What a `CompressedTrainer` does at the events of a run, so that it can be resumed as if it had not been broken.
+
+    Args:
+        trainer: whose runs they are.
+    """
+
+    def __init__(self, trainer: CompressedTrainer) -> None:
+        self.trainer = trainer
+        self.begun_at = 0
+        self.save_later = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.begun_at, self.save_later = state.global_step, False
+        self.trainer._count_on()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Save after the epoch's end, where the epoch ends behind this step: nobody comes back to it otherwise."""
+        ends = float(state.epoch).is_integer() or control.should_training_stop
+        if control.should_save and ends and "epoch" in (args.logging_strategy, args.eval_strategy):
+            control.should_save, self.save_later = False, True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.save_later:
+            control.should_save, self.save_later = True, False
+        elif state.global_step == self.begun_at > 0:  # resumed at the end: all of this was done
+            control.should_log = control.should_evaluate = control.should_save = False

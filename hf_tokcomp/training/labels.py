@@ -1,0 +1,51 @@
+"""Labels and other values in the columns of the shortened prompt, for losses and metrics outside the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..patching import _inner
+from .collator import IGNORED
+
+
+def shortened(model: Any, values: Tensor, fill: float = IGNORED) -> Tensor:
+    """Bring values of the prompt that a model was just called with to the columns of its logits.
+
+    For a loss of one's own: under compression logits have the length of the shortened prompt, and the labels of the
+    batch do not.
+
+        outputs = model(**inputs)
+        labels = shortened(model, inputs["labels"])
+        loss = torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+    A teacher's logits for the full prompt foretell the next column, which may be gone: give each to the column that it
+    foretells, as labels are.
+
+        wanted = shortened(model, teacher_logits.roll(1, dims=1))[:, 1:]  # beside outputs.logits[:, :-1]
+
+    Args:
+        model: a patched model, also inside PEFT or DDP, whose last call was with this prompt.
+        values: ``(batch, prompt, ...)``, such as labels.
+        fill: what stands in the columns of padding.
+
+    Returns:
+        ``(batch, short, ...)``; the values themselves where nothing was shortened.
+
+    Raises:
+        ValueError: the model's last call was with another prompt.
+    """
+    record = _inner(model).audio_compressor.last
+    if record is None or record.columns is None:
+        return values
+    columns = record.columns.to(values.device)
+    if values.shape[:2] != (columns.shape[0], record.width):
+        raise ValueError(
+            f"The model's last call had a prompt of {(columns.shape[0], record.width)} (batch, columns), and these "
+            f"values are of {tuple(values.shape[:2])}: bring them to its columns right after the call."
+        )
+    more = (1,) * (values.dim() - 2)
+    index = columns.clamp(min=0).view(*columns.shape, *more).expand(-1, -1, *values.shape[2:])
+    return torch.where((columns >= 0).view(*columns.shape, *more), values.gather(1, index), fill)
