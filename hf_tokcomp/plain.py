@@ -33,6 +33,14 @@ def shown(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
+def shortened(text: str, most: int = 160) -> str:
+    """A text as it is, of a long one its ends: for names, paths and addresses that a message is about."""
+    if len(text) <= most:
+        return text
+    half = (most - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
 def check_size(values: Mapping[str, Any]) -> None:
     """Raise where a config is nested deeper, or holds more, than any method could ask for.
 
