@@ -29,6 +29,8 @@ BLOCK = 2**20
 LOUD = 10.0
 """Full scale is 1. Recordings that were mixed or decoded without a limit go over it, but not so far."""
 BASE64 = re.compile(r"[\sA-Za-z0-9+/=_-]+")
+UNREADABLE = (OSError, ValueError, TypeError, RuntimeError)
+"""What `load_audio` raises where one recording cannot be read, and others can."""
 logger = logging.getLogger(__name__)
 
 

@@ -11,6 +11,8 @@ import struct
 
 WHOLE = 0xFFFFFFFF
 """A size of 32 bits that stands for "not known", and in RF64 for "see the ds64 chunk"."""
+PADDING = 2**16
+"""Most zeros between a tag and the first frame."""
 MPEG_BITRATES = (
     (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -62,8 +64,8 @@ def _are_chunks(content: bytes, place: int) -> bool:
 
 def _mpeg(content: bytes) -> bytes:
     start = _after_tags(content, 0)
-    while content[start : start + 1] == b"\0":
-        start += 1
+    beginning = content[start : start + PADDING]
+    start += len(beginning) - len(beginning.lstrip(b"\0"))
     length = _frame_length(content, start)
     if not length or not _frame_length(content, start + length):
         return content  # no mp3, or not two frames of one

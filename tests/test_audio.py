@@ -162,9 +162,7 @@ INTEGERS: dict[str, Callable[[list[int]], Any]] = {
 
 @pytest.mark.parametrize("form", INTEGERS)
 def test_integers_of_unknown_scale_are_refused_in_any_form(form: str) -> None:
-    with pytest.raises(
-        TypeError, match=r"is float, int16, int32 or uint8, not \w+: its scale is unknown"
-    ):
+    with pytest.raises(TypeError, match=r"is float, int16, int32 or uint8, not \w+: its scale is unknown"):
         load_audio(INTEGERS[form]((tone(16_000) * 32768).astype(int).tolist()))
 
 

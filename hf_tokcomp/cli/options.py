@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..config import CompressionConfig
 
 Positions = Literal["contiguous", "original"]
+OnError = Literal["stop", "skip"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 AudioArgument = Annotated[
@@ -52,6 +53,14 @@ DeviceOption = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto (the GPUs there are, else the CPU), cpu, cuda:0, ...")
 ]
 DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="Precision; auto is the checkpoint's.")]
+OnErrorOption = Annotated[
+    OnError,
+    typer.Option(
+        "--on-error",
+        help="Where a recording cannot be read: stop before any is, or skip it and name it at the end. If none is "
+        "left that is an error, too; else the exit status is 0.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

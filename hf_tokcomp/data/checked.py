@@ -11,7 +11,7 @@ from typing import Any
 import datasets
 from datasets.utils import tqdm
 
-from ..audio import load_audio
+from ..audio import UNREADABLE, load_audio
 from ..audio_addresses import is_address, path_of
 from ..plain import shortened
 
@@ -52,7 +52,7 @@ class AudioCheck:
             return None if there else f"There is no audio file {shortened(str(here))}", None
         try:
             samples = len(load_audio(audio, self.sampling_rate))
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+        except UNREADABLE as error:
             return str(error).rstrip("."), None
         seconds = samples / self.sampling_rate
         if seconds < self.min_seconds:
