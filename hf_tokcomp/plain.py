@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from .errors import CompressionConfigError
@@ -39,6 +39,12 @@ def shortened(text: str, most: int = 160) -> str:
         return text
     half = (most - 3) // 2
     return f"{text[:half]}...{text[-half:]}"
+
+
+def several(names: Iterable[object], most: int = 30) -> str:
+    """Names with commas between them, each shortened, and of very many the first."""
+    words = [shortened(str(name), 60) for name in names]
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def check_size(values: Mapping[str, Any]) -> None:

@@ -16,9 +16,11 @@ from urllib.parse import quote_from_bytes
 import numpy as np
 import pytest
 import soundfile
+import tiny
 import torch
 
 from hf_tokcomp.audio import _Once, load_audio
+from hf_tokcomp.training import AudioTextCollator
 
 SECONDS = 0.5
 
@@ -243,3 +245,12 @@ def test_file_addresses(tmp_path: Path) -> None:
     data = "DATA:audio/wav;charset=x;BASE64," + LONG
     same_sound(load_audio(data))
     same_sound(load_audio("data:," + quote_from_bytes(encoded())))
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_the_collator_refuses_a_batch_whose_only_recording_is_empty(kind: str, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "none.wav", np.zeros(0), 16_000)
+    collator = AudioTextCollator(tiny.processor(kind), prompt="tell me")
+    for audio in (np.zeros(0, dtype=np.float32), str(tmp_path / "none.wav"), {"bytes": encoded()[:44], "path": None}):
+        with pytest.raises(ValueError, match="has no samples"):
+            collator([{"audio": audio, "text": "one"}])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..plain import shown
+
 if TYPE_CHECKING:
     from ..config import CompressionConfig
 
@@ -100,9 +102,9 @@ def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequ
         try:
             value = kind(part)
         except (ValueError, ZeroDivisionError):
-            raise ValueError(f"{option}: {part!r} is not a number.") from None
+            raise ValueError(f"{option}: {shown(part)} is not a number.") from None
         if allowed and value not in allowed:
-            raise ValueError(f"{option}: {part!r} is not one of {', '.join(allowed)}.")
+            raise ValueError(f"{option}: {shown(part)} is not one of {', '.join(allowed)}.")
         values.append(value)
     if not values:
         raise ValueError(f"{option} is empty.")

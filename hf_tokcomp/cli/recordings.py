@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +106,8 @@ def read_manifest(path: Path) -> list[Entry]:
         FileNotFoundError: there is no such manifest.
         ValueError: a line is not such an object, or there is none; the line is named.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no manifest {path}.")
+    if not os.path.isfile(path):  # not path.is_file(), which raises where a name is too long
+        raise FileNotFoundError(f"There is no manifest {shortened(str(path))}.")
     from ..data.text_tables import read_jsonl
 
     entries = []

@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..plain import several
+
 Rows = tuple[list[dict[str, Any]], list[int] | None]
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 
@@ -112,7 +114,7 @@ def _read_csv(text: str, path: Path, delimiter: str, multiline: bool = True, quo
             if len(fields) != len(header):
                 raise ValueError(
                     f"{path}, line {begun} has {len(fields)} fields where the header has {len(header)} "
-                    f"({', '.join(header)}); a text that contains {delimiter!r} needs quotes."
+                    f"({several(header)}); a text that contains {delimiter!r} needs quotes."
                 )
             rows.append(dict(zip(header, fields, strict=True)))
             lines.append(begun)
@@ -125,5 +127,5 @@ def _header(fields: list[str], path: Path) -> list[str]:
     names = [field.strip() for field in fields]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"{path} has more than one column named {', '.join(twice)}.")
+        raise ValueError(f"{path} has more than one column named {several(twice)}.")
     return names

@@ -175,6 +175,19 @@ def test_addresses_in_tables(folder: Path) -> None:
     assert "not on this machine" in examples.skipped[1][1]
 
 
+def test_tables_and_columns_are_named_in_few_words(folder: Path) -> None:
+    long = "y" * 70_000
+    wide = write(folder / "wide.csv", ",".join(["audio", long, *(f"column{i}" for i in range(5_000))]), "a")
+    jsonl(folder / "x.jsonl", {f"column{i}": 1 for i in range(5_000)} | {long: 1})
+    jsonl(folder / "good.jsonl", *ROWS)
+    calls: list[tuple[str, dict[str, str]]] = [(str(wide), {}), (str(folder / "x.jsonl"), {}), (long, {})]
+    calls += [(long + ".jsonl", {}), (str(folder / "good.jsonl"), {"audio_column": long})]
+    for name, options in calls:
+        with pytest.raises((ValueError, FileNotFoundError)) as error:
+            load_examples(name, **options)
+        assert len(str(error.value)) < 1_500, str(error.value)[:300]
+
+
 def test_what_is_wrong_with_rows_is_said_in_few_words(folder: Path) -> None:
     jsonl(folder / "x.jsonl", *({"audio": "y" * 70_000 + str(i), "text": "x"} for i in range(3)))
     for check in (True, False):
