@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from .errors import CompressionConfigError
@@ -31,6 +31,20 @@ def shown(value: object) -> str:
         return _short.repr(value)
     except (ValueError, RecursionError):  # Python writes no integer of thousands of digits
         return f"<{type(value).__name__}>"
+
+
+def shortened(text: str, most: int = 160) -> str:
+    """A text as it is, of a long one its ends: for names, paths and addresses that a message is about."""
+    if len(text) <= most:
+        return text
+    half = (most - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
+
+
+def several(names: Iterable[object], most: int = 30) -> str:
+    """Names with commas between them, each shortened, and of very many the first."""
+    words = [shortened(str(name), 60) for name in names]
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def check_size(values: Mapping[str, Any]) -> None:

@@ -339,7 +339,7 @@ def test_demo(capsys: pytest.CaptureFixture[str]) -> None:
         lines = part.splitlines()[1:5]
         assert lines[0].split()[1:] == truth.split()
         assert [line.split("  ")[1] for line in lines[1:]] == ["all", "half", "a quarter"]
-        counts = [re.findall(r"(\d+) -> (\d+) +[\d.]+ s  \S", line)[0] for line in lines[1:]]
+        counts = [re.findall(r"(\d+) -> (\d+)(?:, asked for \d+)? +[\d.]+ s  \S", line)[0] for line in lines[1:]]
         full = int(counts[0][0])
         assert [int(after) for _, after in counts] == [full, int(full / 2 + 0.5), int(full / 4 + 0.5)]
         assert lines[1].endswith(f"s  {truth}"), "with all tokens it reads the shipped recordings"

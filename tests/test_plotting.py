@@ -523,3 +523,22 @@ def lab(colour: str, sight: str) -> np.ndarray:
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
     x, y, z = np.cbrt(np.maximum(xyz / [0.9505, 1, 1.089], 1e-6))
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_a_picture_of_the_beginning_says_so() -> None:
+    """What the extractor cut off, the picture does not show; elsewhere it says nothing."""
+    from transformers import WhisperFeatureExtractor
+
+    extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=1)
+    windows, mask = np.random.default_rng(0).normal(size=(1, 16, 100)), np.ones((1, 100), dtype=int)
+    for seconds, said in ((2.5, {"The first 1.0 s of 2.5 s: the model reads no more."}), (1.0, set()), (1.005, set())):
+        shown = Spectrogram.of_features(extractor, windows, mask, seconds)
+        words = words_of(plot_compression(shown, [Panel("stride", 25, 25)]))
+        assert {word for word in words if "reads no more" in word} == said
+
+
+def test_panels_say_what_was_asked_for() -> None:
+    panels = [Panel("a", 37, 10, tokens_asked=19), Panel("b", 37, 10)]
+    assert {"37 → 10 tokens (27 %), asked for 19", "37 → 10 tokens (27 %)"} <= words_of(
+        plot_compression(silence(2), panels)
+    )

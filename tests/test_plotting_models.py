@@ -88,7 +88,7 @@ def test_model_and_processor_stay_as_they_were() -> None:
     figure = plotting.plot(model, processor, tiny.sound(1.5), ["stride", quarter], max_new_tokens=2)
     assert model.audio_compressor is module
     assert hf_tokcomp.active_config(processor) == CompressionConfig(method="stride")
-    assert {"37 → 19 tokens (51 %)", "37 → 9 tokens (24 %)"} <= words_of(figure)
+    assert {"37 → 19 tokens (51 %), asked for 19", "37 → 9 tokens (24 %), asked for 9"} <= words_of(figure)
 
 
 def test_a_learned_compressor_that_is_there_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,9 +190,25 @@ def test_plot_writes_a_picture(call: Callable[..., Any], drawn: list[Any], tmp_p
     assert call(*given, *options) == (0, f"Wrote {file}: 2 methods on 1.0 s of audio.\n", "")
     assert file.read_bytes()[:4] == b"\x89PNG"
     words = words_of(drawn[0])
-    assert {"long.wav", "none", "ltbm, window 4", "24 → 24 tokens (100 %)", "24 → 6 tokens (25 %)"} <= words
+    assert {"long.wav", "none", "ltbm, window 4", "24 → 24 tokens (100 %)"} <= words
+    assert "24 → 6 tokens (25 %), asked for 6" in words
     assert "Please describe the audio in detail." in words
     assert sum("“" in word for word in words) == 2
+
+
+def test_plot_of_more_than_the_model_reads_says_so(
+    call: Callable[..., Any], drawn: list[Any], folder: Path, tmp_path: Path
+) -> None:
+    soundfile.write(folder / "over.wav", tiny.sound(2.5), tiny.RATE)
+    file = tmp_path / "picture.svg"
+    code, out, err = call("over.wav", "--model", "./qwen2_audio", "-o", str(file), "--no-text")
+    assert (code, out) == (0, f"Wrote {file}: 3 methods on the first 1.0 s of 2.5 s of audio.\n")
+    assert "the model reads the first 1 s only" in err
+    assert "The first 1.0 s of 2.5 s: the model reads no more." in words_of(drawn[0])
+    figure = plotting.plot(
+        tiny.model("qwen2_audio"), tiny.processor("qwen2_audio"), tiny.sound(2.5), ["ltbm"], text=False
+    )
+    assert "The first 1.0 s of 2.5 s: the model reads no more." in words_of(figure)
 
 
 def test_plot_options(call: Callable[..., Any], drawn: list[Any], tmp_path: Path) -> None:
@@ -217,7 +233,7 @@ def test_plot_without_arguments_draws_what_ships(
     assert re.fullmatch(r"Wrote .*picture\.pdf: 3 methods on 5\.1 s of audio\.\n", out)
     path, truth = recordings()[0]
     words = words_of(drawn[0])
-    assert {path.name, f"Transcribe the digits. Truth: “{truth}”", "127 → 60 tokens (47 %)"} <= words
+    assert {path.name, f"Transcribe the digits. Truth: “{truth}”", "127 → 60 tokens (47 %), asked for 64"} <= words
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from .inference import Reading
 
 
+COUNTS = ("tokens_after", "tokens_asked")
+
+
 @dataclass(eq=False)
 class Cell:
     """One method at one ratio with one kind of positions; several configs where it is averaged over seeds.
@@ -45,20 +48,25 @@ class Cell:
     def to_dict(self, truths: Sequence[str | None]) -> dict[str, Any]:
         """Everything about the cell; with the scores if there are truths.
 
-        ``kept`` is the fraction of tokens that was really kept, the mean over recordings and seeds; ``tokens_after``
-        and ``texts`` are lists per config of lists per recording.
+        ``kept`` is the fraction of tokens that was really kept, ``asked`` that which the budget asked for (None without
+        one), both the mean over recordings and seeds; ``tokens_after``, ``tokens_asked`` and ``texts`` are lists per
+        config of lists per recording.
         """
         from .report import settings
 
         rows = self.in_order()
-        shares = [reading.tokens_after / reading.tokens_before for row in rows for reading in row]
+        readings = [reading for row in rows for reading in row]
+        kept = [reading.tokens_after / reading.tokens_before for reading in readings]
+        budgets = [r.tokens_asked / r.tokens_before for r in readings if r.tokens_asked is not None]
+        asked = sum(budgets) / len(budgets) if len(budgets) == len(readings) else None
         texts = [[reading.text for reading in row] for row in rows]
         values: dict[str, Any] = {
             "method": self.method,
             "retention_ratio": self.ratio,
             "positions": self.positions,
             "compression": [settings(config) for config in self.configs],
-            "kept": round(sum(shares) / len(shares), 4),
+            "kept": round(sum(kept) / len(kept), 4),
+            "asked": None if asked is None else round(asked, 4),
             "seconds": {"prefill": round(self.prefill, 3), "decode": round(self.decode, 3)},
         }
         if any(truth is not None for truth in truths):
@@ -67,7 +75,8 @@ class Cell:
                 values[name] = round(sum(s[name] for s in scores) / len(scores), 4)
                 if len(scores) > 1:
                     values[f"{name}_by_seed"] = [round(s[name], 4) for s in scores]
-        return values | {"tokens_after": [[reading.tokens_after for reading in row] for row in rows], "texts": texts}
+        counts = {name: [[getattr(reading, name) for reading in row] for row in rows] for name in COUNTS}
+        return values | counts | {"texts": texts}
 
 
 def score(truths: Sequence[str | None], texts: Sequence[str]) -> dict[str, float]:

@@ -22,6 +22,7 @@ from .options import (
     ManifestOption,
     MaxNewTokensOption,
     ModelOption,
+    OnErrorOption,
     Positions,
     PromptOption,
     parse_list,
@@ -62,6 +63,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON to a file, too.")
     ] = None,
+    on_error: OnErrorOption = "stop",
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods and ratios on the same recordings.
@@ -80,7 +82,8 @@ def compare(
     name = find_model(model)
     entries = find_entries(audio, manifest)
     reader = Reader(name)
-    recordings = load_recordings(entries, prompt, reader.base, reader.rate)
+    loaded = load_recordings(entries, prompt, reader, on_error)
+    recordings = loaded.recordings
     reader.load_model(device, dtype)
 
     read_all(reader, recordings, cells, batch_size, max_new_tokens)
@@ -99,12 +102,14 @@ def compare(
             {
                 "audio": recording.name,
                 "seconds": round(recording.seconds, 3),
+                "seconds_dropped": round(recording.dropped, 3),
                 "prompt": recording.prompt,
                 "truth": recording.truth,
                 "tokens": reading.tokens_before,
             }
             for recording, reading in zip(recordings, cells[0].in_order()[0], strict=True)
         ],
+        **loaded.to_dict(),
         "cells": [cell.to_dict(truths) for cell in cells],
         "versions": environment(),
     }
@@ -119,6 +124,7 @@ def compare(
     if texts or not scored:
         print_texts(report)
     print_notes(report)
+    loaded.print_skipped()
 
 
 def read_all(

@@ -34,7 +34,7 @@ def demo(
         configs.append(config and config.replace(retention_ratio=ratio, positions=positions))
     name = find_model(None)
     reader = Reader(name)
-    recordings = load_recordings(find_entries(None, None), None, name, reader.rate)
+    recordings = load_recordings(find_entries(None, None), None, reader).recordings
     reader.load_model(device="cpu")
     torch.set_num_threads(1)  # more gain nothing on a model this small, and wait for each other on a busy machine
     for config in configs:  # once for nothing: a first call pays for what later ones find ready
@@ -43,14 +43,11 @@ def demo(
     print(f"A small model reads {len(recordings)} recordings; compression {method}, positions {positions}.")
     for recording in recordings:
         print(f"\n{Path(recording.name).name}, {recording.seconds:.1f} s of audio. {recording.prompt}")
-        print(f"  {'truth':<10} {'':<12} {'':>8}  {recording.truth}", flush=True)
+        print(f"  {'truth':<10} {'':<24} {'':>8}  {recording.truth}", flush=True)
         for (label, _), config in zip(STEPS, configs, strict=True):
             (reading,), seconds = reader.read(reader.prepare([recording]), config)
-            tokens = f"{reading.tokens_before} -> {reading.tokens_after}"
-            print(
-                f"  {label:<10} {tokens:<12} {seconds.total:>6.3f} s  {_marked(reading.text, recording.truth)}",
-                flush=True,
-            )
+            text = _marked(reading.text, recording.truth)
+            print(f"  {label:<10} {reading.counts:<24} {seconds.total:>6.3f} s  {text}", flush=True)
     print(
         "\nTokens are audio tokens. Seconds are from samples to text, on one CPU thread,\n"
         "with a model so small that there is little time to save. `hf-tokcomp run --model`\n"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from .options import DeviceOption, DtypeOption, ModelOption, Positions, parse_list
+from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions, parse_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +92,10 @@ def evaluate(
         int | None, typer.Option("--items", metavar="N", min=1, help="Only the first N items of each task.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the items of the shipped model's tasks.")] = 0,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used.")] = False,
+    on_error: Annotated[
+        OnError, typer.Option("--on-error", help="Where rows cannot be used: stop, or skip and count them.")
+    ] = "stop",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", hidden=True)] = False,  # as `finetune` has it
     choice_scoring: Annotated[
         Literal["string_match", "similarity", "likelihood"],
         typer.Option(
@@ -152,9 +155,10 @@ def evaluate(
     reader = Reader(name)
     stored = [] if reader.stored is None else [reader.stored.to_json_string()]
     runs, left_out = plan(compression or stored, ratios, kinds, seeds)
+    skips = skip_bad or on_error == "skip"
     where = {
         each: Dataset(
-            *(named.get(each), configured.get(each), parts.get(each), mapped.get(each, {}), items, seed, skip_bad)
+            *(named.get(each), configured.get(each), parts.get(each), mapped.get(each, {}), items, seed, skips)
         )
         for each in names
     }

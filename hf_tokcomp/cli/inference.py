@@ -14,6 +14,7 @@ import torch
 import transformers
 
 from ..adapters import load_adapter
+from ..audio import Samples
 from ..config import CompressionConfig
 from ..errors import UnsupportedModelError
 from ..instruction import model_inputs, whole_prompt
@@ -32,11 +33,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reading:
-    """What the model read in one recording, from how many audio tokens, before and after compression."""
+    """What the model read in one recording, from how many audio tokens.
+
+    Args:
+        text: what it read.
+        tokens_before: tokens before compression.
+        tokens_after: tokens that were kept.
+        tokens_asked: tokens that the budget asked for, of which a method may keep fewer; None without a budget.
+    """
 
     text: str
     tokens_before: int
     tokens_after: int
+    tokens_asked: int | None = None
+
+    @property
+    def counts(self) -> str:
+        """The counts as tables have them: ``37 -> 10, asked for 19``."""
+        asked = "" if self.tokens_asked is None else f", asked for {self.tokens_asked}"
+        return f"{self.tokens_before} -> {self.tokens_after}{asked}"
 
 
 @dataclass(frozen=True)
@@ -146,23 +161,25 @@ class Reader:
 
     def prepare(self, recordings: Sequence[Recording]) -> Batch:
         """Features and prompts of a batch of recordings, computed once for all compressions."""
-        for recording in recordings:
-            self._check_length(recording)
         begin = time.perf_counter()
         prompts = [self.prompt(recording.prompt) for recording in recordings]
         inputs = model_inputs(self.processor, prompts, [recording.samples for recording in recordings], self.rate)
         return Batch(inputs.to(self.model.device, dtype=self.model.dtype), time.perf_counter() - begin)
 
-    def _check_length(self, recording: Recording) -> None:
-        hop = self.processor.feature_extractor.hop_length
+    def check_length(self, name: str, samples: Samples) -> float:
+        """Seconds at the end of a recording that the model does not read; more than none are warned of.
+
+        Raises:
+            ValueError: it is too short to be read.
+        """
+        seconds = len(samples) / self.rate
         # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
-        if self.patch.window_tokens(len(recording.samples) // hop) < 2:
-            raise ValueError(f"{recording.name} is too short: {recording.seconds:.3f} s are not two audio tokens.")
+        if self.patch.window_tokens(len(samples) // self.processor.feature_extractor.hop_length) < 2:
+            raise ValueError(f"{name} is too short: {seconds:.3f} s are not two audio tokens.")
         longest = self.patch.longest_audio(self.processor)
-        if recording.seconds > longest:
-            logger.warning(
-                "%s has %.1f s; the model reads the first %g s only.", recording.name, recording.seconds, longest
-            )
+        if seconds > longest:
+            logger.warning("%s has %.1f s; the model reads the first %g s only.", name, seconds, longest)
+        return max(0.0, seconds - longest)
 
     def check_trained(self, compression: CompressionConfig) -> None:
         """Only the checkpoint's own compressor comes with weights, for any budget; any other begins anew."""
@@ -208,5 +225,7 @@ class Reader:
         record = self.model.audio_compressor.last
         if record is not None:
             before, after = record.tokens_before, record.tokens_after
-        counts = zip(texts, before, after, strict=True)
-        return [Reading(text.strip(), int(n), int(k)) for text, n, k in counts], seconds
+        config = active_config(self.model)
+        asked = [None if config is None else config.budget_length(int(n), self.patch.frame_rate) for n in before]
+        counts = zip(texts, before, after, asked, strict=True)
+        return [Reading(text.strip(), int(n), int(k), budget) for text, n, k, budget in counts], seconds

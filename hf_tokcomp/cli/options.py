@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..plain import shown
+
 if TYPE_CHECKING:
     from ..config import CompressionConfig
 
 Positions = Literal["contiguous", "original"]
+OnError = Literal["stop", "skip"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 AudioArgument = Annotated[
@@ -52,6 +55,14 @@ DeviceOption = Annotated[
     str, typer.Option("--device", metavar="DEVICE", help="auto (the GPUs there are, else the CPU), cpu, cuda:0, ...")
 ]
 DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="Precision; auto is the checkpoint's.")]
+OnErrorOption = Annotated[
+    OnError,
+    typer.Option(
+        "--on-error",
+        help="Where a recording cannot be read: stop before any is, or skip it and name it at the end. If none is "
+        "left that is an error, too; else the exit status is 0.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -91,9 +102,9 @@ def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequ
         try:
             value = kind(part)
         except (ValueError, ZeroDivisionError):
-            raise ValueError(f"{option}: {part!r} is not a number.") from None
+            raise ValueError(f"{option}: {shown(part)} is not a number.") from None
         if allowed and value not in allowed:
-            raise ValueError(f"{option}: {part!r} is not one of {', '.join(allowed)}.")
+            raise ValueError(f"{option}: {shown(part)} is not one of {', '.join(allowed)}.")
         values.append(value)
     if not values:
         raise ValueError(f"{option} is empty.")

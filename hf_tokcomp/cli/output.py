@@ -15,7 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..plain import shortened
+
 PROGRAM = "hf-tokcomp"
+LONGEST_WORD = 400
 
 
 def print_json(values: Any) -> None:
@@ -54,8 +57,12 @@ def print_table(
 
 
 def complain(kind: str, message: object) -> None:
-    """One line on stderr, whatever the message: ``hf-tokcomp: error: ...``."""
-    print(f"{PROGRAM}: {kind}: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    """One line on stderr, whatever the message: ``hf-tokcomp: error: ...``.
+
+    Very long words are shortened: messages, those of other libraries too, repeat what was given for a path or a name.
+    """
+    line = " ".join(shortened(word, LONGEST_WORD) for word in str(message).split())
+    print(f"{PROGRAM}: {kind}: {line}", file=sys.stderr, flush=True)
 
 
 class _OneLine(logging.Handler):

@@ -81,7 +81,7 @@ def plot(
     name = find_model(model)
     entry = Entry(audio) if audio is not None else find_entries(None, None)[0]
     reader = Reader(name)
-    (recording,) = load_recordings([entry], prompt, name, reader.rate)
+    (recording,) = load_recordings([entry], prompt, reader).recordings
     reader.load_model(device, dtype)
     inputs = reader.prepare([recording]).inputs
     panels = read_panels(
@@ -98,7 +98,7 @@ def plot(
         figure = plot_compression(
             spectrogram_of(reader.processor, reader.patch, inputs, recording.seconds),
             panels,
-            title=Path(recording.name).name,
+            title=recording.title,
             subtitle=recording.prompt + truth if text else None,
             frame_rate=reader.patch.frame_rate,
         )
@@ -106,4 +106,5 @@ def plot(
     if any("missing from font" in str(warning.message) for warning in seen):  # one for every letter
         complain("warning", "no installed font has some of the letters; the picture has boxes in their place")
     methods = f"{len(panels)} methods" if len(panels) > 1 else panels[0].name
-    print(f"Wrote {output}: {methods} on {recording.seconds:.1f} s of audio.")
+    first = f"the first {recording.seconds - recording.dropped:.1f} s of " if recording.dropped else ""
+    print(f"Wrote {output}: {methods} on {first}{recording.seconds:.1f} s of audio.")

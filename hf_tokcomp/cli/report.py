@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..notation import ratio_name
+from ..plain import shortened
 from .output import print_table
 
 if TYPE_CHECKING:
@@ -12,19 +13,20 @@ if TYPE_CHECKING:
 
 
 def print_scores(report: dict[str, Any]) -> None:
-    """Word error rate, exact matches and tokens really kept: a row per method, a column per ratio."""
+    """Word error rate, exact matches, and tokens kept beside those asked for: a row per method, a column per ratio."""
     cells = report["cells"]
     ratios = [1.0, *(ratio for ratio in report["ratios"] if ratio < 1)]
     for key, title in (
         ("wer", "Word error rate in %, by fraction of tokens kept"),
         ("exact_match", "Recordings read without an error, in %"),
-        ("kept", "Audio tokens really kept, in %, mean over recordings"),
+        ("kept", "Audio tokens really kept / asked for, in %, mean over recordings"),
     ):
         rows: dict[tuple[str, ...], dict[float, str]] = {}
         for cell in cells:
             # How many tokens are kept has nothing to do with where the model believes them to be.
             head = (cell["method"],) if key == "kept" else (cell["method"], cell["positions"] or "-")
-            rows.setdefault(head, {})[cell["retention_ratio"]] = f"{100 * cell[key]:.1f}"
+            asked = f"/{100 * cell['asked']:.1f}" if key == "kept" and cell["asked"] is not None else ""
+            rows.setdefault(head, {})[cell["retention_ratio"]] = f"{100 * cell[key]:.1f}{asked}"
         lines = [(*head, *(row.get(ratio, "") for ratio in ratios)) for head, row in rows.items()]
         names = [ratio_name(ratio) for ratio in ratios]
         print_table(("method", *(("positions",) if key != "kept" else ()), *names), lines, title=title, right=names)
@@ -36,15 +38,20 @@ def print_texts(report: dict[str, Any]) -> None:
     for index, recording in enumerate(report["recordings"]):
         rows = []
         if recording["truth"] is not None:
-            rows.append(("truth", "", "", "", recording["truth"]))
+            rows.append(("truth", "", "", "", "", recording["truth"]))
         for cell in report["cells"]:
             several = len(cell["texts"]) > 1
             ratio, positions = ratio_name(cell["retention_ratio"]), cell["positions"] or "-"
-            for config, tokens, texts in zip(cell["compression"], cell["tokens_after"], cell["texts"], strict=True):
+            counts = (cell["compression"], cell["tokens_after"], cell["tokens_asked"], cell["texts"])
+            for config, tokens, asked, texts in zip(*counts, strict=True):
                 name = f"{cell['method']}, seed {config['seed']}" if several else cell["method"]
-                rows.append((name, ratio, positions, str(tokens[index]), texts[index]))
-        title = f"{recording['audio']}  ({recording['seconds']:.1f} s)  {recording['prompt']}"
-        print_table(("method", "ratio", "positions", "tokens", "text"), rows, title=title, right=("ratio", "tokens"))
+                wanted = "-" if asked[index] is None else str(asked[index])
+                rows.append((name, ratio, positions, str(tokens[index]), wanted, texts[index]))
+        dropped = f", the last {recording['seconds_dropped']:.1f} s not read" if recording["seconds_dropped"] else ""
+        length = f"{recording['seconds']:.1f} s{dropped}"
+        title = f"{shortened(recording['audio'])}  ({length})  {recording['prompt']}"
+        columns = ("method", "ratio", "positions", "tokens", "asked", "text")
+        print_table(columns, rows, title=title, right=("ratio", "tokens", "asked"))
         print()
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..environment import environment
+from ..plain import shortened
 from .options import (
     AudioArgument,
     DeviceOption,
@@ -16,6 +17,7 @@ from .options import (
     ManifestOption,
     MaxNewTokensOption,
     ModelOption,
+    OnErrorOption,
     Positions,
     PromptOption,
     change_compression,
@@ -52,6 +54,7 @@ def run(
     max_new_tokens: MaxNewTokensOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    on_error: OnErrorOption = "stop",
     as_json: JsonOption = False,
 ) -> None:
     """Read recordings with a model: the text, the audio tokens before and after compression, the seconds per phase.
@@ -68,26 +71,28 @@ def run(
     if config is None:
         config = reader.stored
     config = change_compression(config, retention_ratio, positions)
-    recordings = load_recordings(entries, prompt, reader.base, reader.rate)
+    loaded = load_recordings(entries, prompt, reader, on_error)
     reader.load_model(device, dtype)
 
     results: list[dict[str, Any]] = []
-    for recording in recordings:
+    for recording in loaded.recordings:
         batch = reader.prepare([recording])
         (reading,), seconds = reader.read(batch, config, max_new_tokens)
         result: dict[str, Any] = {
             "audio": recording.name,
             "audio_seconds": round(recording.seconds, 3),
+            "seconds_dropped": round(recording.dropped, 3),
             "prompt": recording.prompt,
             "text": reading.text,
             "truth": recording.truth,
             "tokens_before": reading.tokens_before,
             "tokens_after": reading.tokens_after,
+            "tokens_asked": reading.tokens_asked,
             "seconds": seconds.to_dict(),
         }
         results.append(result)
         if not as_json:
-            print_result(result, first=len(results) == 1)
+            print_result(result, reading.counts, first=len(results) == 1)
     if as_json:
         print_json(
             {
@@ -95,6 +100,7 @@ def run(
                 "compression": settings(config),
                 "max_new_tokens": max_new_tokens,
                 "results": results,
+                **loaded.to_dict(),
                 "versions": environment(),
             }
         )
@@ -102,17 +108,19 @@ def run(
         print(f"\nModel {name}\nCompression {describe(config)}")
         if len(results) > 1:
             print("The first recording's seconds include work that is done once.")
+        loaded.print_skipped()
 
 
-def print_result(result: dict[str, Any], first: bool) -> None:
+def print_result(result: dict[str, Any], counts: str, first: bool) -> None:
     """One recording as a few lines, the moment it is read."""
     if not first:
         print()
-    print(f"{result['audio']}  ({result['audio_seconds']:.1f} s)")
+    dropped = f", the last {result['seconds_dropped']:.1f} s not read" if result["seconds_dropped"] else ""
+    print(f"{shortened(result['audio'])}  ({result['audio_seconds']:.1f} s{dropped})")
     print(f"  text     {result['text']}")
     if result["truth"] is not None:
         print(f"  truth    {result['truth']}")
-    print(f"  tokens   {result['tokens_before']} -> {result['tokens_after']}")
+    print(f"  tokens   {counts}")
     phases = result["seconds"]
     print("  seconds  " + ", ".join(f"{name} {three_digits(value)}" for name, value in phases.items()), flush=True)
 

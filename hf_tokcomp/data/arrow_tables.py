@@ -12,6 +12,8 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
+from ..plain import several, shown
+
 
 class NeedsFilesError(Exception):
     """`datasets` cannot read this folder of recordings: it takes torchcodec for it, also where nothing is decoded."""
@@ -79,10 +81,10 @@ def saved_table(folder: Path, split: str | None) -> datasets.Dataset:
     if isinstance(found, datasets.DatasetDict):
         chosen = split or ("train" if "train" in found or len(found) != 1 else next(iter(found)))
         if chosen not in found:
-            raise ValueError(f"{folder} has no split {chosen!r}; name one with split=: {', '.join(found)}.")
+            raise ValueError(f"{folder} has no split {shown(chosen)}; name one with split=: {several(found)}.")
         return undecoded(found[chosen])
     if split is not None and found.split is not None and str(found.split) != split:
-        raise ValueError(f"{folder} holds one table only, of the split {found.split}, not {split!r}.")
+        raise ValueError(f"{folder} holds one table only, of the split {found.split}, not {shown(split)}.")
     return undecoded(found)
 
 

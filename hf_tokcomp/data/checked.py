@@ -11,7 +11,9 @@ from typing import Any
 import datasets
 from datasets.utils import tqdm
 
-from ..audio import load_audio
+from ..audio import UNREADABLE, load_audio
+from ..audio_addresses import is_address, path_of
+from ..plain import shortened
 
 NAMED = 5
 BLOCK = 256
@@ -36,15 +38,21 @@ class AudioCheck:
     def __call__(self, audio: dict[str, Any]) -> tuple[str | None, int | None]:
         """What is wrong with an audio ``{"bytes", "path"}``, None where nothing is; and its samples, where decoded."""
         content, path = audio["bytes"], audio["path"]
-        name = path or "the audio"
+        name = shortened(path or "the audio")
         if content is None and path is None:
             return "there is no audio", None
         if not self.decode:
-            there = content is not None or "://" in path or path.startswith("data:") or os.path.isfile(path)
-            return None if there else f"There is no audio file {path}", None
+            if content is not None:
+                return None, None
+            try:
+                here = path_of(path) or (None if is_address(path) else path)
+            except ValueError as error:
+                return str(error).rstrip("."), None
+            there = here is None or os.path.isfile(here)
+            return None if there else f"There is no audio file {shortened(str(here))}", None
         try:
             samples = len(load_audio(audio, self.sampling_rate))
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
+        except UNREADABLE as error:
             return str(error).rstrip("."), None
         seconds = samples / self.sampling_rate
         if seconds < self.min_seconds:

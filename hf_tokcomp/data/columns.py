@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..plain import shown
+from ..plain import several, shown
 from .arrow_tables import holds_audio
 from .sources import Table
 
@@ -27,10 +27,10 @@ def find_column(table: Table, what: str, given: str | None, usual: Sequence[str]
     Raises:
         ValueError: there is no such column, or several fit.
     """
-    has = f"{table.name} has the columns {', '.join(table.columns)}"
+    has = f"{table.name} has the columns {several(table.columns)}"
     if given:
         if given not in table.columns:
-            raise ValueError(f"There is no column {given!r} for {what}_column: {has}.")
+            raise ValueError(f"There is no column {shown(given)} for {what}_column: {has}.")
         return given
     fits = [column for column in usual if column in table.columns]
     if what == "audio":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import datasets
 
+from ..plain import several
 from .checked import AudioCheck, check_audio, listed
 from .columns import AUDIO, PROMPT, TEXT, find_column
 from .inline import audio_table
@@ -106,7 +107,7 @@ def load_examples(
     prompt_name = None if prompt_column == "" else find_column(table, "prompt", prompt_column, PROMPT)
     if prompt_required and prompt_name is None:
         raise ValueError(
-            f"{table.name} has no prompts, and no other is given; its columns are {', '.join(table.columns)}: name "
+            f"{table.name} has no prompts, and no other is given; its columns are {several(table.columns)}: name "
             "theirs with prompt_column=... (--prompt-column), or give one for all rows (--prompt)."
         )
 
@@ -128,7 +129,7 @@ def _required(table: Table, what: str, given: str | None, usual: tuple[str, ...]
     found = find_column(table, what, given, usual)
     if found is None:
         raise ValueError(
-            f"{table.name} has the columns {', '.join(table.columns)}, of which none is called {', '.join(usual)}: "
+            f"{table.name} has the columns {several(table.columns)}, of which none is called {', '.join(usual)}: "
             f"name the one that holds the {what} with {what}_column=..."
         )
     return found

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
+from ..audio import scaled
+from ..audio_addresses import is_address
 from ..plain import shown
 from .arrow_tables import holds_audio
 from .columns import values
@@ -93,7 +95,7 @@ def _stored(value: Any, table: Table, sampling_rate: int) -> Stored:
 def _encoded(array: Any, rate: int) -> Stored:
     """Samples as the bytes of a WAV file, without loss."""
     try:
-        samples = np.asarray(array, dtype=np.float32)
+        samples = scaled(array).astype(np.float32)
         content = io.BytesIO()
         soundfile.write(content, samples if samples.ndim == 1 else samples.T, rate, format="WAV", subtype="FLOAT")
     except (ValueError, TypeError, RuntimeError) as error:
@@ -109,9 +111,9 @@ def _located(path: str, table: Table) -> str:
     """
     folder = os.path.abspath(table.folder or ".")
     if not table.confined:
-        return path if "://" in path or path.startswith("data:") else os.path.abspath(os.path.join(folder, path))
+        return path if is_address(path) else os.path.abspath(os.path.join(folder, path))
     # Not resolved: the Hub's cache is made of links to where the files are.
     located = os.path.abspath(os.path.join(folder, path))
-    if "://" in path or table.folder is None or not located.startswith(folder + os.sep):
+    if is_address(path) or table.folder is None or not located.startswith(folder + os.sep):
         raise ValueError(f"{shown(path)} is not a file of the data set")
     return located

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from huggingface_hub import snapshot_download
 
 from ..hub import check_token, is_hub_id, split_revision
 from ..hub_errors import hub_errors
+from ..plain import shortened
 from .arrow_tables import NeedsFilesError, holds_audio, literal, load_table, quiet, saved_table
 from .text_tables import SUFFIXES, read_text_table
 
@@ -70,14 +72,13 @@ class Source:
             ValueError: it cannot be read, or more than one fits.
         """
         path = Path(name).expanduser()
-        if path.is_file():
+        if os.path.isfile(path):  # not path.is_file(), which raises where a name is too long
             return self._file(path)
-        if path.is_dir():
+        if os.path.isdir(path):
             return self._folder(path)
         if path.suffix.lower() in FILES or not is_hub_id(name):
-            raise FileNotFoundError(
-                f"There is no file or folder {name}" + ("." if path.suffix else ", and it is no Hub id (user/name).")
-            )
+            why = "." if path.suffix else ", and it is no Hub id (user/name)."
+            raise FileNotFoundError(f"There is no file or folder {shortened(name)}{why}")
         return self._hub(name)
 
     def _file(self, path: Path, confined: bool = False) -> Table:

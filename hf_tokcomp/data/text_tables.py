@@ -12,6 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..plain import several
+
 Rows = tuple[list[dict[str, Any]], list[int] | None]
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 
@@ -24,12 +26,7 @@ def read_text_table(path: Path) -> Rows:
     Raises:
         ValueError: a line cannot be read; it is named.
     """
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line} is not UTF-8 ({error.reason}); save the file as UTF-8.") from error
+    text = _text(path)
     if path.suffix.lower() == ".tsv":
         return _read_tsv(text, path)
     if path.suffix.lower() == ".csv":
@@ -37,7 +34,21 @@ def read_text_table(path: Path) -> Rows:
     return _read_json(text, path) if path.suffix.lower() == ".json" else _read_jsonl(text, path)
 
 
-def _read_jsonl(text: str, path: Path) -> Rows:
+def read_jsonl(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """The objects of a file of lines of JSON, whatever its name, and their lines, as `read_text_table` has them."""
+    return _read_jsonl(_text(path), path)
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line} is not UTF-8 ({error.reason}); save the file as UTF-8.") from error
+
+
+def _read_jsonl(text: str, path: Path) -> tuple[list[dict[str, Any]], list[int]]:
     rows, lines = [], []
     # Not splitlines(), which also splits at characters that JSON allows within a string.
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
@@ -103,7 +114,7 @@ def _read_csv(text: str, path: Path, delimiter: str, multiline: bool = True, quo
             if len(fields) != len(header):
                 raise ValueError(
                     f"{path}, line {begun} has {len(fields)} fields where the header has {len(header)} "
-                    f"({', '.join(header)}); a text that contains {delimiter!r} needs quotes."
+                    f"({several(header)}); a text that contains {delimiter!r} needs quotes."
                 )
             rows.append(dict(zip(header, fields, strict=True)))
             lines.append(begun)
@@ -116,5 +127,5 @@ def _header(fields: list[str], path: Path) -> list[str]:
     names = [field.strip() for field in fields]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"{path} has more than one column named {', '.join(twice)}.")
+        raise ValueError(f"{path} has more than one column named {several(twice)}.")
     return names

@@ -219,7 +219,7 @@ class _Reading:
         few = listed(bad, "row" if lines is None else "line")
         text = f"{len(bad)} of the {len(self.audio)} rows of {self.table.name} cannot be used:\n{few}"
         if not self.where.skip_bad or len(bad) == len(self.audio):
-            raise ValueError(f"{text}\nPut them right, or leave them out with --skip-bad.")
+            raise ValueError(f"{text}\nPut them right, or leave them out with --on-error skip.")
         logger.warning("%s", text)
 
 

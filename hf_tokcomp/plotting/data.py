@@ -22,15 +22,17 @@ class Spectrogram:
 
     Args:
         values: ``(mel bins, frames)``, on a logarithmic scale.
-        seconds: length of the audio, and of the picture's time axis.
+        seconds: length of what is shown, and of the picture's time axis.
         frequencies: ``(mel bins,)`` Hz; None if unknown, and the axis then counts bins.
         frame_rate: frames per second.
+        whole: length of the audio where that is more than the picture shows, which then says so; else None.
     """
 
     values: Floats
     seconds: float
     frequencies: Floats | None = None
     frame_rate: float = 100.0
+    whole: float | None = None
 
     def __post_init__(self) -> None:
         self.values = np.asarray(self.values, dtype=np.float64)
@@ -59,7 +61,7 @@ class Spectrogram:
             extractor: the processor's feature extractor.
             features: ``(windows, mel bins, frames)``, one audio's windows.
             mask: ``(windows, frames)``, 0 for padding; None if there is no padding.
-            seconds: length of the audio. What the extractor cut off is not shown.
+            seconds: length of the audio. What the extractor cut off is not shown, and the picture says so.
         """
         windows = np.asarray(features, dtype=np.float64)
         values = windows.transpose(1, 0, 2).reshape(windows.shape[1], -1)
@@ -72,7 +74,8 @@ class Spectrogram:
         middle = (hertz[:, None] * filters).sum(0) / np.maximum(filters.sum(0), 1e-12)
         shown = values.shape[1] / rate
         cut = seconds - shown > 1.5 / rate  # less than that is a last frame that was not full
-        return cls(values, shown if cut else seconds, np.maximum.accumulate(middle), rate)
+        length, whole = (shown, seconds) if cut else (seconds, None)
+        return cls(values, length, np.maximum.accumulate(middle), rate, whole)
 
 
 @dataclass(eq=False)
@@ -88,6 +91,7 @@ class Panel:
         position: ``(slots,)`` each slot's position in original tokens; None for the mean of its members.
         attention: ``(tokens_before,)`` attention received, drawn as a curve; None for no curve.
         text: what the model said; None for no text.
+        tokens_asked: tokens that the budget asked for, of which a method may keep fewer; None without a budget.
 
     Raises:
         ValueError: the arrays do not fit the counts.
@@ -100,6 +104,7 @@ class Panel:
     position: Integers | None = None
     attention: Floats | None = None
     text: str | None = None
+    tokens_asked: int | None = None
 
     def __post_init__(self) -> None:
         if self.slot is not None:
@@ -129,6 +134,7 @@ class Panel:
         row: int = 0,
         attention: ArrayLike | None = None,
         text: str | None = None,
+        tokens_asked: int | None = None,
     ) -> Panel:
         """From ``model.audio_compressor.last``.
 
@@ -138,6 +144,7 @@ class Panel:
             row: which of its audios.
             attention: ``(tokens,)`` attention received.
             text: what the model said.
+            tokens_asked: tokens that the budget asked for.
         """
         before, after = record.tokens_before[row], record.tokens_after[row]
         slot = position = None
@@ -147,4 +154,4 @@ class Panel:
         elif before == after:  # `none`
             slot = position = np.arange(before)
         scores = None if attention is None else np.asarray(attention, dtype=np.float64)
-        return cls(name, before, after, slot, position, scores, text)
+        return cls(name, before, after, slot, position, scores, text, tokens_asked)

@@ -67,6 +67,9 @@ def plot_compression(
         sheet.line(Part(title, 12, weight="bold"))
     if subtitle:
         sheet.paragraph(Part(subtitle, 9, MUTED), most=3)
+    if spectrogram.whole is not None:
+        said = f"The first {spectrogram.seconds:.1f} s of {spectrogram.whole:.1f} s: the model reads no more."
+        sheet.paragraph(Part(said, 9, weight="bold"))
     sheet.gap(0.08)
     sheet.axes("spectrogram", 1.35, lambda axes: paint_spectrogram(axes, spectrogram))
     points = 72 * sheet.inner / spectrogram.seconds / frame_rate
@@ -91,7 +94,8 @@ def _add_panel(sheet: Sheet, number: int, panel: Panel, frame_rate: float, point
     """
     before, after = panel.tokens_before, panel.tokens_after
     share = f" ({100 * after / before:.0f} %)" if before else ""
-    counts = f"{before:,} \N{RIGHTWARDS ARROW} {after:,} tokens{share}"
+    asked = "" if panel.tokens_asked is None else f", asked for {panel.tokens_asked:,}"
+    counts = f"{before:,} \N{RIGHTWARDS ARROW} {after:,} tokens{share}{asked}"
     sheet.line(Part(panel.name, 10, weight="bold"), Part(counts, 9, MUTED))
     if panel.text is not None:
         sheet.paragraph(Part(f"“{panel.text.strip()}”" if panel.text.strip() else "(no text)"))

@@ -147,7 +147,8 @@ def read_panels(
                 if seen not in received:
                     received[seen] = encoder_attention(inner, patch, inputs, *seen)
                 scores = received[seen]
-            panels.append(Panel.of_record(_heading(config), record, 0, scores, said))
+            asked = config.budget_length(record.tokens_before[0], patch.frame_rate)
+            panels.append(Panel.of_record(_heading(config), record, 0, scores, said, asked))
     return panels
 
 

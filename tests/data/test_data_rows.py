@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from training_files import FORMS, RATE, ROWS, jsonl, parquet, seconds, tone, wav, write
 
+from hf_tokcomp.audio import load_audio
 from hf_tokcomp.data import load_examples
 
 
@@ -150,3 +151,46 @@ def test_examples_can_be_saved_and_loaded_again(folder: Path) -> None:
     again = load_examples(str(folder / "saved"))
     assert seconds(again) == seconds(examples)
     assert list(again.dataset["text"]) == list(examples.dataset["text"])
+
+
+def test_arrays_of_integers_are_bad_rows_and_those_with_a_scale_are_good(folder: Path) -> None:
+    """In JSON a sample at the scale of 16 bits is a number like any other."""
+    loud = (tone(0.2) * 32768).astype(int).tolist()
+    rows = [{"audio": {"array": samples, "sampling_rate": RATE}, "text": "x"} for samples in (loud, tone(0.2).tolist())]
+    with pytest.raises(ValueError, match=r"line 1: the array is no audio: .* not int64: its scale is unknown"):
+        load_examples(str(jsonl(folder / "x.jsonl", *rows)))
+    (row,) = load_examples(str(folder / "x.jsonl"), skip_bad=True).dataset
+    assert np.abs(load_audio(row["audio"]) - tone(0.2)).max() < 1e-6
+
+
+def test_addresses_in_tables(folder: Path) -> None:
+    """With any letters; those of files are looked for as files are."""
+    there, gone = (folder / "a.wav").as_uri(), (folder / "gone.wav").as_uri()
+    rows = [there, there.replace("file", "FILE"), gone, "file://elsewhere/a.wav", "HTTP://nowhere.invalid/a.wav"]
+    path = jsonl(folder / "x.jsonl", *({"audio": name, "text": "x"} for name in rows))
+    examples = load_examples(str(path), skip_bad=True, check=False)
+    assert [row["audio"]["path"] for row in examples.dataset] == [rows[0], rows[1], rows[4]]
+    assert [line for line, _ in examples.skipped] == [3, 4]
+    assert "There is no audio file" in examples.skipped[0][1]
+    assert "not on this machine" in examples.skipped[1][1]
+
+
+def test_tables_and_columns_are_named_in_few_words(folder: Path) -> None:
+    long = "y" * 70_000
+    wide = write(folder / "wide.csv", ",".join(["audio", long, *(f"column{i}" for i in range(5_000))]), "a")
+    jsonl(folder / "x.jsonl", {f"column{i}": 1 for i in range(5_000)} | {long: 1})
+    jsonl(folder / "good.jsonl", *ROWS)
+    calls: list[tuple[str, dict[str, str]]] = [(str(wide), {}), (str(folder / "x.jsonl"), {}), (long, {})]
+    calls += [(long + ".jsonl", {}), (str(folder / "good.jsonl"), {"audio_column": long})]
+    for name, options in calls:
+        with pytest.raises((ValueError, FileNotFoundError)) as error:
+            load_examples(name, **options)
+        assert len(str(error.value)) < 1_500, str(error.value)[:300]
+
+
+def test_what_is_wrong_with_rows_is_said_in_few_words(folder: Path) -> None:
+    jsonl(folder / "x.jsonl", *({"audio": "y" * 70_000 + str(i), "text": "x"} for i in range(3)))
+    for check in (True, False):
+        with pytest.raises(ValueError, match="There is no audio file") as error:
+            load_examples(str(folder / "x.jsonl"), check=check)
+        assert len(str(error.value)) < 1500

@@ -292,6 +292,24 @@ def test_a_start_that_was_killed_at_once(strings: Path, tmp_path: Path) -> None:
     assert run("librispeech", "--dataset", strings, "--items", "1", "--output", tmp_path) == 0
 
 
+def test_bad_rows_stop_or_are_skipped_and_counted(
+    strings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = jsonl(tmp_path / "test.jsonl", {"audio": "gone.wav", "text": "one"})
+    table.write_text(table.read_text() + strings.read_text())
+    given = ("librispeech", "--dataset", table, "--items", "2", "--resamples", "100", "--output", tmp_path / "out")
+    for stop in ((), ("--on-error", "stop")):
+        assert run(*given, *stop) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert "leave them out with --on-error skip" in err
+    for skip in (("--on-error", "skip"), ("--skip-bad",)):
+        assert run(*given, *skip) == 0
+        out, err = capsys.readouterr()
+        assert "1 rows left out" in out
+        assert "gone.wav" in err
+
+
 def test_answers_that_were_cut_off_are_counted(strings: Path, tmp_path: Path) -> None:
     given = ("--dataset", strings, "--prompt", "Transcribe the digits.")
     assert run("librispeech", *given, "--max-new-tokens", "2", "--output", tmp_path / "short") == 0

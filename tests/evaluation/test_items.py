@@ -125,7 +125,7 @@ def test_bad_rows_stop_it_or_are_counted(tmp_path: Path) -> None:
     path = table(
         tmp_path, *({"audio": name, "text": text} for name, text in (("a.wav", "go"), ("c.wav", "do"), ("b.wav", "")))
     )
-    with pytest.raises(ValueError, match=r"(?s)2 of the 3 rows.*c\.wav.*the text is empty.*--skip-bad") as error:
+    with pytest.raises(ValueError, match=r"(?s)2 of the 3 rows.*c\.wav.*the text is empty.*--on-error skip") as error:
         read("librispeech", path)
     assert "line 3" in str(error.value)
     found = read("librispeech", path, skip_bad=True)

@@ -1,0 +1,244 @@
+"""The recordings of a command line: bad ones among many, what is cut off, tokens kept beside those asked for, names."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import tiny
+import torch
+import transformers
+from huggingface_hub.utils import logging as hub_logging
+
+from hf_tokcomp.cli import main
+
+Call = Callable[..., tuple[int, str, str]]
+QUICK = ("--model", "./qwen2_audio", "--max-new-tokens", "2")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libraries_as_they_were() -> Iterator[None]:
+    """The command line silences the libraries for good; the tests that follow want them as they were."""
+    threads, verbosity = torch.get_num_threads(), transformers.logging.get_verbosity()
+    bar, hub = transformers.logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity(verbosity)
+    hub_logging.set_verbosity(hub)
+    if bar:
+        transformers.logging.enable_progress_bar()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny models, two good recordings and four bad ones, each in its own way."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for kind in tiny.KINDS:
+        tiny.model(kind).save_pretrained(folder / kind)
+        tiny.processor(kind).save_pretrained(folder / kind)
+    soundfile.write(folder / "long.wav", tiny.sound(0.96, 1), tiny.RATE)
+    soundfile.write(folder / "short.flac", tiny.sound(0.5, 2), tiny.RATE)
+    soundfile.write(folder / "over.wav", tiny.sound(2.5, 2), tiny.RATE)
+    soundfile.write(folder / "blip.wav", tiny.sound(0.02, 2), tiny.RATE)
+    soundfile.write(folder / "none.wav", tiny.sound(0.5, 2)[:0], tiny.RATE)
+    (folder / "notes.wav").write_text("no sound\n")
+    return folder
+
+
+@pytest.fixture
+def call(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Run a command line in the folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("HF_TOKCOMP_DEBUG", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def report(result: tuple[int, str, str]) -> dict[str, Any]:
+    code, out, err = result
+    assert (code, err) == (0, ""), err
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+# bad recordings among good ones
+
+BAD = {
+    "gone.wav": "There is no audio file gone.wav.",
+    "notes.wav": "notes.wav is not audio",
+    "none.wav": "none.wav has no samples.",
+    "blip.wav": "blip.wav is too short",
+}
+MIXED = ("gone.wav", "long.wav", "notes.wav", "none.wav", "short.flac", "blip.wav")
+COMMANDS = (("run",), ("compare", "--methods", "stride", "--ratios", "1/2", "--positions", "original"))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("bad", BAD)
+def test_one_bad_recording_stops_before_any_is_read(call: Call, command: tuple[str, ...], bad: str) -> None:
+    for given in ((), ("--on-error", "stop")):
+        code, out, err = call(*command, "long.wav", bad, *QUICK, *given)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert BAD[bad] in err
+        assert "--on-error skip" in err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_bad_recordings_are_skipped_and_named_at_the_end(call: Call, command: tuple[str, ...]) -> None:
+    found = report(call(*command, *MIXED, *QUICK, "--on-error", "skip", "--json"))
+    assert [row["audio"] for row in found["skipped"]] == list(BAD)
+    for row in found["skipped"]:
+        assert row["reason"].startswith(BAD[row["audio"]])
+    alone = report(call(*command, "long.wav", "short.flac", *QUICK, "--json"))
+    assert alone["skipped"] == []
+    for key, part in (("results", "text"), ("recordings", "audio"), ("cells", "texts")):
+        assert [row[part] for row in found.get(key, ())] == [row[part] for row in alone.get(key, ())]
+    code, out, err = call(*command, *MIXED, *QUICK, "--on-error", "skip")
+    assert (code, err) == (0, "")
+    lines = out.split("\nSkipped 4 of 6 recordings:\n")[1].splitlines()
+    assert [line.strip().split(":")[0] for line in lines] == list(BAD)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_where_none_is_left_it_is_an_error(call: Call, command: tuple[str, ...]) -> None:
+    code, out, err = call(*command, *BAD, *QUICK, "--on-error", "skip", "--json")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "None of the 4 recordings can be read: There is no audio file gone.wav.; notes.wav is not" in err
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_an_empty_recording_alone_is_a_clear_error(call: Call, kind: str) -> None:
+    for command in (*COMMANDS, ("plot", "-o", "x.png")):
+        code, out, err = call(*command, "none.wav", "--model", f"./{kind}")
+        assert (code, out, err) == (1, "", "hf-tokcomp: error: none.wav has no samples.\n")
+
+
+def test_a_manifest_with_bad_recordings(call: Call, folder: Path) -> None:
+    """And with letters that end a line for Python and not for JSON, and a byte order mark."""
+    rows = [{"audio": name, "text": "a\u2028b"} for name in MIXED]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "m.jsonl").write_text("\ufeff" + lines, encoding="utf-8")
+    found = report(call("run", "--manifest", "m.jsonl", *QUICK, "--on-error", "skip", "--json"))
+    assert [row["audio"] for row in found["skipped"]] == list(BAD)
+    assert [row["truth"] for row in found["results"]] == ["a\u2028b"] * 2
+
+
+# what is cut off
+
+
+def test_seconds_that_are_cut_off_are_in_the_json(call: Call) -> None:
+    for command in COMMANDS:
+        for kind, dropped in (("qwen2_audio", 1.5), ("audioflamingo3", 0)):
+            code, out, err = call(
+                *command, "over.wav", "short.flac", "--model", f"./{kind}", "--max-new-tokens", "2", "--json"
+            )
+            assert code == 0
+            assert ("the model reads the first 1 s only" in err) == bool(dropped)
+            found = json.loads(out)
+            rows = found["results"] if command[0] == "run" else found["recordings"]
+            assert [row["seconds_dropped"] for row in rows] == [dropped, 0]
+    assert "over.wav  (2.5 s, the last 1.5 s not read)" in call("run", "over.wav", *QUICK)[1]
+    assert "over.wav  (2.5 s, the last 1.5 s not read)" in call(*COMMANDS[1], "over.wav", *QUICK)[1]
+
+
+# tokens kept, and asked for
+
+
+def test_run_shows_what_was_asked_for(call: Call) -> None:
+    given = ("run", "short.flac", *QUICK, "--compression")
+    for method, after, asked in (
+        ("segmentwise_top_k", 6, 6),
+        ("segmentwise_top_k:segments=5", 5, 6),
+        ("none", 12, None),
+    ):
+        (row,) = json.loads(call(*given, method, "--json")[1])["results"]  # stderr may warn of the difference
+        assert (row["tokens_before"], row["tokens_after"], row["tokens_asked"]) == (12, after, asked)
+        line = re.findall(r"tokens +(.*)", call(*given, method)[1])
+        assert line == [f"12 -> {after}" + (f", asked for {asked}" if asked else "")]
+
+
+def test_compare_shows_what_was_asked_for(call: Call, folder: Path) -> None:
+    (folder / "truth.jsonl").write_text(json.dumps({"audio": "short.flac", "text": "one"}) + "\n")
+    options = ("--methods", "segmentwise_top_k:segments=5", "--ratios", "1/2", "--positions", "original")
+    found = json.loads(call("compare", "short.flac", *QUICK, *options, "--json")[1])
+    cells = {cell["method"]: cell for cell in found["cells"]}
+    kept = cells["segmentwise_top_k:segments=5"]
+    assert (kept["tokens_after"], kept["tokens_asked"]) == ([[5]], [[6]])
+    assert (kept["kept"], kept["asked"]) == (round(5 / 12, 4), 0.5)
+    assert (cells["none"]["tokens_asked"], cells["none"]["asked"]) == ([[None]], None)
+    lines = call("compare", "short.flac", *QUICK, *options)[1].splitlines()
+    assert lines[1].split() == ["method", "ratio", "positions", "tokens", "asked", "text"]
+    assert lines[2].split()[:5] == ["none", "1", "-", "12", "-"]
+    assert lines[3].split()[1:5] == ["1/2", "original", "5", "6"]
+    table = call("compare", "--manifest", "truth.jsonl", *QUICK, *options)[1].split("Audio tokens really kept")[1]
+    assert re.match(r" / asked for, in %.*\n.*\nnone +100.0\nsegmentwise_top_k:segments=5 +41.7/50.0\n", table)
+
+
+# names
+
+
+def test_messages_and_reports_show_names_shortened(call: Call, folder: Path) -> None:
+    content = base64.b64encode((folder / "short.flac").read_bytes()).decode()
+    assert len(content) > 5_000
+    address = f"data:audio/flac;base64,{content}"
+    for command in COMMANDS:
+        code, out, err = call(*command, address, *QUICK)
+        assert (code, err) == (0, "")
+        assert "data:audio/flac;base64" in out
+        assert content[:200] not in out
+        found = report(call(*command, address, *QUICK, "--json"))
+        (row,) = found["results"] if command[0] == "run" else found["recordings"]
+        assert len(row["audio"]) < 200
+        for wrong in (content, f"data:audio/flac;base64,{content[:-3]}", "x" * 70_000, f"ftp://{content}"):
+            code, out, err = call(*command, wrong, *QUICK)
+            assert (code, out) == (1, "")
+            assert len(err) < 600
+            code, out, err = call(*command, wrong, "short.flac", *QUICK, "--on-error", "skip", "--json")
+            assert (code, err) == (0, "")
+            assert all(len(value) < 600 for value in json.loads(out)["skipped"][0].values())
+
+
+def test_addresses_of_files_are_read(call: Call, folder: Path) -> None:
+    address = (folder / "short.flac").as_uri()
+    (one,) = report(call("run", address, *QUICK, "--json"))["results"]
+    assert (one["audio"], one["tokens_before"]) == (address, 12)
+    (folder / "a.jsonl").write_text(json.dumps({"audio": address.replace("file", "FILE")}) + "\n")
+    (two,) = report(call("run", "--manifest", "a.jsonl", *QUICK, "--json"))["results"]
+    assert two["text"] == one["text"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "short.flac", "--model", "./" + "x" * 70_000),
+        ("run", "short.flac", "--model", "x" * 70_000),
+        ("run", "short.flac", *QUICK, "--compression", "x" * 70_000),
+        ("run", "short.flac", *QUICK, "--compression", '{"method": "' + "x" * 70_000 + '"}'),
+        ("run", "short.flac", *QUICK, "--prompt", "<|AUDIO|><|AUDIO|>" + "x" * 70_000),
+        ("run", "short.flac", *QUICK, "--device", "x" * 70_000),
+        ("run", "--manifest", "x" * 70_000, *QUICK),
+        ("compare", "short.flac", *QUICK, "--methods", "x" * 70_000),
+        ("compare", "short.flac", *QUICK, "--ratios", "x" * 70_000),
+        ("compare", "short.flac", *QUICK, "--positions", "x" * 70_000),
+        ("compare", "short.flac", *QUICK, "--output", "x" * 70_000 + "/y.json"),
+        ("plot", "short.flac", *QUICK, "-o", "x" * 70_000),
+        ("plot", "short.flac", *QUICK, "-o", "x" * 70_000 + "/y.png"),
+    ],
+    ids=lambda arguments: " ".join(word[:20] for word in arguments),
+)
+def test_whatever_is_given_the_message_is_short(call: Call, arguments: tuple[str, ...]) -> None:
+    code, out, err = call(*arguments)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert len(err) < 1_000, f"{err[:500]} ... {err[-500:]}"
