@@ -8,17 +8,18 @@ PYTEST_ARGS ?=
 VENV := .venv
 OLDEST := .venv-oldest
 OLDEST_TRANSFORMERS := transformers==5.17.0
+NEWEST := .venv-newest
 PIP := -m pip --disable-pip-version-check
 PYTEST := -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint patch-tests-oldest wheel-check clean
+.PHONY: help install demo test lint patch-tests-oldest newest upstream wheel-check release clean
 
 # Tests and demo use nothing from the network, and models this small are fastest on one thread.
-demo test patch-tests-oldest wheel-check: export HF_HUB_OFFLINE = 1
-demo test patch-tests-oldest wheel-check: export HF_HUB_DISABLE_TELEMETRY = 1
-demo test patch-tests-oldest wheel-check: export TOKENIZERS_PARALLELISM = false
-demo test patch-tests-oldest wheel-check: export OMP_NUM_THREADS = 1
+demo test patch-tests-oldest newest upstream wheel-check release: export HF_HUB_OFFLINE = 1
+demo test patch-tests-oldest newest upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
+demo test patch-tests-oldest newest upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
+demo test patch-tests-oldest newest upstream wheel-check release: export OMP_NUM_THREADS = 1
 
 help:  ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,11 +40,23 @@ lint: $(VENV)/installed  ## Check style, formatting and types
 patch-tests-oldest: $(OLDEST)/installed  ## Run the tests of the model patches on the oldest supported transformers
 	$(OLDEST)/bin/python $(PYTEST) tests/patching $(PYTEST_ARGS)
 
+# The root conftest.py is left out, which would put the checkout before the installed wheel.
+newest: $(NEWEST)/installed  ## Use and test what a plain install takes today: the wheel, and the newest of all it asks for
+	$(NEWEST)/bin/python $(PIP) install --quiet --no-deps --force-reinstall .
+	cd tests && ../$(NEWEST)/bin/python newest_check.py
+	cd tests && ../$(NEWEST)/bin/python -P $(PYTEST) --rootdir .. -c ../pyproject.toml --confcutdir . patching $(PYTEST_ARGS)
+
+upstream: $(NEWEST)/installed  ## What transformers and peft bring past our bounds; says what changed, and never fails
+	-$(NEWEST)/bin/python tests/upstream_check.py
+
 wheel-check: $(VENV)/installed  ## Build the wheel, install it elsewhere and use it there
-	$(VENV)/bin/python tests/wheel_check.py
+	$(VENV)/bin/python tests/package_check.py
+
+release: $(VENV)/installed  ## Build sdist and wheel into dist/, having used both
+	$(VENV)/bin/python tests/package_check.py --release dist
 
 clean:  ## Remove the environments and everything that was built
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) .venv-upstream build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Made once, and again when pyproject.toml changes. torch comes first, so that nothing else chooses its version.
 $(VENV)/installed: pyproject.toml
@@ -57,8 +70,14 @@ $(OLDEST)/installed: pyproject.toml
 	$(OLDEST)/bin/python $(PIP) install --editable . "$(OLDEST_TRANSFORMERS)" hypothesis pytest pytest-xdist scipy
 	@touch $@
 
+# No pins: what pip takes for somebody who installs the wheel, torch aside.
+$(NEWEST)/installed: pyproject.toml
+	$(call make_environment,$(NEWEST))
+	$(NEWEST)/bin/python $(PIP) install . hypothesis pytest pytest-xdist scipy
+	@touch $@
+
 define make_environment
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python $(PIP) install "$(TORCH)"
 endef

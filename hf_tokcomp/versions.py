@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from importlib import metadata
 
 import transformers
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from .cache_names import CACHE, CACHE_NAMES
@@ -40,6 +42,38 @@ def check_transformers(model_class: type, patch: ModelPatch, installed: str | No
             "The signatures it relies on are unchanged.",
             stacklevel=3,
         )
+
+
+def verdict(patch: ModelPatch) -> str | None:
+    """Why `patch` refuses this model with the installed transformers; None where it is accepted."""
+    for name in patch.model_classes:
+        model_class = getattr(transformers, name, None)
+        if model_class is None:
+            return f"transformers {transformers.__version__} has no {name}."
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                check_transformers(model_class, patch)
+        except UnsupportedVersionError as error:
+            return str(error)
+    return None
+
+
+def out_of_bounds() -> list[str]:
+    """The installed packages that the package's own requirements do not allow, each with what is required."""
+    found = []
+    for line in metadata.requires("hf-tokcomp") or ():
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            found.append(f"{requirement.name} is not installed ({requirement.specifier} is required)")
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            found.append(f"{requirement.name} {installed} ({requirement.specifier} is required)")
+    return found
 
 
 def check_signatures(model_class: type, patch: ModelPatch) -> None:

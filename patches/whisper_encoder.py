@@ -87,7 +87,9 @@ class WhisperEncoderPatch(ModelPatch):
         layer = tower.layers[-1].self_attn
         wanted = needs & READ
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
-        width = max(frames, default=0) + SEEN_BEYOND if options.skip_padding else features.shape[-1]
+        # Of no sound at all as much is run as pools to one token, so that an empty audio is one without tokens.
+        longest = max(max(frames, default=0), 2)
+        width = longest + SEEN_BEYOND if options.skip_padding else features.shape[-1]
         place = None
         with watch as recorded:
             if options.reduces or width < features.shape[-1]:

@@ -22,6 +22,7 @@ from huggingface_hub.utils import logging as hub_logging
 from typer.testing import CliRunner
 
 import hf_tokcomp
+from hf_tokcomp import versions
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import app, main
 from hf_tokcomp.cli.cells import plan, score
@@ -386,6 +387,38 @@ def test_models_lists_the_patches() -> None:
     table = CliRunner().invoke(app, ["models"]).stdout
     assert "AudioFlamingo3Processor  AutoModelForPreTraining, " in table
     assert "5.17.0 to 5.24.0" in table
+    assert f"{transformers.__version__} is installed" in table
+    assert all(row["accepted"] and row["problem"] is None and row["out_of_bounds"] == [] for row in listed.values())
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "words"),
+    [
+        ("OLDEST_TRIED", "99.0.0", "is older than 99.0.0"),
+        ("NEWEST_TRIED", "5.0.0", "changed Qwen2AudioForConditionalGeneration.forward: no_such_parameter gone"),
+    ],
+)
+def test_models_says_what_is_not_accepted(
+    monkeypatch: pytest.MonkeyPatch, attribute: str, value: str, words: str
+) -> None:
+    patch = hf_tokcomp.supported_models()["qwen2_audio"]
+    wanted = patch.relies_on | {"forward": ("no_such_parameter",)}
+    monkeypatch.setattr(type(patch), "relies_on", wanted)
+    monkeypatch.setattr(versions, attribute, value)
+    listed = {row["model_type"]: row for row in json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)}
+    assert not listed["qwen2_audio"]["accepted"]
+    assert words in listed["qwen2_audio"]["problem"]
+    assert words in CliRunner().invoke(app, ["models"]).stdout
+
+
+def test_models_names_packages_past_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    required = ["torch>=99", "no-such-package>=1", "packaging>=24", 'peft>=99; extra == "dev"']
+    monkeypatch.setattr(versions.metadata, "requires", lambda _: required)
+    told = CliRunner().invoke(app, ["models"]).stdout
+    assert "torch" in told
+    assert "no-such-package is not installed (>=1 is required)" in told
+    assert "packaging" not in told
+    assert "peft" not in told
 
 
 # errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-import sys
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,11 +13,6 @@ import pytest
 
 import hf_tokcomp
 from hf_tokcomp import versions
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

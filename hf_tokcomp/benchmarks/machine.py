@@ -23,7 +23,7 @@ def machine(device: torch.device) -> dict[str, Any]:
         "memory_gib": memory_gib(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {name: versions[name] for name in ("hf_tokcomp", "torch", "transformers", "python")},
     }
 

@@ -116,7 +116,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def models(as_json: JsonOption = False) -> None:
-    """List the models that can be patched, and with which transformers that was tried."""
+    """List the models that can be patched, and whether they can be with what is installed."""
     listed = list_models()
     if as_json:
         print_json(listed)
@@ -124,18 +124,32 @@ def models(as_json: JsonOption = False) -> None:
     # Names this long fit into 80 columns below each other only; a pipe wants one line per model.
     between = "\n" if sys.stdout.isatty() else ", "
     rows = [
-        (row["model_type"], between.join([*row["classes"], row["processor"]]), between.join(row["auto_classes"]))
+        (
+            row["model_type"],
+            between.join([*row["classes"], row["processor"]]),
+            between.join(row["auto_classes"]),
+            "yes" if row["accepted"] else "no",
+        )
         for row in listed
     ]
-    print_table(("model type", "classes", "Auto classes"), rows)
-    print(f"\nTried with transformers {listed[0]['transformers'].replace('-', ' to ')}.")
+    print_table(("model type", "classes", "Auto classes", "accepted"), rows)
+    first = listed[0]
+    print(f"\nTried with transformers {first['transformers'].replace('-', ' to ')}; {first['installed']} is installed.")
+    for problem in dict.fromkeys(filter(None, (row["problem"] for row in listed))):
+        print(problem)
+    for package in first["out_of_bounds"]:
+        print(f"Installed past what was tried: {package}.")
 
 
 def list_models() -> list[dict[str, Any]]:
     """Every supported model as a dict."""
-    from ..models import auto_classes, supported_models
-    from ..versions import NEWEST_TRIED, OLDEST_TRIED
+    import transformers
 
+    from ..models import auto_classes, supported_models
+    from ..versions import NEWEST_TRIED, OLDEST_TRIED, out_of_bounds, verdict
+
+    problems = {model_type: verdict(patch) for model_type, patch in supported_models().items()}
+    outside = out_of_bounds()
     return [
         {
             "model_type": model_type,
@@ -144,6 +158,10 @@ def list_models() -> list[dict[str, Any]]:
             "auto_classes": auto_classes(patch),
             "audio_tokens_per_second": patch.frame_rate,
             "transformers": f"{OLDEST_TRIED}-{NEWEST_TRIED}",
+            "installed": transformers.__version__,
+            "accepted": problems[model_type] is None,
+            "problem": problems[model_type],
+            "out_of_bounds": outside,
         }
         for model_type, patch in supported_models().items()
     ]

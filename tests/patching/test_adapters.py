@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import peft
 import pytest
 import tiny
 import torch
@@ -13,6 +14,7 @@ import transformers
 from packaging.version import Version
 from peft import AutoPeftModel, LoraConfig, PeftMixedModel, PeftModel, get_peft_model
 from transformers import AutoModelForSeq2SeqLM
+from transformers.integrations import peft as upstreams_peft
 
 import hf_tokcomp
 from hf_tokcomp import CompressionConfig
@@ -22,6 +24,11 @@ from hf_tokcomp.stored_adapter import given_adapter
 CONFIG = {"method": "top_k", "retention_ratio": 0.4, "positions": "original"}
 OTHER = {"method": "stride", "retention_ratio": 0.5}
 FILE = "compression_config.json"
+UPSTREAM_REFUSES = Version(peft.__version__) < Version(upstreams_peft.MIN_PEFT_VERSION)
+NEEDS_UPSTREAMS_PEFT = pytest.mark.skipif(
+    UPSTREAM_REFUSES,
+    reason=f"transformers {transformers.__version__} wants peft {upstreams_peft.MIN_PEFT_VERSION} for its own adapters",
+)
 TARGETS = r".*language_model.*\.(q_proj|v_proj)"
 
 
@@ -138,6 +145,7 @@ class TestSaving:
         get_peft_model(tiny.model(kind), lora()).save_pretrained(tmp_path)
         assert not (tmp_path / FILE).exists()
 
+    @NEEDS_UPSTREAMS_PEFT
     def test_an_adapter_of_transformers_own(self, kind, base, tmp_path, seconds):
         model = concrete(kind).from_pretrained(base, compression=CONFIG)
         torch.manual_seed(1)
@@ -147,6 +155,16 @@ class TestSaving:
         assert CompressionConfig.from_pretrained(tmp_path) == as_config(CONFIG)
         again = concrete(kind).from_pretrained(tmp_path)
         assert torch.equal(generate(again, kind, seconds), generate(model.eval(), kind, seconds))
+
+    @pytest.mark.skipif(not UPSTREAM_REFUSES, reason="this transformers takes this peft")
+    def test_what_upstream_refuses_leaves_the_model_as_it_is(self, kind, base, seconds):
+        model = concrete(kind).from_pretrained(base, compression=CONFIG)
+        expected = generate(model, kind, seconds)
+        with pytest.raises(ValueError, match="version of PEFT"):
+            model.add_adapter(lora())
+        assert compression(model) == as_config(CONFIG)
+        assert torch.equal(generate(model, kind, seconds), expected)
+        assert torch.equal(generate(get_peft_model(model, lora()), kind, seconds), expected)  # as the docs advise
 
     def test_a_whole_model_keeps_it_in_its_own_file(self, kind, tmp_path):
         hf_tokcomp.patch(tiny.model(kind), CONFIG).save_pretrained(tmp_path)
@@ -602,6 +620,7 @@ class TestTrainer:
         assert compression(run.model) == as_config(CONFIG)
         assert not [r for r in caplog.records if r.name.startswith("hf_tokcomp")]
 
+    @NEEDS_UPSTREAMS_PEFT
     def test_an_adapter_of_transformers_own(self, kind, base, tmp_path):
         model = concrete(kind).from_pretrained(base, compression=CONFIG)
         model.add_adapter(lora())

@@ -1,12 +1,15 @@
-"""Builds sdist and wheel, installs the wheel into an environment of its own, and uses it there; `make wheel-check`.
+"""Builds sdist and wheel, installs them into environments of their own, and uses them there.
 
-The new environment borrows the dependencies of the one that runs this, by a .pth file, and gets nothing but the wheel.
+`make wheel-check` does so with the wheel; `make release` with both, and keeps them in dist/. A new environment borrows
+the dependencies of the one that runs this, by a .pth file, and gets nothing but the one file.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -81,17 +84,18 @@ def checkpoints() -> Path:
     return ROOT / "hf_tokcomp" / "checkpoints"
 
 
-def environment_with(wheel: Path, folder: Path) -> Path:
-    """A new environment with this wheel; the folder of its commands."""
+def environment_with(file: Path, folder: Path) -> Path:
+    """A new environment with this wheel or sdist; the folder of its commands."""
     run(sys.executable, "-m", "venv", folder, cwd=folder.parent)
     commands = folder / ("Scripts" if os.name == "nt" else "bin")
     (site,) = {Path(p) for p in folder.rglob("site-packages") if p.is_dir()}
     # A path in a .pth file is searched last, and the .pth files in it (an editable install, say) are not read.
     borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site / "borrowed.pth").write_text("\n".join(sorted(borrowed)) + "\n")
+    alone = ["--no-index"] if file.suffix == ".whl" else []  # an sdist fetches what it is built with
     run(
-        commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--no-index",
-        "--force-reinstall", wheel, cwd=folder.parent,
+        commands / "python", "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", *alone,
+        "--force-reinstall", file, cwd=folder.parent,
     )  # fmt: skip
     return commands
 
@@ -101,24 +105,39 @@ def require(condition: bool, message: str) -> None:
         raise SystemExit(f"wheel check: {message}")
 
 
+def check_use(file: Path, folder: Path) -> str:
+    """Install a wheel or an sdist and run a user's program with it; what that read."""
+    folder.mkdir()
+    commands = environment_with(file, folder / "environment")
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    said, imported = run(commands / "python", "-c", PROGRAM, cwd=elsewhere).split("imported:\n")
+    version, *files = imported.split()
+    for each in files:
+        require((folder / "environment") in Path(each).resolve().parents, f"{each} is not that of {file.name}")
+    require(file.name.startswith(f"hf_tokcomp-{version}"), f"{file.name} says it is version {version}")
+    shown = run(commands / "hf-tokcomp", "--version", cwd=elsewhere)
+    require(version in re.findall(r"[\w.]+", shown), f"`hf-tokcomp --version` printed {shown!r}, not {version}")
+    return said.strip()
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--release", type=Path, help="use the sdist, too, and keep both files in this folder")
+    release: Path | None = parser.parse_args().release
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         sdist, wheel = build(folder)
         check_contents(sdist, wheel)
-        commands = environment_with(wheel, folder / "environment")
-        elsewhere = folder / "elsewhere"
-        elsewhere.mkdir()
-        printed = run(commands / "python", "-c", PROGRAM, cwd=elsewhere)
-        said, imported = printed.split("imported:\n")
-        version, *files = imported.split()
-        for file in files:
-            require((folder / "environment") in Path(file).resolve().parents, f"{file} is not the wheel's")
-        require(wheel.name.startswith(f"hf_tokcomp-{version}-"), f"{wheel.name} says it is version {version}")
-        shown = run(commands / "hf-tokcomp", "--version", cwd=elsewhere)
-        require(version in re.findall(r"[\w.]+", shown), f"`hf-tokcomp --version` printed {shown!r}, not {version}")
-    print(said.strip())
-    print(f"{sdist.name} and {wheel.name} are complete, and the wheel works on its own.")
+        print(check_use(wheel, folder / "wheel"))
+        if release is None:
+            print(f"{sdist.name} and {wheel.name} are complete, and the wheel works on its own.")
+            return
+        print(check_use(sdist, folder / "sdist"))
+        release.mkdir(exist_ok=True)
+        for file in (sdist, wheel):
+            shutil.copy(file, release)
+    print(f"{sdist.name} and {wheel.name} are complete, work on their own, and lie in {release}.")
 
 
 if __name__ == "__main__":
