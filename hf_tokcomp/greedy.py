@@ -132,7 +132,7 @@ def largest_determinant(vectors: Tensor, relevance: Tensor, mask: Tensor, counts
 
 
 def _as_float32(values: Tensor) -> Tensor:
-    """Float64 values rounded to the 24 bits of float32, but of any size: float32 itself would lose those below 1e-45."""
+    """Float64 values rounded to the 24 bits of float32, but of any size: float32 itself has nothing below 1e-45."""
     wide = values * (2**29 + 1)  # of 53 bits, 29 go
     return wide - (wide - values)
 
