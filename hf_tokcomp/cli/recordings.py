@@ -11,6 +11,7 @@ from typing import Any
 from ..audio import Samples, load_audio
 from ..checkpoints import SMALL_MODEL
 from ..checkpoints import recordings as shipped_recordings
+from ..hub import MODEL_FILES, check_reachable
 
 SMALL_MODEL_PROMPT = "Transcribe the digits."
 GENERAL_PROMPT = "Please describe the audio in detail."
@@ -49,8 +50,10 @@ def find_model(name: str | None) -> str:
 
     Raises:
         FileNotFoundError: no name was given and this installation has no shipped model.
+        OSError: it is a name on the Hub, and the Hub gives no answer; see `check_reachable`.
     """
     if name is not None:
+        check_reachable(name, MODEL_FILES)
         return name
     if not (SMALL_MODEL / "config.json").is_file():
         raise FileNotFoundError(f"The shipped model is not at {SMALL_MODEL}; name a model with --model.")
