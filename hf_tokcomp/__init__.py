@@ -3,6 +3,9 @@
 Importing it teaches `from_pretrained` of transformers' models and processors the keyword ``compression=``.
 """
 
+from . import starting  # noqa: F401 - before what takes seconds to import
+
+# isort: split
 from . import compressors
 from ._version import __version__
 from .adapters import load_adapter

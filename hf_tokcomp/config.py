@@ -18,7 +18,7 @@ from .field_checks import FieldChecks
 from .plain import check_size, shown
 from .presets import options_for
 from .registry import did_you_mean, get_method, methods
-from .schema import SCHEMA_VERSION, UPGRADE, is_newer, understood
+from .schema import SCHEMA_VERSION, UPGRADE, is_newer, our_own, understood
 
 Positions = Literal["contiguous", "original"]
 Allocation = Literal["even", "content"]
@@ -275,7 +275,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         if not isinstance(values, Mapping):
             raise CompressionConfigError(f"A compression config is a dict, not {type(values).__name__}.")
         check_size(values)
-        values = dict(values)
+        values = our_own(values)
         if "method" not in values:
             raise CompressionConfigError(f"A compression config names its 'method', one of {', '.join(methods())}.")
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from .hub import download, split_revision
 from .hub_errors import MissingFileError
 from .plain import MAX_BYTES, parse_json, too_large
+from .whole_files import write_whole
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -47,11 +47,7 @@ class PushToHubConfigMixin:
             raise NotADirectoryError(f"{folder} is a file; save_pretrained needs the path of a folder.")
         folder.mkdir(parents=True, exist_ok=True)
         text: str = self.to_json_string()  # type: ignore[attr-defined]
-        # Written beside and renamed: a reader never sees half a file.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".") as beside:
-            file = Path(beside, CONFIG_NAME)
-            file.write_text(text, encoding="utf-8")
-            file.replace(folder / CONFIG_NAME)
+        write_whole(folder / CONFIG_NAME, text)
         if push_to_hub:
             self.push_to_hub(options.pop("repo_id", None) or folder.resolve().name, **options)
         return folder / CONFIG_NAME

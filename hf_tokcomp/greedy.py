@@ -17,7 +17,9 @@ from .similarity import quantise
 BLOCK = 1 << 22
 """Cosines held at once, 32 MiB."""
 RANK = 1e-6
-"""A gain below this part of the first one counts as none: the chosen tokens span the others."""
+"""Of a unit vector's squared length: with less than this outside the span of those chosen, a token is spanned."""
+FAINTEST = 1e-140
+"""The least relevance beside the largest of an audio; its square is still far from float64's smallest number."""
 
 
 class Cosines:
@@ -87,11 +89,12 @@ def largest_determinant(vectors: Tensor, relevance: Tensor, mask: Tensor, counts
     """``(audios, tokens)`` bool: the greedy MAP of a determinantal point process, ``counts[i]`` tokens of each audio.
 
     The kernel is r_i cos_ij r_j. A step adds the token that makes the determinant largest: its gain is r_i² times what
-    is left of its unit vector outside the span of those chosen. Where the best gain falls below 1e-6 of the first, the
-    tokens with the largest r fill up. Ties go to the earlier token.
+    is left of its unit vector outside the span of those chosen. A token of which less than 1e-6 is left is spanned, and
+    no longer looked at, however relevant it is; one whose r is 0 comes after all others, as if r were tiny. Once all
+    tokens are spanned, those with the largest r fill up. Ties go to the earlier token.
 
-    What is left is kept in float64, since each step builds on all before; gains are compared in float32. The relevance
-    is no part of the recurrence, so it may be of any size.
+    What is left is kept in float64, since each step builds on all before; gains are compared as if in float32, at any
+    size. The relevance is no part of the recurrence, nor of the rule that ends it, so it may span any range.
 
     Args:
         vectors: ``(audios, tokens, dim)`` unit vectors in float64; padding is zero.
@@ -101,30 +104,37 @@ def largest_determinant(vectors: Tensor, relevance: Tensor, mask: Tensor, counts
     """
     relevance = torch.where(mask, relevance.double(), 0)
     relevance = relevance / relevance.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-    weight, left = relevance.square(), vectors.any(-1).double()  # a zero vector has nothing to add
+    weight = relevance.clamp(min=FAINTEST).square()
+    left = vectors.any(-1).double()  # a zero vector has nothing to add
     steps = min(max(counts), vectors.shape[2])  # more tokens than dimensions span nothing more
     cosines = Cosines(vectors, steps)
     factor = vectors.new_zeros(vectors.shape[0], steps, vectors.shape[1])  # the chosen rows of the Cholesky factor
-    order, best = [], []
+    order, new = [], []
     for step in range(steps):
-        gain = (weight * left).float()
+        unspanned = left >= RANK
+        gain = _as_float32(weight * left).masked_fill(~unspanned, -1)
         chosen = gain.argmax(1, keepdim=True)
         order.append(chosen)
-        best.append(gain.gather(1, chosen))
+        new.append(unspanned.gather(1, chosen))
         row, pivot = cosines.row(chosen), left.gather(1, chosen)
         if step:
             before = factor[:, :step]
             row = row - (before.gather(2, chosen[:, None].expand(-1, step, 1)).mT @ before)[:, 0]
-        # A pivot this small belongs to an audio whose gains are used up; it must only not become NaN.
+        # A pivot this small belongs to an audio whose tokens are all spanned; it must only not become NaN.
         row = row / pivot.clamp(min=1e-8).sqrt()
         factor[:, step] = row
         left = (left - row.square()).scatter_(1, chosen, -1)  # a chosen token never gains again
-    gains = torch.cat(best, 1)
-    enough = (gains > 0) & (gains >= RANK * gains[:, :1])  # gains never rise again
+    enough = torch.cat(new, 1)  # what is spanned stays so
     kept = _members(torch.cat(order, 1), enough & _first(counts, mask)[:, :steps], mask)
     missing = on_device(counts, mask.device) - kept.sum(1)
     rest = mask & ~kept
     return kept | (rest & (descending_rank(relevance, rest) < missing[:, None]))
+
+
+def _as_float32(values: Tensor) -> Tensor:
+    """Float64 values rounded to the 24 bits of float32, but of any size: float32 itself has nothing below 1e-45."""
+    wide = values * (2**29 + 1)  # of 53 bits, 29 go
+    return wide - (wide - values)
 
 
 def _first(counts: list[int], mask: Tensor) -> Tensor:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import get_token, hf_hub_download
+from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from ._version import __version__
-from .hub_errors import hub_errors
+from .hub_errors import hub_errors, not_reached, unanswered
 from .plain import MAX_BYTES, too_large
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILES = ("config.json", "adapter_config.json")
+"""A model's repository has one of these."""
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
@@ -39,6 +49,49 @@ def check_token(token: object) -> None:
         raise ValueError(
             f"{whose} is empty or has spaces, line ends or letters that no token has; copy it anew. (It is not shown "
             "here.)"
+        )
+
+
+def check_reachable(name: str, filenames: Sequence[str]) -> None:
+    """Raise at once where what is neither here nor in the cache cannot be fetched: the Hub gives no answer.
+
+    huggingface_hub and transformers try again and again first, for half a minute a file. A name that is a folder, or
+    none that the Hub could have, is not asked about, and whatever the Hub answers is left to who fetches it. Where the
+    cache has one of the files and the Hub cannot be reached, a warning says what is used.
+
+    Args:
+        name: a folder or a repository.
+        filenames: files of which a repository of this kind has one.
+
+    Raises:
+        FileNotFoundError: ``HF_HUB_OFFLINE`` is set, and the cache has none of the files.
+        ConnectionError: the Hub cannot be reached, and the cache has none of the files.
+    """
+    repo = split_revision(name)[0]
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        return
+    if os.path.exists(name):
+        return
+    cache = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
+    cached = any(file.is_file() for each in filenames for file in cache.glob(f"snapshots/*/{each}"))
+    if constants.is_offline_mode():
+        if not cached:
+            raise FileNotFoundError(not_reached(name))
+        return
+    check_token(None)
+    try:
+        get_hf_file_metadata(hf_hub_url(repo, filenames[0]), library_name="hf_tokcomp", library_version=__version__)
+    except Exception as error:
+        if not unanswered(error):
+            return
+        if not cached:
+            raise ConnectionError(not_reached(name, error)) from error
+        logger.warning(
+            "The Hub cannot be reached, and is asked about every file of %s before the cache is used: "
+            "HF_HUB_OFFLINE=1 spares the minutes.",
+            name,
         )
 
 

@@ -66,10 +66,13 @@ def push_package(
             there now.
     """
     check_token(token)
+    if package.has_card:
+        package.card(overwrite=overwrite_card)  # what is wrong with the folder's should show before anything is made
     api = HfApi(token=token, library_name="hf_tokcomp", library_version=__version__)
     repo_id = package.repo_id
     branch = None if revision == "main" else revision
-    with _plain_errors(repo_id, token, "Nothing was created, and nothing uploaded."):
+    nothing = "Nothing was created, and nothing uploaded."
+    with _plain_errors(repo_id, token, nothing):
         if "/" not in repo_id:
             repo_id = f"{api.whoami()['name']}/{repo_id}"
         created = not api.repo_exists(repo_id)
@@ -78,6 +81,8 @@ def push_package(
                 f"{repo_id} is there already and is public; make it private in its settings on the Hub, or take "
                 "another name."
             )
+    unsure = f"Nothing was uploaded; {repo_id} may have been created." if created else ""
+    with _plain_errors(repo_id, token, nothing, unsure):
         api.create_repo(repo_id, private=private, exist_ok=True)
     after = f"Nothing was uploaded; {repo_id} {'was created and is empty' if created else 'is as it was'}."
     with _plain_errors(repo_id, token, after):

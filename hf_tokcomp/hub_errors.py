@@ -99,11 +99,26 @@ def hub_errors(
             ) from error
         raise OSError(f"The Hub answered for {what}: {_said(error)}.") from error
     except TRANSPORT_ERRORS as error:
-        kept = "nothing of it was kept" if path else "what was sent may have arrived all the same"
+        kept = "; nothing of it was kept" if path else ""  # what became of a push is for who pushes to say
         raise ConnectionError(
-            f"The connection to the Hub ({hub}) broke over {what}; {kept}: {_said(error) or type(error).__name__}. Try "
+            f"The connection to the Hub ({hub}) broke over {what}{kept}: {_said(error) or type(error).__name__}. Try "
             "again."
         ) from error
+
+
+def unanswered(error: Exception) -> bool:
+    """Whether the Hub gave no answer at all."""
+    return isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, HfHubHTTPError)
+
+
+def not_reached(name: str, error: Exception | None = None) -> str:
+    """What to say of a name that is not here, while the Hub may not be asked (no error) or gives no answer."""
+    if error is None:
+        why = "HF_HUB_OFFLINE is set, so that the Hub may not be asked for it: unset it"
+    else:
+        said = _said(error) or type(error).__name__
+        why = f"the Hub, {_public(constants.ENDPOINT)}, cannot be reached: {said}. Check the connection"
+    return f"{name} is no folder here and not in the cache, and {why}, or name a local folder."
 
 
 def _said(error: BaseException) -> str:

@@ -8,6 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from .config import CompressionConfig
+from .config_files import CONFIG_NAME, MODEL_CONFIG_NAME
+from .hub import check_reachable, is_hub_id
 from .model_patch import ModelPatch
 from .patching import resolve_compression
 from .registry import methods
@@ -19,6 +21,7 @@ def parse_config(text: str) -> CompressionConfig:
     Raises:
         CompressionConfigError: it names none; the closest method is in the message.
         ValueError: it looks like JSON and is not.
+        OSError: it is on the Hub, and cannot be fetched.
     """
     if text.lstrip().startswith(("{", "[")):
         try:
@@ -27,6 +30,8 @@ def parse_config(text: str) -> CompressionConfig:
             raise ValueError(f"The compression is not valid JSON: {error}. Given: {text}") from error
         return resolve_compression(values)
     if not _is_method(text) or text in methods():
+        if is_hub_id(text):
+            check_reachable(text, (CONFIG_NAME, MODEL_CONFIG_NAME))
         return resolve_compression(text)
     parts = [_method_with_options(part) for part in text.split("+")]
     return CompressionConfig.from_dict(parts[0] if len(parts) == 1 else {"method": "compose", "stages": parts})

@@ -9,7 +9,10 @@ from typing import Any
 
 from .cards import is_written, make_card
 from .cards.card import Kind
+from .cards.existing import Card
 from .config import CompressionConfig
+from .config_files import CARD_NAME
+from .shared_files import check_local
 
 NOUNS: dict[Kind, str] = {"config": "compression config", "model": "compressed model", "adapter": "compressed adapter"}
 
@@ -61,8 +64,13 @@ class Package:
             old: the repository's card, which ours takes the place of.
             overwrite: ours in any case.
             revision: the branch that it is sent to; None for the main one.
+
+        Raises:
+            ValueError: the front matter of the folder's card names a place on this machine.
         """
         if self.folder_card is not None and self.written and not overwrite:
+            way_out = "take it out, or let overwrite_card (--overwrite-card) write ours."
+            check_local(CARD_NAME, Card.parse(self.folder_card).data, way_out)
             return self.folder_card
         old = self.folder_card if old is None else old
         return make_card(self.config, repo_id or self.repo_id, old, kind=self.kind, revision=revision, **self.fields)

@@ -14,6 +14,7 @@ from .config import CompressionConfig
 from .config_files import CONFIG_NAME
 from .errors import CompressionConfigError
 from .plain import parse_json
+from .shared_files import check_local, has_settings, is_sent, without_history
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,10 @@ Base = dict[str, str | None]
 
 
 def list_files(folder: Path) -> tuple[Files, list[str]]:
-    """A folder's files by their path in it, and what is not sent: hidden things, caches and training checkpoints."""
+    """A folder's files by their path in it, and what is not sent.
+
+    That is what is hidden, caches and training checkpoints, and every file whose name `shared_files` does not have.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
     files: Files = {}
@@ -36,13 +40,28 @@ def list_files(folder: Path) -> tuple[Files, list[str]]:
         folders[:] = sorted(set(folders) - set(skipped))
         for name in sorted(names):
             path = (inside / name).as_posix()
-            if name.startswith("."):
+            if name.startswith(".") or not is_sent(name):
                 left_out.append(path)
             elif not (folder / path).is_file():
                 raise FileNotFoundError(f"{folder / path} is no file that can be read.")
             else:
                 files[path] = folder / path
     return files, left_out
+
+
+def clean_settings(files: Files) -> None:
+    """Take what was only noted of this machine out of the files' settings.
+
+    Raises:
+        ValueError: they name a folder or file of this machine that is needed.
+    """
+    for name, file in files.items():
+        if has_settings(name.rsplit("/", 1)[-1]):
+            values = read_json(file)
+            clean = without_history(values)
+            check_local(name, clean, "take it out of the file.")
+            if clean != values:
+                files[name] = json_bytes(clean)
 
 
 def read_json(file: Path | bytes) -> dict[str, Any]:
@@ -79,9 +98,12 @@ def one_config(given: CompressionConfig | None, stored: CompressionConfig | None
 
 
 def require_weights(files: Mapping[str, Any], name: str, folder: Any) -> None:
-    """Raise where there are no weights whose file's name begins like this."""
-    if not any(Path(file).suffix in (".safetensors", ".bin") and Path(file).name.startswith(name) for file in files):
-        raise FileNotFoundError(f"{folder} has no weights: save the {'adapter' if name else 'model'} there first.")
+    """Raise where there are no weights, as safetensors, whose file's name begins like this."""
+    if not any(Path(file).suffix == ".safetensors" and Path(file).name.startswith(name) for file in files):
+        raise FileNotFoundError(
+            f"{folder} has no weights: save the {'adapter' if name else 'model'} there first, as safetensors; pickled "
+            "ones are not shared."
+        )
 
 
 def adapter_base(
@@ -97,8 +119,8 @@ def adapter_base(
         )
         if not local_base:
             raise ValueError(message)
-        logger.warning(message)
-        return {"base_model": None, "base_revision": None}, None
+        logger.warning("%s It is shared without the name of its base model.", message)
+        return {"base_model": None, "base_revision": None}, json_bytes(values | {"base_model_name_or_path": None})
     if known is not None and base_model is not None and known != base_model:
         raise ValueError(f"The adapter was trained on {known}, and not on {base_model}.")
     revision = base_revision or values.get("revision")

@@ -21,6 +21,7 @@ from .packed_folder import (
     Base,
     Files,
     adapter_base,
+    clean_settings,
     config_beside,
     json_bytes,
     list_files,
@@ -96,9 +97,11 @@ def pack(
         kind = "adapter"
         require_weights(files, "adapter_model", folder)
         config = _beside(files, config)
-        base, content = adapter_base(read_json(files[ADAPTER_CONFIG]), base_model, base_revision, local_base)
-        if content is not None:
-            files[ADAPTER_CONFIG] = content
+        for name in [name for name in files if name.rsplit("/", 1)[-1] == ADAPTER_CONFIG]:  # PEFT's other adapters, too
+            found, content = adapter_base(read_json(files[name]), base_model, base_revision, local_base)
+            base = found if name == ADAPTER_CONFIG else base
+            if content is not None:
+                files[name] = content
     elif MODEL_CONFIG in files:
         kind = "model"
         require_weights(files, "", folder)
@@ -111,6 +114,7 @@ def pack(
         )
     else:
         config = _beside(files, config)
+    clean_settings(files)
     fields: dict[str, Any] = {
         **base,
         "model_type": model_type,
@@ -130,7 +134,7 @@ def pack(
         fields=fields,
         folder_card=read_card(readme) if isinstance(readme, Path) else None,
     )
-    package.card()  # what is wrong with it should show before a repository is made
+    package.card(overwrite=True)  # what is wrong with it should show before a repository is made
     return package
 
 

@@ -1,4 +1,4 @@
-"""Versions of the written form of a config: what happens with one that a newer hf_tokcomp wrote.
+"""The written form of a config: what happens with a newer hf_tokcomp's, and with what other programs wrote into it.
 
 A file of any earlier version loads for ever (tests/fixtures keeps some of each); a newer one loads with a warning, as
 far as it is understood.
@@ -17,12 +17,19 @@ logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 UPGRADE = "A newer hf_tokcomp wrote it. Upgrade with `pip install -U hf-tokcomp`."
+QUANTISATION = "quant_method"
+"""vLLM looks for a quantisation under our key of a ``config.json``, finds none, and writes down an empty one there."""
 
 
 def is_newer(values: Mapping[str, Any]) -> bool:
     """Whether the config has a schema version beyond ours."""
     schema = values.get("schema_version", SCHEMA_VERSION)
     return isinstance(schema, int) and schema > SCHEMA_VERSION
+
+
+def our_own(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without an empty `QUANTISATION`; one that names a quantisation is left for the reader to refuse."""
+    return {key: value for key, value in values.items() if key != QUANTISATION or value not in ("", None)}
 
 
 def understood(values: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:

@@ -87,16 +87,14 @@ class WhisperEncoderPatch(ModelPatch):
         layer = tower.layers[-1].self_attn
         wanted = needs & READ
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
-        # Of no sound at all as much is run as pools to one token, so that an empty audio is one without tokens.
-        longest = max(max(frames, default=0), 2)
+        longest = max([2, *frames])  # of no sound at all 2 frames are run, which pool to a token
         width = longest + SEEN_BEYOND if options.skip_padding else features.shape[-1]
-        place = None
         with watch as recorded:
             if options.reduces or width < features.shape[-1]:
                 self.check_encoder(model, options)
                 states, place = run_on_sound(tower, features[..., :width], frames, options)
             else:
-                states = self.run_encoder(model, features, mask)
+                states, place = self.run_encoder(model, features, mask), None
         encoded = EncodedWindows(states)
         if not wanted:
             return encoded

@@ -65,26 +65,32 @@ def sa_map(audio: Audio, k: int, config: Any) -> list[Slot]:
 
 
 def determinantal(x: np.ndarray, r: list[float], k: int) -> list[int]:
-    """Greedy MAP by definition: the gain of a token is the determinant with it over the determinant without it."""
+    """Greedy MAP by definition: the gain of a token is the determinant with it over the determinant without it.
+
+    In the kernel r_i cos_ij r_j that is r_i² times the same of the cosines alone, which is what is left of the token
+    outside the span of those chosen, whatever the r are.
+    """
     n = len(x)
-    scale = max(r)
-    kernel = np.array([[r[i] * cosine(x[i], x[j]) * r[j] / scale**2 for j in range(n)] for i in range(n)])
+    cosines = np.array([[cosine(x[i], x[j]) for j in range(n)] for i in range(n)])
     chosen: list[int] = []
-    first = 0.0
     while len(chosen) < k:
-        left = [i for i in range(n) if i not in chosen]
-        gains = [gain(kernel, chosen, i) for i in left]
-        best = max(gains)
-        first = first if chosen else best
-        if abs(best - 1e-6 * first) < 1e-8 * first:
+        rest = [gain(cosines, chosen, i) if i not in chosen else 0.0 for i in range(n)]
+        if any(abs(part - 1e-6) < 1e-8 for part in rest):
             raise CloseCall
-        if best < 1e-6 * first or best <= 0:
+        free = [i for i in range(n) if rest[i] > 1e-6]
+        if not free:
             break
+        relevant = [i for i in free if r[i] > 0]
+        if relevant:
+            free, gains = relevant, [r[i] ** 2 * rest[i] for i in relevant]
+        else:  # all gains are 0, and stand in the order of those of a tiny r
+            gains = [rest[i] for i in free]
         # A gain is known to some parts of itself, not of 1: late gains are small.
-        chosen.append(left[first_largest([g / best for g in gains])])
+        chosen.append(free[first_largest([g / max(gains) for g in gains])])
     while len(chosen) < k:
         left = [i for i in range(n) if i not in chosen]
-        chosen.append(left[first_largest([r[i] / scale for i in left])])
+        most = max(r[i] for i in left) or 1.0
+        chosen.append(left[first_largest([r[i] / most for i in left])])
     return chosen
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 import transformers
 from hub_client import Hub
 from huggingface_hub import ModelCard, constants
@@ -121,10 +122,10 @@ def test_a_model_and_what_stays_here(call: Callable[..., Any], hub_here: Hub, sa
     out = printed(call("push", REPO, "--folder", saved / "model", "--base-model", BASE, "--private"))
     files = hub_here.files(REPO)
     local = {str(f.relative_to(saved / "model")) for f in (saved / "model").rglob("*") if f.is_file()}
-    extra = {".secret", ".git/config", "checkpoint-5/optimizer.pt", "__pycache__/x.pyc"}
+    extra = {".secret", ".git/config", "checkpoint-5/optimizer.pt", "__pycache__/x.pyc", "runs/log.txt"}
     assert set(files) == (local - extra) | {"README.md"}
     assert all(files[name] == (saved / "model" / name).read_bytes() for name in local - extra)
-    assert "Stays here: .git/, __pycache__/, checkpoint-5/, .secret" in out
+    assert "Stays here: .git/, __pycache__/, checkpoint-5/, .secret, runs/log.txt" in out
     assert hub_here.repositories[REPO].private
     card = ModelCard(files["README.md"].decode())
     assert (card.data.library_name, card.data.base_model) == ("transformers", BASE)
@@ -244,7 +245,8 @@ def test_a_dry_run_asks_nothing(call: Callable[..., Any], hub_here: Hub, saved: 
         assert set(rows) == {"README.md", "compression_config.json"}
     else:
         names = [f.relative_to(saved / what).as_posix() for f in (saved / what).rglob("*") if f.is_file()]
-        listed = {name for name in names if not name.startswith((".", "check", "__"))} | {"README.md"}
+        listed = {name for name in names if not name.startswith((".", "check", "__", "runs"))}
+        listed |= {"README.md"}
         assert set(rows) == listed
         assert rows["adapter_config.json" if what == "adapter" else "model.safetensors"]
     assert hub_here.requests == []
@@ -451,4 +453,116 @@ def test_no_hub(call: Callable[..., Any], hub: Hub, monkeypatch: pytest.MonkeyPa
         refused(call("push", REPO, *QUARTER), "HF_HUB_OFFLINE is set")
     with hub.here():
         monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-        refused(call("push", REPO, *QUARTER), "Try again")
+        said = refused(call("push", REPO, *QUARTER), "Try again. Nothing was created, and nothing uploaded.")
+        assert "may have" not in said
+
+
+def test_what_a_broken_answer_leaves_is_said_once(call: Callable[..., Any], hub_here: Hub) -> None:
+    hub_here.cut("/repos/create", method="POST", after=0, times=None)
+    said = refused(call("push", REPO, *QUARTER), f"Nothing was uploaded; {REPO} may have been created.")
+    assert "Nothing was created" not in said
+    hub_here.faults.clear()
+    hub_here.cut("/commit/", method="POST", times=None)
+    said = refused(call("push", REPO, *QUARTER), "It is one commit: all of it is there, or nothing.")
+    assert "Nothing was" not in said
+    assert "may have" not in said
+
+
+# What leaves this machine
+
+
+LEFT = (
+    "training_args.bin", "trainer_state.json", "finetune.json", "metrics.json", "optimizer.pt", "scheduler.pt",
+    "rng_state.pth", "all_results.json", "runs/events.out", "checkpoint-2/adapter_config.json", "adapter_model.bin",
+    "pytorch_model.bin", "notes.txt", "picture.png", "config.json.bak", ".env", ".x.safetensors",
+)  # fmt: skip
+"""What no loader needs: pickles, logs and notes, which name data, folders and users."""
+
+
+def trained(folder: Path, saved: Path, base: str) -> Path:
+    """What a training leaves: the adapter, and beside it what must stay here."""
+    for file in (saved / "adapter").iterdir():
+        folder.mkdir(exist_ok=True)
+        (folder / file.name).write_bytes(file.read_bytes())
+    for name in LEFT:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps({"arguments": {"output_dir": str(folder)}}))
+    arguments = transformers.TrainingArguments(output_dir=str(folder), report_to=[])
+    torch.save(arguments, folder / "training_args.bin")
+    tiny.processor("qwen2_audio").save_pretrained(folder)
+    for name, added in (
+        ("adapter_config.json", {"base_model_name_or_path": base}),
+        ("tokenizer_config.json", {"name_or_path": base, "special_tokens_map_file": f"{base}/special_tokens_map.json"}),
+    ):
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(values | added))
+    (folder / "LICENSE.txt").write_text("Apache")
+    return folder
+
+
+def test_nothing_of_this_machine_leaves_it(
+    call: Callable[..., Any], hub_here: Hub, saved: Path, tmp_path: Path
+) -> None:
+    folder = trained(tmp_path / "run", saved, str(saved / "plain"))
+    before = {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()}
+    out = printed(call("push", REPO, "--folder", folder, "--base-model", BASE))
+    files = hub_here.files(REPO)
+    assert set(files) == {
+        "README.md", "LICENSE.txt", "adapter_config.json", "adapter_model.safetensors", "compression_config.json",
+        *(f.name for f in (saved / "model").iterdir() if f.name.startswith(("tokenizer", "processor", "chat_"))),
+    }  # fmt: skip
+    for path in (tmp_path, saved, Path.home(), Path.cwd()):
+        assert not [name for name, content in files.items() if str(path).encode() in content], path
+    assert not any(content[:4] in (b"PK\x03\x04", b"\x80\x02") for content in files.values())
+    kept = json.loads(files["tokenizer_config.json"])
+    assert {"name_or_path", "special_tokens_map_file"}.isdisjoint(kept)
+    assert kept["tokenizer_class"]
+    stays = out.split("Stays here: ")[1].splitlines()[0].split(", ")
+    assert set(stays) == {name for name in LEFT if "checkpoint" not in name} | {"checkpoint-2/"}
+    assert {f: f.read_bytes() for f in folder.rglob("*") if f.is_file()} == before
+    processor = transformers.AutoProcessor.from_pretrained(REPO)
+    assert processor.tokenizer.get_vocab() == tiny.processor("qwen2_audio").tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize(
+    ("file", "added", "said"),
+    [
+        ("processor_config.json", {"audio_tokenizer": {"audio_tokenizer_name_or_path": "/home/me/codec"}}, "/home/me"),
+        ("adapter_config.json", {"eva_config": {"cache_file": "~/cache.pt"}}, "cache_file: '~/cache.pt'"),
+        ("adapter_config.json", {"extra": ["C:\\\\models\\\\base"]}, "extra: 'C:"),
+    ],
+)
+def test_a_place_of_this_machine_that_is_needed_is_refused(
+    call: Callable[..., Any], hub_here: Hub, saved: Path, tmp_path: Path, file: str, added: Any, said: str
+) -> None:
+    folder = trained(tmp_path / "run", saved, BASE)
+    values = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(values | added))
+    refused(call("push", REPO, "--folder", folder), f"{file} names a place on this machine", said, "take it out")
+    assert hub_here.requests == []
+
+
+def test_a_written_card_that_names_a_folder_of_this_machine_is_refused(
+    call: Callable[..., Any], hub_here: Hub, saved: Path, tmp_path: Path
+) -> None:
+    folder = trained(tmp_path / "run", saved, BASE)
+    (folder / "README.md").write_text(f"---\nbase_model: {saved / 'plain'}\n---\n# Mine\n")
+    refused(
+        call("push", REPO, "--folder", folder), "README.md names a place on this machine, base_model", "--overwrite"
+    )
+    assert hub_here.requests == []
+    printed(call("push", REPO, "--folder", folder, "--overwrite-card"))
+    assert str(saved) not in hub_here.files(REPO)["README.md"].decode()
+    # A place in the front matter of a card that nobody wrote is not taken over into ours.
+    (folder / "README.md").write_text(f"---\ndatasets:\n- {tmp_path}/rows\nlicense: mit\n---\n")
+    printed(call("push", "someone/other", "--folder", folder))
+    card = hub_here.files("someone/other")["README.md"].decode()
+    assert str(tmp_path) not in card
+    assert ModelCard(card).data.license == "mit"
+
+
+def test_pickled_weights_are_not_shared(call: Callable[..., Any], hub_here: Hub, saved: Path, tmp_path: Path) -> None:
+    folder = trained(tmp_path / "run", saved, BASE)
+    (folder / "adapter_model.safetensors").unlink()
+    refused(call("push", REPO, "--folder", folder), "has no weights", "pickled ones are not shared")
+    assert hub_here.requests == []

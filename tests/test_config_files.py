@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -77,22 +76,6 @@ def test_what_cannot_be_written_leaves_the_old_file(file: Path) -> None:
     object.__setattr__(broken, "hf_tokcomp_version", object())
     with pytest.raises(TypeError, match="JSON"):
         broken.save_pretrained(file.parent)
-    assert file.read_text() == before
-    assert list(file.parent.iterdir()) == [file]
-
-
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    LTBMConfig(window=3).save_pretrained(file.parent)
-    before = file.read_text()
-
-    def full(path: Path, *_: Any, **__: Any) -> int:
-        path.touch()
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "write_text", full)
-        with pytest.raises(OSError, match="No space left"):
-            StrideConfig().save_pretrained(file.parent)
     assert file.read_text() == before
     assert list(file.parent.iterdir()) == [file]
 

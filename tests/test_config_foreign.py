@@ -48,6 +48,25 @@ def test_this_schema_and_older_ones_do_not_warn(caplog: pytest.LogCaptureFixture
     assert not caplog.records
 
 
+@pytest.mark.parametrize("empty", ["", None])
+def test_an_empty_quantisation_of_vllm_is_read_past(empty: Any, tmp_path: Path) -> None:
+    stored = LTBMConfig(retention_ratio=0.25).to_dict() | {"quant_method": empty}
+    assert CompressionConfig.from_dict(stored) == LTBMConfig.from_dict(stored) == LTBMConfig(retention_ratio=0.25)
+    assert "quant_method" in stored  # it is vLLM's
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_audio", "compression_config": stored}))
+    assert CompressionConfig.from_pretrained(tmp_path) == LTBMConfig(retention_ratio=0.25)
+    (tmp_path / NAME).write_text(json.dumps(stored))
+    assert CompressionConfig.from_pretrained(tmp_path) == LTBMConfig(retention_ratio=0.25)
+
+
+@pytest.mark.parametrize("quantisation", ["awq", " ", 0, False, [], {}])
+def test_a_quantisation_is_none_of_our_options(quantisation: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(CompressionConfigError, match="'ltbm' has no option 'quant_method'"):
+        CompressionConfig.from_dict({"method": "ltbm", "schema_version": 1, "quant_method": quantisation})
+    with pytest.raises(CompressionConfigError, match="names its 'method'"):
+        CompressionConfig.from_dict({"quant_method": quantisation, "format": "dense"})
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from drawn import batch, compressor, draw
+from oracle_diversity import determinantal
+from oracles import CloseCall
 from test_method_oracles import compare
 
 from hf_tokcomp import greedy, groups
@@ -117,6 +119,67 @@ def test_more_tokens_than_dimensions_are_filled_up_by_relevance() -> None:
     spanning = (few >= 0).nonzero()[:, 0].tolist()
     rest = [i for i in np.argsort(-audio.attention, kind="stable").tolist() if i not in spanning]
     assert (slot >= 0).nonzero()[:, 0].tolist() == sorted(spanning + rest[:12])
+
+
+def chosen(vectors: np.ndarray, relevance: np.ndarray, count: int) -> list[int]:
+    """What `largest_determinant` chooses of one audio."""
+    unit = torch.from_numpy(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))[None]
+    mask = torch.ones(1, len(vectors), dtype=torch.bool)
+    kept = greedy.largest_determinant(unit, torch.from_numpy(relevance)[None], mask, [count])
+    return kept[0].nonzero()[:, 0].tolist()
+
+
+@pytest.mark.parametrize("decades", [0, 3, 6, 12, 100, 300])
+def test_the_scale_of_the_relevance_ends_no_choice(decades: int) -> None:
+    # Directions in general position, each of several tokens: the rank of what is kept counts the choices made by the
+    # rule, since those that fill up, by r alone, are soon a second one of a direction.
+    rng = np.random.default_rng(21)
+    for directions, dim in ((40, 12), (12, 40), (30, 30), (64, 3)):
+        base = rng.normal(size=(directions, dim))
+        vectors = base[rng.permutation(np.repeat(np.arange(directions), 3))]
+        n = len(vectors)
+        relevance = 10 ** -rng.uniform(0, decades, size=n)
+        relevance[rng.permutation(n)[: n // 4]] = 0
+        for given in (relevance, relevance * 1e-9, np.zeros(n)):
+            for count in (1, 2, dim // 2 + 1, dim, n):
+                kept = chosen(vectors, given, min(count, n))
+                assert len(kept) == min(count, n)
+                assert np.linalg.matrix_rank(vectors[kept]) == min(count, directions, dim)
+
+
+def test_any_relevance_against_the_definition() -> None:
+    rng = np.random.default_rng(22)
+    compared = 0
+    for trial in range(40):
+        n, dim = int(rng.integers(3, 30)), int(rng.integers(2, 12))
+        vectors = rng.normal(size=(n, dim))
+        if trial % 2:
+            vectors = vectors[rng.integers(n, size=n)]  # some again and again
+        relevance = 10 ** -rng.uniform(0, 12, size=n)
+        relevance[rng.integers(n, size=n // 3)] = 0
+        count = int(rng.integers(1, n + 1))
+        try:
+            wanted = determinantal(vectors, relevance.tolist(), count)
+        except CloseCall:
+            continue
+        assert chosen(vectors, relevance, count) == sorted(wanted)
+        compared += 1
+    assert compared >= 30
+
+
+def test_a_spanned_token_is_not_chosen_however_relevant_it_is() -> None:
+    # What rounding leaves of the second, 1e-17 or so, is more than all of the third at 1e-12 squared.
+    third = np.array([1.0, 2.0, 3.0])
+    vectors = np.stack([third, third * 3, np.array([3.0, -1.0, 2.0])])
+    assert chosen(vectors, np.array([1.0, 1.0, 1e-12]), 2) == [0, 2]
+
+
+def test_equal_gains_of_any_size_go_to_the_earlier_token() -> None:
+    axes = np.eye(6)
+    for size in (0.5, 1e-12, 1e-60, 0.0):
+        relevance = np.array([size, size, 1.0, size, size, size])
+        for count in range(1, 7):
+            assert chosen(axes, relevance, count) == sorted([2, 0, 1, 3, 4, 5][:count])
 
 
 @pytest.mark.parametrize(("method", "options"), RUNS)

@@ -151,7 +151,8 @@ def test_an_adapter_of_a_folder(base: Hub, caplog: pytest.LogCaptureFixture) -> 
     adapted.push_to_hub(REPO)
     assert "which others do not have" in caplog.text
     assert 'base="path/to/its/base/model"' in readme(base)
-    assert str(SMALL_MODEL) not in readme(base)
+    assert not [name for name, content in base.files(REPO).items() if str(SMALL_MODEL).encode() in content]
+    assert json.loads(base.files(REPO)["adapter_config.json"])["base_model_name_or_path"] is None
     adapted.push_to_hub(REPO, base_model=BASE)
     assert json.loads(base.files(REPO)["adapter_config.json"])["base_model_name_or_path"] == BASE
     assert hf_tokcomp.active_config(hf_tokcomp.load_adapter(REPO)) == LTBM

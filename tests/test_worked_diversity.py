@@ -91,8 +91,8 @@ def test_cdpruner_makes_little_of_little_differences() -> None:
     # One step of float32 apart, 1.2e-7: with the 1e-6 added r is 9.4, 8.4, 8.4, so the right angle decides.
     features = directions(0, 1, 90)
     assert compress("cdpruner", features, [1 + 2.0**-23, 1, 1], max_tokens=2, relevance="attention") == kept(0, 2)
-    # 1 apart: r is 1 and twice nearly 0, and the earlier one fills up.
-    assert compress("cdpruner", features, [2.0, 1.0, 1.0], max_tokens=2, relevance="attention") == kept(0, 1)
+    # 1 apart: r is 1 and twice 1e-6, of which the right angle decides again. Then the plane is spanned.
+    assert compress("cdpruner", features, [2.0, 1.0, 1.0], max_tokens=2, relevance="attention") == kept(0, 2)
 
 
 def test_cdpruner_prefers_what_is_like_the_question() -> None:

@@ -20,6 +20,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from ..whole_files import write_whole
+
 logger = logging.getLogger(__name__)
 
 METHODS = ("none", "average_pooling", "stride", "segmentation", "ltbm", "conv_resampler", "query_resampler")
@@ -87,7 +89,7 @@ def run(job: Job) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "torch": torch.__version__,
     }
-    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(values, indent=2) + "\n")
 
 
 def train(job: Job) -> None:

@@ -19,10 +19,12 @@ import torch
 
 from ..cli.options import parse_list
 from ..cli.output import complain
+from ..devices import check_device
 from ..errors import CompressionConfigError
 from ..evaluation.plan import plan
+from ..whole_files import write_whole
 from .methods import DTYPES
-from .pages import check_place, fill_place, tell, write_whole
+from .pages import check_place, fill_place, tell
 from .speed.architectures import sizes_of
 from .speed.clips import make_room
 from .speed.plan import SpeedPlan
@@ -97,7 +99,7 @@ def _run(
     given: argparse.Namespace, names: Sequence[str], sizes: Mapping[str, Mapping[str, Any]] | None
 ) -> dict[str, dict[str, Any]]:
     """The reports of all parts that are in the folder in the end, by name."""
-    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = check_device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = given.dtype or ("float32" if device == "cpu" else "bfloat16")
     if not given.no_plots:
         from .. import plotting  # noqa: F401  # complains of a missing matplotlib before anything is measured

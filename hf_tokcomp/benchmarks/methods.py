@@ -19,8 +19,10 @@ import torch
 
 from ..cli.options import parse_list
 from ..cli.output import complain
+from ..devices import check_device
 from ..errors import CompressionConfigError
-from .pages import check_place, fill_place, show, tell, write_whole
+from ..whole_files import write_whole
+from .pages import check_place, fill_place, show, tell
 from .plan import Plan
 from .runner import Benchmark
 from .tables import BEGIN, markdown, notes, tables
@@ -58,7 +60,7 @@ def _save(file: Path | None, report: dict[str, Any]) -> None:
 
 
 def _plan(given: argparse.Namespace) -> Plan:
-    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = check_device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = given.dtype or ("float32" if device == "cpu" else "bfloat16")
     quick = given.quick
     batch_sizes = parse_list(given.batch_sizes or ("1" if quick else "1,8"), "--batch-sizes", int)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cli.output import print_table
+from ..whole_files import write_whole
 
 END = "<!-- end -->"
 NOTHING = "-"
@@ -101,13 +101,3 @@ def fill_place(page: Path, begin: str, text: str) -> None:
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     after = rest.partition(END)[2]
     write_whole(page, f"{before}{begin}\n\n{text}\n\n{END}{after}")
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file whole or not at all: if that fails, what was there before stays."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)

@@ -25,7 +25,8 @@ from ..evaluation.scores import Differences
 from ..evaluation.task import get_task
 from ..notation import ratio_name
 from ..processes import process
-from .pages import Table, as_markdown, check_place, fill_place, write_whole
+from ..whole_files import write_whole
+from .pages import Table, as_markdown, check_place, fill_place
 
 BEGIN = "<!-- begin: written by python -m hf_tokcomp.benchmarks.quality --markdown -->"
 COMPARED = "comparisons.md"

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config import CompressionConfig
 from ..config_files import CARD_NAME
+from ..whole_files import write_whole
 from .card import CompressionCard
 from .existing import is_written, may_renew, read_card, renew
 from .results import Measurement, Score, read_measurements
@@ -59,5 +60,4 @@ def write_card(
     old = read_card(file) if file.is_file() else None
     if old is not None and is_written(old) and not overwrite:
         return None
-    file.write_text(make_card(config, repo_id, old, **fields), encoding="utf-8", newline="\n")
-    return file
+    return write_whole(file, make_card(config, repo_id, old, **fields))

@@ -18,6 +18,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
 from ..registry import methods
+from ..shared_files import local_paths
 
 MARK = re.compile(r"\n*<!-- hf_tokcomp card ([0-9a-f]{12}): .*? -->\s*\Z")
 OWN = ("library_name", "base_model", "base_model_relation", "pipeline_tag", "model-index")
@@ -104,7 +105,11 @@ def renew(new: str, old: str) -> str:
         # The Hub makes the tags with a colon itself; the methods of an old compression are not those of the new one.
         if isinstance(tag, str) and ":" not in tag and tag not in methods() and tag not in card.data["tags"]:
             card.data["tags"].append(tag)
-    card.data |= {key: value for key, value in before.items() if key not in card.data and key not in OWN}
+    card.data |= {
+        key: value
+        for key, value in before.items()
+        if key not in card.data and key not in OWN and not any(local_paths(value))
+    }
     return str(card)
 
 

@@ -13,12 +13,14 @@ from typing import Annotated
 
 import typer
 
+from .. import starting
 from .bench import bench
 from .compare import compare
 from .demo import demo
 from .evaluate import evaluate
 from .finetune import SETTINGS as FINETUNE_SETTINGS
 from .finetune import finetune
+from .interrupted import ARGUMENTS, Interrupted
 from .output import complain, debugging, quiet_libraries
 from .plot import plot
 from .push import card, push
@@ -77,19 +79,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; None for those of the process.
     """
-    given = None if arguments is None else list(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    running = ARGUMENTS.set(tuple(given))
+    try:
+        starting.begun()
+        return _run(given)
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as end:
+        if sys.stderr.isatty():  # ^C stands in the line, and perhaps a bar
+            print(file=sys.stderr)
+        complain("error", " ".join(("Interrupted.", *filter(None, (str(end),)))))
+        return starting.INTERRUPTED
+    finally:
+        starting.ended()
+        ARGUMENTS.reset(running)
+
+
+def _run(given: list[str]) -> int:
+    """The exit code; what the user is to know of an error is said."""
     try:
         with quiet_libraries():
             code = app(args=given, prog_name="hf-tokcomp", standalone_mode=False)
+        if code == starting.INTERRUPTED:  # of a KeyboardInterrupt typer leaves nothing else
+            raise Interrupted
         sys.stdout.flush()
     except typer.Exit as end:
         return end.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        complain("error", "interrupted")
-        return 130
-    except BrokenPipeError:
-        # The reader of a pipe has gone (`| head`). Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (Interrupted, typer.Abort):
+        raise
+    except BrokenPipeError:  # the reader of a pipe has gone (`| head`)
+        _drop_output()
         return 1
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
@@ -100,13 +118,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debugging():
             raise
-        complain("error", _message(error))
+        complain("error", _message(_of_output() or error))
         return 1
     return code if isinstance(code, int) else 0
 
 
+def _of_output() -> OSError | None:
+    """What is wrong with standard output, if anything: it may be a file on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        return OSError(error.errno, error.strerror, "standard output")
+    return None
+
+
+def _drop_output() -> None:
+    """Standard output takes nothing any more, and Python would complain of that once more when it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _message(error: Exception) -> str:
     """The error's own words; with its type where those are for programmers."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
     if isinstance(error, ValueError | TypeError | OSError | RuntimeError | ImportError) and str(error):
         return str(error)
     return f"{type(error).__name__}: {error} (HF_TOKCOMP_DEBUG=1 shows where)"

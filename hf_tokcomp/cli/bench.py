@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .interrupted import keeping
 from .options import DeviceOption, DtypeOption, JsonOption, ModelOption, parse_list
 from .output import print_json
 
@@ -112,11 +113,12 @@ def bench(
     Uncompressed model and compressions take turns; the first round is thrown away; the device is waited for. Beside
     every speed-up stands the one that the operations alone allow. docs/benchmarks.md explains the tables.
     """
-    from ..benchmarks.pages import check_place, fill_place, show, write_whole
+    from ..benchmarks.pages import check_place, fill_place, show
     from ..benchmarks.speed import tables
     from ..benchmarks.speed.plan import SpeedPlan
     from ..benchmarks.speed.runner import SpeedBenchmark
     from ..evaluation.plan import plan
+    from ..whole_files import write_whole
 
     if random_weights is not None and model is not None:
         raise ValueError("Give --model or --random-weights, not both.")
@@ -147,12 +149,18 @@ def bench(
         check_place(page, begin)
     draw = drawer(picture)
 
+    saved: list[Path] = []
+
     def save(report: dict[str, Any]) -> None:
         if output is not None:
-            write_whole(output, json.dumps(report, indent=2) + "\n")
+            saved.append(write_whole(output, json.dumps(report, indent=2) + "\n"))
+
+    def kept() -> str:
+        return f"{saved[-1]} has what was measured so far." if saved else "Nothing was kept; --output FILE keeps it."
 
     subject = find_subject(model, random_weights, layers, device, dtype)
-    report = SpeedBenchmark(planned, subject, tell, save).run()
+    with keeping(kept):
+        report = SpeedBenchmark(planned, subject, tell, save).run()
     tell("")
     report["not_measured"] = left_out
     save(report)

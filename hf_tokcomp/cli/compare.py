@@ -13,6 +13,7 @@ import typer
 
 from ..environment import environment
 from ..metrics import NORMALISATION
+from ..whole_files import write_whole
 from .cells import Cell, plan
 from .options import (
     AudioArgument,
@@ -114,7 +115,7 @@ def compare(
         "versions": environment(),
     }
     if output is not None:
-        output.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(output, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if as_json:
         print_json(report)
         return

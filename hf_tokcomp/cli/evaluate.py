@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from .interrupted import keeping, same_command
 from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions, parse_list
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def evaluate(
     """
     from ..checkpoints import SMALL_MODEL
     from ..evaluation.evaluation import ask_all, measure
-    from ..evaluation.folder import TABLES
+    from ..evaluation.folder import SETTINGS, TABLES
     from ..evaluation.items import Dataset
     from ..evaluation.plan import plan
     from ..evaluation.task import get_task
@@ -164,7 +165,13 @@ def evaluate(
     }
     asked = ask_all(reader.processor, found, where, by_task(prompt, names), max_new_tokens, choice_scoring, reader.base)
     reader.load_model(str(state.device) if state.num_processes > 1 else device, dtype)
-    with progress(state.is_main_process) as on_batch:
+
+    def kept() -> str:
+        if not (output / SETTINGS).is_file():
+            return "Nothing was answered yet."
+        return f"The answers so far are in {output}: go on with {same_command(processes=state.num_processes)}"
+
+    with keeping(kept), progress(state.is_main_process) as on_batch:
         scores = measure(
             *(reader.model, reader.processor, asked, runs, left_out, output),
             batch_size=batch_size,

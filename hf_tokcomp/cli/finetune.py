@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from .interrupted import keeping, same_command
 from .options import change_compression, parse_compression
 from .output import print_table
 
@@ -29,7 +30,8 @@ def finetune(context: typer.Context) -> None:
     if options is None or args is None:
         return
     config = change_compression(parse_compression(options.compression), options.retention_ratio, options.positions)
-    folder = _run(options, args, config)
+    with keeping(lambda: _kept(args)):
+        folder = _run(options, args, config)
     if args.process_index == 0:
         _print_results(folder)
     if options.push and args.process_index == 0:
@@ -200,6 +202,20 @@ def _run(options: FinetuneArguments, args: TrainingArguments, config: Any) -> Pa
     quiet_transformers()
     options.model = find_model(options.model)
     return run(options, args, config)
+
+
+def _kept(args: TrainingArguments) -> str:
+    """What is there of a training that was interrupted, and how to go on."""
+    from ..training.finetune import _last_whole_checkpoint
+
+    folder = Path(str(args.output_dir))
+    checkpoint = _last_whole_checkpoint(folder)
+    if checkpoint is not None:
+        command = same_command("--resume-from-checkpoint", "last", processes=args.world_size)
+        return f"{checkpoint} is whole: go on from it with {command}"
+    if (folder / "adapter_config.json").is_file():
+        return f"The adapter is in {folder}; what was still to be measured is not."
+    return "No checkpoint was saved yet, so nothing is kept."
 
 
 def _metrics_file(folder: Path) -> Path | None:

@@ -17,6 +17,7 @@ from ..adapters import load_adapter
 from ..audio import Samples
 from ..config import CompressionConfig
 from ..errors import UnsupportedModelError
+from ..hub import MODEL_FILES, check_reachable
 from ..instruction import model_inputs, whole_prompt
 from ..model_patch import ModelPatch
 from ..models import how_to_add, supported_models
@@ -94,6 +95,7 @@ class Reader:
                 raise OSError(f"{name} is neither a folder here nor a model that the Hub gave: {error}") from error
             if self.adapter.base is None:
                 raise OSError(f"The adapter {name} does not name its base model.") from error
+            check_reachable(self.base, MODEL_FILES)
             revision = self.adapter.base_revision
             config = self._transformers.AutoConfig.from_pretrained(self.base, revision=revision)
         found = supported_models().get(config.model_type)

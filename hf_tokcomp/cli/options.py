@@ -51,8 +51,22 @@ MaxNewTokensOption = Annotated[
         "--max-new-tokens", metavar="N", min=1, help="Most tokens to write. Default: the model's own limit, or 128."
     ),
 ]
+
+
+def _check_device(name: str) -> str:
+    from ..devices import check_device
+
+    return check_device(name)
+
+
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="auto (the GPUs there are, else the CPU), cpu, cuda:0, ...")
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        callback=_check_device,  # before anything is loaded
+        help="auto (the GPUs there are, else the CPU), cpu, cuda:0, ...",
+    ),
 ]
 DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="Precision; auto is the checkpoint's.")]
 OnErrorOption = Annotated[

@@ -129,6 +129,7 @@ def card(
 ) -> None:
     """Print the model card that `push` would send, or write it to a file."""
     from ..cards import is_written, read_card
+    from ..whole_files import write_whole
 
     config = change_compression(parse_compression(compression), retention_ratio, positions)
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
@@ -140,7 +141,7 @@ def card(
         raise FileExistsError(f"{output} is a card that somebody wrote; --overwrite-card replaces it.")
     if not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
-    output.write_text(text, encoding="utf-8", newline="\n")
+    write_whole(output, text)
     print(f"Wrote {output}.")
 
 

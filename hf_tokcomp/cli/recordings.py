@@ -12,6 +12,7 @@ from ..audio import UNREADABLE, Samples, load_audio
 from ..audio_addresses import is_address, scheme
 from ..checkpoints import SMALL_MODEL
 from ..checkpoints import recordings as shipped_recordings
+from ..hub import MODEL_FILES, check_reachable
 from ..plain import shortened
 
 if TYPE_CHECKING:
@@ -83,8 +84,10 @@ def find_model(name: str | None) -> str:
 
     Raises:
         FileNotFoundError: no name was given and this installation has no shipped model.
+        OSError: it is a name on the Hub, and the Hub gives no answer; see `check_reachable`.
     """
     if name is not None:
+        check_reachable(name, MODEL_FILES)
         return name
     if not (SMALL_MODEL / "config.json").is_file():
         raise FileNotFoundError(f"The shipped model is not at {SMALL_MODEL}; name a model with --model.")

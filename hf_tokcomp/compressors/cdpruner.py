@@ -54,8 +54,8 @@ class CDPruner(AudioTokenCompressor[CDPrunerConfig]):
     ``relevance="query"`` takes the mean over the question's words of the cosine of projected token and word, not
     negated: the sign belongs to CLIP, and the language model's own space, where both meet here, is another one.
     ``relevance="attention"`` takes attention received. Both are brought to the same range over an audio's tokens; where
-    all are equal, or the question has no words, r is 1. Once the chosen tokens span all others (gains below 1e-6 of the
-    first), the largest r fill up. Ties go to the earlier token.
+    all are equal, or the question has no words, r is 1. Once the chosen tokens span all others (less than 1e-6 of the
+    square of any unit vector is left outside), the largest r fill up. Ties go to the earlier token.
     """
 
     family = "pruning"

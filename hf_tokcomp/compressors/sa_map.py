@@ -47,8 +47,8 @@ class SAMap(AudioTokenCompressor[SAMapConfig]):
     Readings: encoder space, where the code compares projected features, so that thresholds do not carry over. Where
     stage 1 leaves less than K groups, the code repeats tokens; here the joins with the lowest cosine (the one with
     which the token joined) are cut until there are K, the earlier first. A group whose attention does not sum to a
-    positive, finite number is its plain mean. Once the chosen groups span all others (gains below 1e-6 of the first),
-    those with the largest r fill up.
+    positive, finite number is its plain mean. Once the chosen groups span all others (less than 1e-6 of the square of
+    any unit vector is left outside), those with the largest r fill up.
     """
 
     family = "hybrid"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..config import CompressionConfig
 from ..plain import shown
+from ..whole_files import write_whole
 from .asked import Asked
 from .plan import Run
 from .score import Score
@@ -65,7 +65,7 @@ class ResultFolder:
         elif self.path.is_dir() and any(not path.name.endswith(".part") for path in self.path.iterdir()):
             raise ValueError(f"{self.path} holds other files and no {SETTINGS}; name an empty or a new folder.")
         self.path.mkdir(parents=True, exist_ok=True)
-        _replace(file, _json(now | {"sessions": [*sessions, dict(environment)]}))
+        write_whole(file, _json(now | {"sessions": [*sessions, dict(environment)]}))
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         pairs = [(key, before.get(key), now[key]) for key in now if key not in ADDED]
@@ -107,9 +107,9 @@ class ResultFolder:
         """
         settings = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
         values = {**settings, "measured_by": dict(measured_by), "scores": [asdict(each) for each in scores]}
-        _replace(self.path / RESULTS, _json(_without_nan(values)))
-        _replace(self.path / LINES, as_csv(scores))
-        _replace(self.path / TABLES, text + "\n")
+        write_whole(self.path / RESULTS, _json(_without_nan(values)))
+        write_whole(self.path / LINES, as_csv(scores))
+        write_whole(self.path / TABLES, text + "\n")
 
 
 def described_task(asked: Asked) -> dict[str, Any]:
@@ -143,10 +143,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_without_nan(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file whole or not at all: a reader never sees half of it."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, file)

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from ..whole_files import not_written
+
 PATTERN = "answers-*.jsonl"
 Key = tuple[str, str, str]
 
@@ -109,9 +111,9 @@ class Journal:
         try:
             while left:
                 left = left[self._stream.write(left) or 0 :]
-        except OSError:
+        except OSError as error:
             self._stream.truncate(end)
-            raise
+            raise not_written(self.file, error, "every answer before is kept, and a second start goes on") from error
 
 
 def _line(given: Given) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..whole_files import whole_file
+
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -34,15 +36,11 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         what `check_path` raises.
+        OSError: it cannot be written, the disk is full, say.
     """
     target = check_path(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            # Everything is said here, so that no setting of the user's own pictures changes this one.
-            look: dict[str, Any] = {"facecolor": figure.get_facecolor(), "bbox_inches": figure.bbox_inches}
-            figure.savefig(file, format=target.suffix.lower()[1:], dpi=figure.dpi, **look)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(target) as part, part.open("wb") as file:
+        # Everything is said here, so that no setting of the user's own pictures changes this one.
+        look: dict[str, Any] = {"facecolor": figure.get_facecolor(), "bbox_inches": figure.bbox_inches}
+        figure.savefig(file, format=target.suffix.lower()[1:], dpi=figure.dpi, **look)
     return target

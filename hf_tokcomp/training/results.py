@@ -15,6 +15,7 @@ from ..data import Examples
 from ..hub import split_revision
 from ..metrics import NORMALISATION
 from ..patching import active_config
+from ..whole_files import write_whole
 from .arguments import FinetuneArguments
 
 METRICS_NAME = "metrics.json"
@@ -96,4 +97,4 @@ def write_metrics(
 
 
 def _write_json(file: Path, values: Any) -> None:
-    file.write_text(json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(values, indent=2, default=str, ensure_ascii=False) + "\n")

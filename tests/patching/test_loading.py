@@ -102,6 +102,18 @@ def test_loading_info(kind, folder):
     assert not info["unexpected_keys"]
 
 
+def test_what_vllm_writes_into_the_stored_config_changes_nothing(kind, folder, tmp_path):
+    hf_tokcomp.patch(tiny.model(kind), CONFIG).save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text())
+    values["compression_config"]["quant_method"] = ""
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    model = getattr(transformers, classes(kind)[0]).from_pretrained(tmp_path)
+    assert hf_tokcomp.active_config(model) == hf_tokcomp.CompressionConfig.from_dict(CONFIG)
+    assert "quant_method" not in model.config.compression_config
+    hf_tokcomp.unpatch(model)
+    assert not hasattr(model.config, "compression_config")
+
+
 @pytest.mark.parametrize("given", [CONFIG, None], ids=["given", "none"])
 def test_a_stored_config_that_cannot_be_read(kind, folder, tmp_path, caplog, given):
     cls = getattr(transformers, classes(kind)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -105,3 +106,16 @@ def test_dropout_and_layerdrop_work_as_upstreams(kind):
         torch.manual_seed(seed)
         states, _ = run_on_sound(tower, features, [100], EncoderOptions())
         torch.testing.assert_close(states, expected.features)
+
+
+@pytest.mark.parametrize("method", ["stride", "ltbm", "segmentwise_top_k"])
+def test_a_batch_whose_only_audio_is_empty(kind, model, method):
+    """Zero samples are zero tokens: the text around them is read, and the audios beside them as they are alone."""
+    hf_tokcomp.patch(model, method)
+    empty = tiny.process(tiny.processor(kind), kind, [tiny.prompt(kind)], [np.zeros(0, np.float32)])
+    ids = empty["input_ids"]
+    assert not bool((ids == model.config.audio_token_id).any())
+    assert torch.equal(model(**empty).logits, model(input_ids=ids).logits)
+    assert sum(model.audio_compressor.last.tokens_after) == 0
+    new = model.generate(**empty, max_new_tokens=3, do_sample=False)
+    assert torch.equal(new, model.generate(input_ids=ids, max_new_tokens=3, do_sample=False))

@@ -17,6 +17,7 @@ import torch
 import transformers
 from transformers import Qwen2AudioForConditionalGeneration
 
+from ...whole_files import write_whole
 from .prompts import chat
 from .sources import SAMPLE_RATE, data_folder
 from .test_set import Item, digit_strings, sound_captions, sound_choices
@@ -153,7 +154,7 @@ def main() -> None:
     text = json.dumps(results, indent=2)
     log.info("%s", text)
     output = arguments.output or arguments.checkpoint / "metrics.json"
-    output.write_text(text + "\n", encoding="utf-8")
+    write_whole(output, text + "\n")
 
 
 if __name__ == "__main__":

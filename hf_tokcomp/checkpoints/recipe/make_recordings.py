@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ...whole_files import write_whole
 from .clips import join
 from .sources import SAMPLE_RATE
 from .voices import speak
@@ -49,7 +50,7 @@ def make(folder: Path) -> int:
         soundfile.write(str(file), audio, SAMPLE_RATE, subtype="PCM_16")
         written += file.stat().st_size
         listed.append({"audio": file.name, "text": reading.text, "seconds": round(len(audio) / SAMPLE_RATE, 2)})
-    (folder / "recordings.json").write_text(json.dumps(listed, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / "recordings.json", json.dumps(listed, indent=2) + "\n")
     return written
 
 

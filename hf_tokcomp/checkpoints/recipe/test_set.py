@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from ...whole_files import write_whole
 from .clips import cut, draw_kind, draw_question, draw_sounds, join
 from .data import LONGEST
 from .prompts import CAPTION_PROMPT, DIGITS_PROMPT, caption, choice
@@ -126,7 +127,7 @@ def write(folder: Path, items: Iterator[Item], name: str) -> int:
         soundfile.write(str(folder / file), item.audio / max(1.0, float(np.abs(item.audio).max())), SAMPLE_RATE)
         row = {"audio": file, "text": item.text, "prompt": item.prompt, "recordings": item.recordings}
         lines.append(json.dumps(row | ({"choices": item.choices} if item.choices else {})))
-    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(folder / "manifest.jsonl", "\n".join(lines) + "\n")
     return len(lines)
 
 

@@ -1,0 +1,110 @@
+"""What may leave this machine in a push: files by a list of names, and no paths of this machine in them.
+
+A folder that a training wrote also has pickles, optimizer states and logs that name data and users. Nothing is sent
+because nobody thought of it: what is not on the list stays.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import PureWindowsPath
+from typing import Any
+
+SENT = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "compression_config.json",
+    "processor_config.json",
+    "preprocessor_config.json",
+    "*_preprocessor_config.json",
+    "audio_tokenizer_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece*.model",
+    "*.tiktoken",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "normalizer.json",
+    "chat_template.json",
+    "*.jinja",
+    "README.md",
+    "LICEN[CS]E*",
+    "NOTICE*",
+)
+"""Patterns for names: weights (safetensors, no pickles), the settings of model, adapter and processor, texts."""
+WORDS = (
+    "*.index.json",
+    "tokenizer.json",
+    "vocab.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "normalizer.json",
+)
+"""Of these, JSON whose texts are words and names of weights."""
+HISTORY = ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file", "merges_file", "special_tokens_map_file")
+"""Keys that say where something was loaded from, and that nobody reads."""
+TOKENS = ("added_tokens_decoder", "chat_template")
+"""Keys below which texts are none but the tokenizer's."""
+
+
+def is_sent(name: str) -> bool:
+    """Whether a file of this name is shared."""
+    return any(fnmatchcase(name, pattern) for pattern in SENT)
+
+
+def has_settings(name: str) -> bool:
+    """Whether a file of this name is JSON that could name a folder."""
+    return name.endswith(".json") and not any(fnmatchcase(name, pattern) for pattern in WORDS)
+
+
+def is_local(value: Any) -> bool:
+    """Whether a value is a path of a machine: an absolute one, or one that is there from here."""
+    if not isinstance(value, str) or not 1 < len(value) < 4096 or any(c in value for c in "\n\0{"):
+        return False
+    if value.startswith(("~", "file:", "\\\\")) or PureWindowsPath(value).is_absolute():
+        return True
+    if os.path.isabs(value):
+        return value.count("/") > 1 or os.path.exists(value)
+    return "/" in value and os.path.exists(value)
+
+
+def without_history(values: Any) -> Any:
+    """JSON without the `HISTORY` that names a path of this machine, at any depth."""
+    if isinstance(values, dict):
+        return {
+            key: without_history(value) for key, value in values.items() if not (key in HISTORY and is_local(value))
+        }
+    return [without_history(value) for value in values] if isinstance(values, list) else values
+
+
+def local_paths(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every path of this machine in JSON, with the key that it stands under."""
+    if isinstance(values, dict):
+        for name, value in values.items():
+            if name not in TOKENS and not str(name).endswith("_token"):
+                yield from local_paths(value, str(name))
+    elif isinstance(values, list):
+        for value in values:
+            yield from local_paths(value, key)
+    elif is_local(values):
+        yield key, values
+
+
+def check_local(file: str, values: Any, way_out: str) -> None:
+    """Raise where there is a path of this machine in what would be sent.
+
+    Raises:
+        ValueError: there is; the file, the key and the path are named.
+    """
+    for key, path in local_paths(values):
+        raise ValueError(f"{file} names a place on this machine, {key}: {path!r}, which others do not have: {way_out}")
