@@ -147,6 +147,6 @@ def _report(table: Table, skipped: list[tuple[int, str]], rows: int, unit: str, 
     if not skip_bad:
         raise ValueError(
             f"{len(skipped)} of the {rows} rows of {table.name} cannot be used:\n{few}\n"
-            "Put them right, or leave them out with skip_bad=True (--skip-bad)."
+            "Put them right, or leave them out with skip_bad=True (--on-error skip)."
         )
     logger.warning("%d of the %d rows of %s are left out:\n%s", len(skipped), rows, table.name, few)

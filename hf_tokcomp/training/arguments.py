@@ -78,9 +78,10 @@ class FinetuneArguments:
     )
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on the first so many rows."})
-    skip_bad: bool = field(
-        default=False, metadata={"help": "Skip and count rows that cannot be used, instead of stopping."}
+    on_error: Literal["stop", "skip"] = field(
+        default="stop", metadata={"help": "Where rows cannot be used: stop, or skip and count them."}
     )
+    skip_bad: bool = field(default=False, metadata={"help": "The same as --on-error skip, as it was once written."})
     long_audio: Literal["error", "cut"] = field(
         default="error",
         metadata={"help": "Recordings longer than the model reads are bad rows, or cut, as captions may allow."},
@@ -123,6 +124,11 @@ class FinetuneArguments:
     def model_name(self) -> str:
         """The model's folder or Hub id."""
         return os.path.expanduser(self.model) if self.model else str(SMALL_MODEL)
+
+    @property
+    def skips(self) -> bool:
+        """Whether rows that cannot be used are left out."""
+        return self.skip_bad or self.on_error == "skip"
 
     @property
     def scheduled(self) -> bool:

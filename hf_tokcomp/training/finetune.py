@@ -145,7 +145,7 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
         "audio_column": options.audio_column,
         "text_column": options.text_column,
         "prompt_column": options.prompt_column,
-        "skip_bad": options.skip_bad,
+        "skip_bad": options.skips,
         "check": not options.no_check,
         "max_seconds": patch.longest_audio(processor) if options.long_audio == "error" else None,
         "sampling_rate": int(processor.feature_extractor.sampling_rate),

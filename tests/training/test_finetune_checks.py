@@ -76,10 +76,21 @@ def test_yaml_values_are_read_as_flags_are(tmp_path):
     assert (found["learning_rate"], found["max_train_samples"]) == (2e-4, 7)
     assert found["resume_from_checkpoint"] == "true"
     assert found["skip_bad"] is True
+    assert found["on_error"] == "stop"
     assert found["eval_split"] is None
     assert found["report_to"] == ["tensorboard"]
     assert found["lr_scheduler_kwargs"] == {"num_cycles": 2}
     assert json.loads(found["compression"]) == {"method": "stride", "retention_ratio": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("line", "skips"), [("on_error: skip", True), ("on_error: stop", False), ("skip_bad: true", True), ("", False)]
+)
+def test_bad_rows_are_skipped_by_the_flag_of_all_commands(tmp_path, line, skips):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"dataset: rows.jsonl\noutput_dir: {tmp_path / 'run'}\nuse_cpu: true\n{line}\n")
+    options, _ = parse([str(file)])
+    assert options.skips is skips
 
 
 @pytest.mark.parametrize(
