@@ -13,7 +13,7 @@ from transformers.cache_utils import Cache
 
 CACHE_NAMES = ("cache", "past_key_values")
 _UPSTREAM = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
-CACHE = next(name for name in CACHE_NAMES if name in _UPSTREAM)
+CACHE = next((name for name in CACHE_NAMES if name in _UPSTREAM), CACHE_NAMES[0])
 """What the installed transformers calls it."""
 _OTHER = next(name for name in CACHE_NAMES if name != CACHE)
 

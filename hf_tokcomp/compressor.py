@@ -74,7 +74,10 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
 
     @property
     def last(self) -> CompressionRecord | None:
-        """What happened in the model's last call in this thread, see `CompressionRecord`; None before any.
+        """What happened in this thread's last call of the model, see `CompressionRecord`; None before any.
+
+        A thread that made no call reads the latest record of any; one that made one reads its own, also if another
+        thread made a later one.
 
         Raises:
             RuntimeError: this thread made no call, and several others did, each with a record of its own.

@@ -93,6 +93,9 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     record = model.audio_compressor.last
     if isinstance(outputs, tuple):
         return (record.to_prompt(outputs[0], fill=None), *outputs[1:])
+    for name in ("attention_mask", "labels"):  # Qwen2-Audio's own head goes by those that its backbone returns
+        if name in outputs:
+            outputs[name] = inputs.get(name)
     outputs["last_hidden_state"] = record.to_prompt(outputs["last_hidden_state"], fill=None)
     return outputs
 

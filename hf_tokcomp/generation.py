@@ -62,7 +62,8 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     prefill = None
     if carries_audio(call):
         patch = patch_of(model)
-        call["attention_mask"] = _mask_of_padding(model, call)
+        if not model.audio_compressor.config.is_upstream:
+            call["attention_mask"] = _mask_of_padding(model, call)
         with torch.no_grad():
             prefill = compress_prompt(model, patch, call, announced, generating=True)
     if prefill is None:

@@ -55,6 +55,11 @@ class BoundFunction:
         return value is self or (isinstance(value, MethodType) and value.__func__ is self)
 
 
+_HOOKED = {"forward": "_old_forward"}
+"""Where accelerate keeps the method that the hook in its place calls. What adds or removes hooks looks there and never
+at the place itself, so a replacement stands there, too."""
+
+
 class _Missing:
     """Marks a name that the instance's `__dict__` did not have; pickles as itself."""
 
@@ -105,7 +110,9 @@ def patch_of(model: Any) -> ModelPatch:
 def original(model: Any, name: str) -> Callable[..., Any]:
     """The method that ours stands before: the instance's own earlier one, or the class's."""
     state = state_of(model)
-    saved: Any = MISSING if state is None else state.saved.get(name, MISSING)
+    saved: Any = MISSING
+    if state is not None:
+        saved = state.saved.get(name if name in state.placed else _HOOKED.get(name, name), MISSING)
     function: Callable[..., Any] = functools.partial(getattr(type(model), name), model)
     return function if saved is MISSING else saved
 
@@ -117,8 +124,10 @@ def replace(
     before = state_of(instance) or InstanceState(patch_module)
     placed = dict(values)
     for name, function in functions.items():
-        if name not in before.placed:  # else ours is still there, under somebody's hook
-            placed[name] = BoundFunction(function, instance, getattr(type(instance), name))
+        slot = _HOOKED[name] if _HOOKED.get(name) in instance.__dict__ else name
+        if instance.__dict__.get(slot) is None or not {name, slot} & before.placed.keys():
+            placed[slot] = BoundFunction(function, instance, getattr(type(instance), name))
+        # Else ours is still there, under somebody's hook.
     saved = {name: instance.__dict__.get(name, MISSING) for name in placed}
     instance.__dict__.update(placed)
     # A new state each time: a shallow copy of the instance has the same one, and must keep it.
@@ -133,8 +142,11 @@ def restore(instance: Any) -> None:
     if state is None:
         return
     left = InstanceState(state.patch_module)
-    for name, ours in state.placed.items():
-        there, saved = instance.__dict__.get(name, MISSING), state.saved[name]
+    for slot, ours in state.placed.items():
+        saved, name = state.saved[slot], slot
+        if slot in _HOOKED.values() and slot not in instance.__dict__:
+            name = next(n for n, s in _HOOKED.items() if s == slot)  # the hook was removed, and ours took its place
+        there = instance.__dict__.get(name, MISSING)
         if there is not ours and not (isinstance(ours, BoundFunction) and ours.stands_as(there)):
             # Somebody's hook holds our function and will go on calling it: it passes through from now on.
             left.placed[name], left.saved[name] = ours, saved

@@ -53,7 +53,8 @@ def match_single_windows(
     """
     full = list(window_tokens)
     short = None if output_length is None else [output_length(n) for n in full]
-    for already_short, expected in enumerate([full] if written is None or short is None else [full, short]):
+    announced = short is not None and written is not None and list(written) == short
+    for already_short, expected in enumerate([full, short] if announced and short is not None else [full]):
         rows = _take_in_turn(placeholders, expected)
         if rows is not None:
             return AudioLayout(full, list(range(len(full))), rows, bool(already_short))
@@ -106,7 +107,7 @@ def match_long_audios(
     goes_on = [may_go_on[i] for i in solid]
     wanted = [placeholders[row] for row in rows]
     lengths: list[OutputLength] = [lambda n: n]
-    if output_length is not None and written is not None:
+    if output_length is not None and written is not None and [n for n in written if n > 0] == wanted:
         lengths.append(output_length)
     for already_short, length in enumerate(lengths):
         if windows_per_audio is None:
@@ -181,7 +182,10 @@ def _mismatch(
         "placeholder per audio (the legacy form) must be expanded by the processor."
     )
     if written is None and short is not None and there == sum(short):
-        advice += " If a patched processor shortened the prompt, pass its `audio_placeholders` on."
+        advice += (
+            " If a patched processor shortened the prompt, pass its `audio_placeholders` on (with Trainer: "
+            "remove_unused_columns=False)."
+        )
     return PlaceholderMismatchError(
         f"The prompts hold {there} audio placeholders ({list(placeholders)} per prompt), but the audio makes {makes}. "
         f"{advice}"

@@ -185,10 +185,10 @@ def _warn_below_budget(config: CompressionConfig, before: list[int], after: list
 def _refuse_packed(inputs: dict[str, Any], facts: PromptFacts) -> None:
     """Samples that share a row are told apart by what goes with the long row alone; shortened, one would read another.
 
-    Upstream goes by these keywords, or, without a mask, by positions that begin again.
+    Upstream goes by these keywords, or by positions that begin again.
     """
     given = [name for name in _PACKED if inputs.get(name) is not None]
-    if given or (facts.restarts and inputs.get("attention_mask") is None):
+    if given or facts.restarts:
         raise ValueError(
             f"Under compression several samples cannot be packed into one row ({given[0] if given else 'position_ids'}"
             f"{'' if given else ' begin again within a row'}). Give each sample its own row, padded, with an "

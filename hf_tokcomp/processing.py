@@ -46,6 +46,8 @@ def short_audio_token(
     """
     patch = load_patch(patch_module)
     counts = [int(n) for n in audio_inputs["num_audio_tokens"]]
+    if config.is_upstream:
+        return token * counts[audio_idx]
     if PLACEHOLDERS not in audio_inputs:
         audio_inputs[PLACEHOLDERS] = torch.tensor([config.output_length(n, frame_rate) for n in counts])
     if patch.audio_spans_windows and WINDOWS not in audio_inputs:

@@ -54,7 +54,11 @@ def read_facts(
         end = (width - valid.flip(1).argmax(1)) * some
     restarts = torch.zeros(1, device=device)
     if position_ids is not None:
-        restarts = (position_ids.diff(dim=-1) < 0).any().view(1).to(device)
+        falls = (position_ids.diff(dim=-1) < 0).to(device)
+        if attention_mask is not None and attention_mask.shape[-1] == width == position_ids.shape[-1]:
+            real = attention_mask.to(device).ne(0)
+            falls = falls & real[:, 1:] & real[:, :-1]  # at the edge of padding they mean nothing
+        restarts = falls.any().view(1)
     numbers = [(input_ids == audio_token).sum(1), first, end, feature_mask.ne(0).sum(-1).to(device), restarts]
     *values, restarted = torch.cat([n.long() for n in numbers]).tolist()
     spans = list(zip(values[batch : 2 * batch], values[2 * batch : 3 * batch], strict=True))

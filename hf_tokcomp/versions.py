@@ -32,7 +32,7 @@ def check_transformers(model_class: type, patch: ModelPatch, installed: str | No
             f"transformers {version} is older than {OLDEST_TRIED}, the oldest hf_tokcomp was tried with; "
             "run `pip install -U transformers`."
         )
-    if version.release <= Version(NEWEST_TRIED).release:
+    if version.release[:2] <= Version(NEWEST_TRIED).release[:2]:  # as the requirement has it: to the next minor release
         return
     check_signatures(model_class, patch)
     if not _warned:
@@ -62,7 +62,11 @@ def verdict(patch: ModelPatch) -> str | None:
 def out_of_bounds() -> list[str]:
     """The installed packages that the package's own requirements do not allow, each with what is required."""
     found = []
-    for line in metadata.requires("hf-tokcomp") or ():
+    try:
+        required = metadata.requires("hf-tokcomp") or []
+    except metadata.PackageNotFoundError:
+        return []  # a bare checkout requires nothing
+    for line in required:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue

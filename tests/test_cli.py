@@ -387,7 +387,7 @@ def test_models_lists_the_patches() -> None:
     table = CliRunner().invoke(app, ["models"]).stdout
     assert "AudioFlamingo3Processor  AutoModelForPreTraining, " in table
     assert "5.17.0 to 5.24.0" in table
-    assert f"{transformers.__version__} is installed" in table
+    assert f"The installed transformers {transformers.__version__} is accepted." in table
     assert all(row["accepted"] and row["problem"] is None and row["out_of_bounds"] == [] for row in listed.values())
 
 
@@ -408,7 +408,9 @@ def test_models_says_what_is_not_accepted(
     listed = {row["model_type"]: row for row in json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)}
     assert not listed["qwen2_audio"]["accepted"]
     assert words in listed["qwen2_audio"]["problem"]
-    assert words in CliRunner().invoke(app, ["models"]).stdout
+    table = CliRunner().invoke(app, ["models"]).stdout
+    assert words in table
+    assert f"{transformers.__version__} is not accepted for qwen2_audio" in table
 
 
 def test_models_names_packages_past_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

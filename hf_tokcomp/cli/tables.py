@@ -124,17 +124,15 @@ def models(as_json: JsonOption = False) -> None:
     # Names this long fit into 80 columns below each other only; a pipe wants one line per model.
     between = "\n" if sys.stdout.isatty() else ", "
     rows = [
-        (
-            row["model_type"],
-            between.join([*row["classes"], row["processor"]]),
-            between.join(row["auto_classes"]),
-            "yes" if row["accepted"] else "no",
-        )
+        (row["model_type"], between.join([*row["classes"], row["processor"]]), between.join(row["auto_classes"]))
         for row in listed
     ]
-    print_table(("model type", "classes", "Auto classes", "accepted"), rows)
+    print_table(("model type", "classes", "Auto classes"), rows)
     first = listed[0]
-    print(f"\nTried with transformers {first['transformers'].replace('-', ' to ')}; {first['installed']} is installed.")
+    refused = [row["model_type"] for row in listed if not row["accepted"]]
+    verdict = f"not accepted for {', '.join(refused)}" if refused else "accepted"
+    print(f"\nTried with transformers {first['transformers'].replace('-', ' to ')}.")
+    print(f"The installed transformers {first['installed']} is {verdict}.")
     for problem in dict.fromkeys(filter(None, (row["problem"] for row in listed))):
         print(problem)
     for package in first["out_of_bounds"]:

@@ -33,6 +33,17 @@ def test_positions_that_begin_again(kind, model, packed, which):
         calls(model)[which](**packed | ({"attention_mask": None} if which < 2 else {"pad_token_id": None}))
 
 
+@pytest.mark.parametrize("mask", ["ones", "numbers of the samples"])
+def test_with_a_mask_too(kind, model, packed, mask):
+    """Flash attention goes by the positions even then, and a mask of ones is dropped."""
+    values = torch.ones_like(packed["input_ids"])
+    if mask != "ones":
+        values[:, -4:] = 2
+    hf_tokcomp.patch(model, CONFIG)
+    with pytest.raises(ValueError, match="position_ids begin again"):
+        model(**packed, attention_mask=values)
+
+
 @pytest.mark.parametrize("keyword", ["cu_seq_lens_q", "cu_seq_lens_k", "seq_idx"])
 def test_lengths_of_samples(kind, model, packed, keyword):
     hf_tokcomp.patch(model, CONFIG)

@@ -146,6 +146,19 @@ class TestCutPrompts:
             model(**inputs | more | {"input_ids": torch.cat([extra, ids], 1)})
         assert "truncated" not in str(caught.value)
 
+    @pytest.mark.parametrize("other", ["none", {"method": "top_k", "retention_ratio": 0.6}, {"method": "top_k"}])
+    def test_cut_to_what_another_config_would_have_written(self, kind, model, other):
+        hf_tokcomp.patch(model, CONFIG)
+        inputs = tiny.inputs(kind, [0.9], of=hf_tokcomp.patch(tiny.processor(kind), other))
+        inputs = without_placeholders(inputs, model.config.audio_token_id, keep=9)
+        with pytest.raises(PlaceholderMismatchError, match="truncated"):
+            model(**inputs)
+
+    def test_under_none_nothing_is_said(self, kind, model):
+        inputs = tiny.inputs(kind, [0.9], of=hf_tokcomp.patch(tiny.processor(kind), "none"))
+        assert set(inputs) == set(tiny.inputs(kind, [0.9]))
+        model.generate(**inputs, max_new_tokens=1)
+
     def test_written_for_each_audio(self, kind):
         processor = hf_tokcomp.patch(tiny.processor(kind), CONFIG)
         inputs = tiny.inputs(kind, [0.9, 0.4, 0.7], of=processor)

@@ -10,7 +10,8 @@ import types
 import pytest
 import tiny
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, dispatch_model
+from accelerate.hooks import remove_hook_from_module
 
 import hf_tokcomp
 
@@ -179,3 +180,62 @@ class TestBlocksLeftInAnyOrder:
         first.__exit__(None, None, None)
         second.__exit__(None, None, None)
         assert hf_tokcomp.active_config(processor) is None
+
+
+class TestHooks:
+    """accelerate's hooks go by a name of their own; put on, changed or taken off, the model stays compressed."""
+
+    @pytest.fixture(params=[{"": "cpu"}, {"model": "cpu", "lm_head": "cpu"}], ids=["root", "parts"])
+    def dispatched(self, request, model):
+        return self.dispatch(model, request.param)
+
+    @staticmethod
+    def dispatch(model, places):
+        return dispatch_model(model, device_map=places, main_device="cpu", force_hooks=True)
+
+    def test_put_on_again(self, kind, dispatched, inputs, expected):
+        hf_tokcomp.patch(dispatched, CONFIG)
+        for _ in range(2):
+            assert torch.equal(dispatched(**inputs).logits, expected)
+            self.dispatch(dispatched, {"model": "cpu", "lm_head": "cpu"})
+        hf_tokcomp.patch(dispatched, CONFIG)
+        assert torch.equal(dispatched(**inputs).logits, expected)
+        hf_tokcomp.unpatch(dispatched)
+        assert dispatched(**inputs).logits.shape[1] == inputs["input_ids"].shape[1]
+
+    def test_taken_off(self, kind, dispatched, inputs, expected):
+        hf_tokcomp.patch(dispatched, CONFIG)
+        remove_hook_from_module(dispatched, recurse=True)
+        assert torch.equal(dispatched(**inputs).logits, expected)
+        assert torch.equal(hf_tokcomp.patch(dispatched, CONFIG)(**inputs).logits, expected)
+        hf_tokcomp.unpatch(dispatched)
+        assert dispatched(**inputs).logits.shape[1] == inputs["input_ids"].shape[1]
+        assert "audio_compressor" not in dict(dispatched.named_children())
+
+    def test_put_on_a_patched_model_and_taken_off(self, kind, model, inputs, expected):
+        self.dispatch(hf_tokcomp.patch(model, CONFIG), {"": "cpu"})
+        assert torch.equal(model(**inputs).logits, expected)
+        remove_hook_from_module(model, recurse=True)
+        assert torch.equal(model(**inputs).logits, expected)
+        hf_tokcomp.unpatch(model)
+        assert model(**inputs).logits.shape[1] == inputs["input_ids"].shape[1]
+
+
+def test_a_forward_of_ones_own_that_goes_again(kind, model, inputs, expected):
+    """What held ours is gone, so patching anew places it anew."""
+    hf_tokcomp.patch(model, CONFIG)
+    own = model.forward
+    model.forward = types.MethodType(lambda _, *args, **kwargs: own(*args, **kwargs), model)
+    hf_tokcomp.unpatch(model)
+    del model.forward
+    assert torch.equal(hf_tokcomp.patch(model, CONFIG)(**inputs).logits, expected)
+
+
+def test_upstreams_own_forward_in_its_place(kind, model, inputs):
+    """Past ours, the backbone still compresses; logits and loss are in the columns of the whole prompt."""
+    labels = torch.where(inputs["attention_mask"].cumsum(1) > 1, inputs["input_ids"], -100)
+    labels = labels.masked_fill(labels == model.config.audio_token_id, -100)
+    wanted = hf_tokcomp.patch(model, CONFIG)(**inputs, labels=labels).loss
+    found = type(model).forward(model, **inputs, labels=labels)
+    assert found.logits.shape[1] == inputs["input_ids"].shape[1]
+    torch.testing.assert_close(found.loss, wanted)
