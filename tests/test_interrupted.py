@@ -24,6 +24,10 @@ PATIENCE = 300
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends SIGINT as POSIX has it")
 
 
+def hears_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def begin(folder: Path, *arguments: str, way: str = "script") -> subprocess.Popen[str]:
     """Start a command line, as the installed script or as ``python -m``."""
     script = folder / "hf-tokcomp"
@@ -31,7 +35,8 @@ def begin(folder: Path, *arguments: str, way: str = "script") -> subprocess.Pope
     how = [str(script)] if way == "script" else ["-m", "hf_tokcomp"]
     env = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     env.pop("HF_TOKCOMP_DEBUG", None)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # Whoever runs the tests in the background may have SIGINT ignored, which a process inherits.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": hears_sigint}
     return subprocess.Popen([sys.executable, *how, *arguments], cwd=folder, env=env, text=True, **pipes)  # type: ignore[call-overload,no-any-return]
 
 

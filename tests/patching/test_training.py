@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainingArguments
 
 import hf_tokcomp
+from hf_tokcomp.cache_names import CACHE_NAMES
 
 pytestmark = pytest.mark.grad
 METHODS = [m for m in hf_tokcomp.methods() if m != "none"]
@@ -203,7 +204,7 @@ def test_trainer_evaluates_with_compute_metrics(kind, tmp_path):
         compute_metrics=compute_metrics,
         preprocess_logits_for_metrics=to_prompt,
     )
-    metrics = run.evaluate(ignore_keys=["past_key_values"])  # transformers 5.17 needs telling, patched or not
+    metrics = run.evaluate(ignore_keys=list(CACHE_NAMES))  # transformers 5.17 needs telling, patched or not
     assert seen["predictions"].shape == seen["labels"].shape == (8, run.eval_dataset[0]["input_ids"].shape[0])
     expected = []
     with torch.no_grad():

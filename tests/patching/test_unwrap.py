@@ -12,10 +12,19 @@ import tiny
 import torch
 from accelerate import Accelerator, dispatch_model
 from accelerate.hooks import remove_hook_from_module
+from accelerate.state import AcceleratorState
 
 import hf_tokcomp
 
 CONFIG = {"method": "top_k", "retention_ratio": 0.4}
+
+
+@pytest.fixture(autouse=True)
+def _no_accelerator_yet():
+    """Its precision is decided once in a process, and other tests have accelerators, too."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
