@@ -29,8 +29,5 @@ class Announced(NamedTuple):
         return cls(_integers(inputs.pop(WINDOWS, None)), _integers(inputs.pop(PLACEHOLDERS, None)))
 
 
-NOTHING_ANNOUNCED = Announced()
-
-
 def _integers(values: Any) -> list[int] | None:
     return None if values is None else [int(n) for n in torch.as_tensor(values).flatten().tolist()]

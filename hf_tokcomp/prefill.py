@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .announced import NOTHING_ANNOUNCED, Announced
+from .announced import Announced
 from .audio_tokens import AudioTokens
 from .cache_guard import cached_tokens
 from .cache_memory import START_ANEW
@@ -59,11 +59,7 @@ def carries_audio(inputs: dict[str, Any]) -> bool:
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # how many tokens are left is read from the device, and hooks are put on for the time being
 def compress_prompt(
-    model: Any,
-    patch: ModelPatch,
-    inputs: dict[str, Any],
-    announced: Announced = NOTHING_ANNOUNCED,
-    generating: bool = False,
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced, generating: bool = False
 ) -> Prefill | None:
     """Compress the audio of a call and shorten its prompt; the record goes to ``model.audio_compressor.last``.
 
