@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import TrainOutput
 
+from ..cache_names import CACHE_NAMES
 from .callbacks import TokensKept
 from .labels import shortened
 
@@ -49,7 +50,7 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
     ) -> tuple[Any, Any, Any]:
         """Trainer's, with labels as long as the logits; a cache, whatever this transformers calls it, is left out."""
         own = getattr(self.model.config, "keys_to_ignore_at_inference", ()) if ignore_keys is None else ignore_keys
-        ignored = [*own, "past_key_values", "cache"]
+        ignored = [*own, *CACHE_NAMES]
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignored)
         return loss, logits, shortened(self.model, labels) if isinstance(labels, Tensor) else labels
 
