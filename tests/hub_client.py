@@ -92,7 +92,7 @@ class Hub(HubServer):
             env: more variables.
         """
         variables = self.environment(home, token, offline) | (env or {})
-        variables["PYTHONPATH"] = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+        variables["PYTHONPATH"] = str(TESTS)
         prelude = PRELUDE if "hf_tokcomp" in code else ""
         done = subprocess.run(
             [sys.executable, "-c", prelude + code, *arguments], env=variables, capture_output=True, text=True

@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 import tiny
@@ -68,9 +67,7 @@ hf_tokcomp.unpatch(model)
 assert 'forward' not in model.__dict__ and not hasattr(model, 'audio_compressor')
 print('same')
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, cwd=Path(__file__).parents[2]
-    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.strip() == "same", done.stderr
 
 
