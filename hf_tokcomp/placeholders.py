@@ -53,8 +53,10 @@ def match_single_windows(
     """
     full = list(window_tokens)
     short = None if output_length is None else [output_length(n) for n in full]
-    announced = short is not None and written is not None and list(written) == short
-    for already_short, expected in enumerate([full, short] if announced and short is not None else [full]):
+    candidates = [full]
+    if short is not None and written is not None and list(written) == short:
+        candidates.append(short)
+    for already_short, expected in enumerate(candidates):
         rows = _take_in_turn(placeholders, expected)
         if rows is not None:
             return AudioLayout(full, list(range(len(full))), rows, bool(already_short))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +21,43 @@ def hub_here(hub: Hub) -> Iterator[Hub]:
     """`hub`, with this very process's huggingface_hub pointed at it."""
     with hub.here():
         yield hub
+
+
+@pytest.fixture(scope="module")
+def libraries_as_they_were() -> Iterator[None]:
+    """The command line silences the libraries for good; the tests that follow want them as they were.
+
+    One thread: models this small gain nothing from more, and on a busy machine threads wait for each other.
+    """
+    import torch
+    import transformers
+    from huggingface_hub.utils import logging as hub_logging
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    verbosity, bar = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    hub = hub_logging.get_verbosity()
+    yield
+    transformers.logging.set_verbosity(verbosity)
+    hub_logging.set_verbosity(hub)
+    torch.set_num_threads(threads)
+    if bar:
+        transformers.logging.enable_progress_bar()
+
+
+@pytest.fixture
+def call(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line in the module's own `folder`: exit code, stdout, stderr."""
+    from hf_tokcomp.cli import main
+
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("HF_TOKCOMP_DEBUG", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

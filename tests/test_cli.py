@@ -9,16 +9,14 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 import tiny
-import torch
 import transformers
-from huggingface_hub.utils import logging as hub_logging
 from typer.testing import CliRunner
 
 import hf_tokcomp
@@ -34,22 +32,7 @@ needs_small_model = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _libraries_as_they_were() -> Iterator[None]:
-    """The command line silences the libraries for good; the tests that follow want them as they were.
-
-    One thread: models this small gain nothing from more, and on a busy machine threads wait for each other.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    verbosity, bar = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    hub = hub_logging.get_verbosity()
-    yield
-    transformers.logging.set_verbosity(verbosity)
-    hub_logging.set_verbosity(hub)
-    torch.set_num_threads(threads)
-    if bar:
-        transformers.logging.enable_progress_bar()
+pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +54,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "manifest.jsonl").write_text("\n".join(json.dumps(line) for line in lines) + "\n")
     hf_tokcomp.CompressionConfig(method="ltbm", max_tokens=3).save_pretrained(folder / "compression")
     return folder
-
-
-@pytest.fixture
-def call(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Run a command line in the folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("HF_TOKCOMP_DEBUG", raising=False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def printed(result: tuple[int, str, str]) -> str:

@@ -5,35 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import soundfile
 import tiny
-import torch
-import transformers
-from huggingface_hub.utils import logging as hub_logging
-
-from hf_tokcomp.cli import main
 
 Call = Callable[..., tuple[int, str, str]]
 QUICK = ("--model", "./qwen2_audio", "--max-new-tokens", "2")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _libraries_as_they_were() -> Iterator[None]:
-    """The command line silences the libraries for good; the tests that follow want them as they were."""
-    threads, verbosity = torch.get_num_threads(), transformers.logging.get_verbosity()
-    bar, hub = transformers.logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    transformers.logging.set_verbosity(verbosity)
-    hub_logging.set_verbosity(hub)
-    if bar:
-        transformers.logging.enable_progress_bar()
+pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +34,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(folder / "none.wav", tiny.sound(0.5, 2)[:0], tiny.RATE)
     (folder / "notes.wav").write_text("no sound\n")
     return folder
-
-
-@pytest.fixture
-def call(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run a command line in the folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("HF_TOKCOMP_DEBUG", raising=False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def report(result: tuple[int, str, str]) -> dict[str, Any]:

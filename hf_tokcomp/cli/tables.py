@@ -146,7 +146,8 @@ def list_models() -> list[dict[str, Any]]:
     from ..models import auto_classes, supported_models
     from ..versions import NEWEST_TRIED, OLDEST_TRIED, out_of_bounds, verdict
 
-    problems = {model_type: verdict(patch) for model_type, patch in supported_models().items()}
+    patches = supported_models()
+    problems = {model_type: verdict(patch) for model_type, patch in patches.items()}
     outside = out_of_bounds()
     return [
         {
@@ -161,5 +162,5 @@ def list_models() -> list[dict[str, Any]]:
             "problem": problems[model_type],
             "out_of_bounds": outside,
         }
-        for model_type, patch in supported_models().items()
+        for model_type, patch in patches.items()
     ]
