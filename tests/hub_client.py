@@ -18,11 +18,6 @@ from huggingface_hub import constants, file_download, hf_api
 from huggingface_hub.utils import _http
 
 TESTS = Path(__file__).resolve().parent
-# The checkout before an install of it, and `patches/` from it, too (the root conftest.py).
-PRELUDE = """import sys
-sys.meta_path[:] = [f for f in sys.meta_path if "__editable__" not in getattr(f, "__module__", "")]
-import conftest
-"""
 
 
 class _Impatient:
@@ -93,10 +88,7 @@ class Hub(HubServer):
         """
         variables = self.environment(home, token, offline) | (env or {})
         variables["PYTHONPATH"] = str(TESTS)
-        prelude = PRELUDE if "hf_tokcomp" in code else ""
-        done = subprocess.run(
-            [sys.executable, "-c", prelude + code, *arguments], env=variables, capture_output=True, text=True
-        )
+        done = subprocess.run([sys.executable, "-c", code, *arguments], env=variables, capture_output=True, text=True)
         if check and done.returncode:
             raise AssertionError(f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import torch
 import transformers
 from hub_client import Hub
 from huggingface_hub import ModelCard, constants
-from huggingface_hub.utils import logging as hub_logging
 from peft import LoraConfig, get_peft_model
 
 import hf_tokcomp
@@ -32,14 +31,7 @@ BASE = "someone/base"
 LORA = LoraConfig(r=2, target_modules=r".*language_model.*\.(q_proj|v_proj)")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _libraries_as_they_were() -> Iterator[None]:
-    """The command line silences the libraries for good; the tests that follow want them as they were."""
-    verbosity, hub = transformers.logging.get_verbosity(), hub_logging.get_verbosity()
-    yield
-    transformers.logging.set_verbosity(verbosity)
-    transformers.logging.enable_progress_bar()
-    hub_logging.set_verbosity(hub)
+pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 
 
 @pytest.fixture(scope="module")

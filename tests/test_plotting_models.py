@@ -23,7 +23,7 @@ from hf_tokcomp import CompressionConfig, plotting
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import main
 
-_libraries_as_they_were = test_cli._libraries_as_they_were
+pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 METHODS = ["top_k", "average_pooling", "none"]
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
-import transformers
 from toy_sizes import TOY_SIZES
 
 import hf_tokcomp
@@ -21,13 +20,7 @@ QUICK = ("--rounds", "1", "--seconds", "0", "--new-tokens", "2", "--device", "cp
 ONE = ("--compression", "ltbm", "--retention-ratio", "1/2", *QUICK)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _libraries_as_they_were() -> Iterator[None]:
-    verbosity, bar = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
-    yield
-    transformers.logging.set_verbosity(verbosity)
-    if bar:
-        transformers.logging.enable_progress_bar()
+pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 
 
 @pytest.fixture(scope="module")
