@@ -8,12 +8,10 @@ from . import starting  # noqa: F401 - before what takes seconds to import
 # isort: split
 from . import compressors
 from ._version import __version__
-from .adapters import load_adapter
-from .assignment import Assignment
-from .audio_tokens import AudioTokens
-from .compressor import AudioTokenCompressor, CompressedAudio
 from .compressors import *  # noqa: F403 - the classes of every method; `compressors.__all__` lists them
-from .config import CompressionConfig
+from .compressors.base import AudioTokenCompressor, CompressedAudio
+from .config.config import CompressionConfig
+from .config.registry import methods, register_compressor
 from .errors import (
     CacheContinuationError,
     CompressionConfigError,
@@ -23,13 +21,15 @@ from .errors import (
     UnsupportedModelError,
     UnsupportedVersionError,
 )
-from .loading import install, uninstall
-from .model_patch import ModelPatch
-from .models import register_model, supported_models
-from .patching import active_config, compressed, patch, unpatch
-from .pushing import push_to_hub
-from .records import CompressionRecord
-from .registry import methods, register_compressor
+from .loading.adapters import load_adapter
+from .loading.keyword import install, uninstall
+from .models.base import ModelPatch
+from .models.registry import register_model, supported_models
+from .ops.assignment import Assignment
+from .ops.audio_tokens import AudioTokens
+from .ops.record import CompressionRecord
+from .patching.patch import active_config, compressed, patch, unpatch
+from .sharing.push import push_to_hub
 
 __all__ = [
     "Assignment",

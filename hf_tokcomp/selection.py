@@ -1,54 +1,5 @@
-"""What pruning methods share: ranking tokens and keeping the best, per audio, in a ragged batch."""
+"""`hf_tokcomp.ops.ranking`, under the name that methods of one's own import it by."""
 
-from __future__ import annotations
+from .ops.ranking import ATTENTION, HeadReduction, clean_scores, descending_rank, invert, keep_best
 
-from typing import Literal
-
-import torch
-from torch import Tensor
-
-from .assignment import Assignment
-from .audio_tokens import AudioTokens
-from .host_numbers import on_device
-
-HeadReduction = Literal["mean", "max"]
-ATTENTION = {"mean": "attention", "max": "attention_max"}
-"""Field of `AudioTokens` with the attention received, by how the heads are put together."""
-
-
-def clean_scores(scores: Tensor, mask: Tensor) -> Tensor:
-    """Float32 scores that sort: padding and NaN come last, whatever the input."""
-    scores = scores.float()
-    return torch.where(mask & ~scores.isnan(), scores, -torch.inf)
-
-
-def descending_rank(scores: Tensor, mask: Tensor) -> Tensor:
-    """``(audios, tokens)`` long: 0 for the best token. Ties go to the earlier one; padding ranks after every token."""
-    # Padding is on the right, so a stable sort leaves it behind tokens that score -inf as well.
-    return invert(clean_scores(scores, mask).argsort(dim=1, descending=True, stable=True))
-
-
-def invert(order: Tensor) -> Tensor:
-    """The inverse of each row's permutation ``(audios, tokens)``."""
-    index = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, index)
-
-
-def keep_best(scores: Tensor, tokens: AudioTokens, counts: list[int], in_time: bool = True) -> Assignment:
-    """Keep the ``counts[i]`` tokens of audio i with the largest scores ``(audios, tokens)``.
-
-    Args:
-        scores: the larger the better; ties go to the earlier token.
-        tokens: the audios.
-        counts: tokens to keep of each.
-        in_time: whether slots stand in temporal order, or the best one first.
-    """
-    lengths = on_device(counts, scores.device)
-    rank = descending_rank(scores, tokens.mask)
-    kept = (rank < lengths[:, None]) & tokens.mask
-    if in_time:
-        return Assignment.keep(kept, lengths, max(counts))
-    position = invert(rank)[:, : max(counts)]
-    real = torch.arange(position.shape[1], device=scores.device) < lengths[:, None]
-    slot, position = torch.where(kept, rank, -1), torch.where(real, position, 0)
-    return Assignment(slot, kept.float(), lengths, max(counts), position, one_each=True)
+__all__ = ["ATTENTION", "HeadReduction", "clean_scores", "descending_rank", "invert", "keep_best"]

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from .whisper_encoder import WhisperEncoderPatch
+from .whisper.encoder import WhisperEncoderPatch
 
 
 class AudioFlamingo3Patch(WhisperEncoderPatch):

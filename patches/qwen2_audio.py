@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers.masking_utils import create_bidirectional_mask
 
-from .whisper_encoder import WhisperEncoderPatch
+from .whisper.encoder import WhisperEncoderPatch
 
 
 class Qwen2AudioPatch(WhisperEncoderPatch):

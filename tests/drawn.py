@@ -14,7 +14,7 @@ from oracles import HIDDEN, KEY_WEIGHT, QUERY_WEIGHT, Audio
 from torch import Tensor
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig, methods
-from hf_tokcomp.audio_tokens import FirstLayer
+from hf_tokcomp.ops.audio_tokens import FirstLayer
 
 DIM = 8  # width of the features
 METHODS = list(methods())

@@ -13,7 +13,8 @@ import torch
 from attention_reference import ALL, REDUCTIONS
 from torch import Tensor
 
-from hf_tokcomp import attention, attention_blocks
+from hf_tokcomp.ops import attention
+from hf_tokcomp.ops.attention import tiles as attention_blocks
 
 
 def run(case: dict[str, Any]) -> dict[str, Tensor]:

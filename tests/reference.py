@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import hf_tokcomp
-from hf_tokcomp.audio_tokens import FirstLayer
+from hf_tokcomp.ops.audio_tokens import FirstLayer
 
 
 def encode(model: Any, kind: str, inputs: Any) -> hf_tokcomp.AudioTokens:

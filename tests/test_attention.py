@@ -12,7 +12,7 @@ from attention_reference import ALL, REDUCTIONS, assert_right, matrices, reduced
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hf_tokcomp.attention import attention_received, attention_to_self
+from hf_tokcomp.ops.attention import attention_received, attention_to_self
 
 HEADS, DIM = 3, 12
 LENGTHS = [17, 0, 1, 9, 12]

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import hf_tokcomp
-from hf_tokcomp import attention
+from hf_tokcomp.ops import attention
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -27,8 +26,8 @@ def _from_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_triton(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
-    monkeypatch.delitem(sys.modules, "hf_tokcomp.attention_triton", raising=False)
-    monkeypatch.delattr(hf_tokcomp, "attention_triton", raising=False)
+    monkeypatch.delitem(sys.modules, "hf_tokcomp.ops.attention.triton", raising=False)
+    monkeypatch.delattr(attention, "triton", raising=False)
 
 
 def received() -> Tensor:
@@ -39,7 +38,7 @@ def received() -> Tensor:
 def test_the_device_decides() -> None:
     pytest.importorskip("triton")
     assert attention._kernels(CPU) is None
-    assert attention._kernels(GPU).__name__ == "hf_tokcomp.attention_triton"
+    assert attention._kernels(GPU).__name__ == "hf_tokcomp.ops.attention.triton"
 
 
 @pytest.mark.usefixtures("no_triton")
@@ -91,8 +90,8 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, kernels: Any) -> None:
-    monkeypatch.setitem(sys.modules, "hf_tokcomp.attention_triton", kernels)
-    monkeypatch.setattr(hf_tokcomp, "attention_triton", kernels, raising=False)
+    monkeypatch.setitem(sys.modules, "hf_tokcomp.ops.attention.triton", kernels)
+    monkeypatch.setattr(attention, "triton", kernels, raising=False)
 
 
 @pytest.mark.usefixtures("on_a_gpu")

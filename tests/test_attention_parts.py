@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from hf_tokcomp.attention import keys_of_tokens, pool_pairs, recorded_outputs
+from hf_tokcomp.ops.attention import keys_of_tokens, pool_pairs, recorded_outputs
 
 HEADS, SIZE = 3, 4
 

@@ -138,7 +138,7 @@ def compiled(kernel_name: str, kind: str, capability: int, head_dim: int) -> Any
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from hf_tokcomp import attention_triton
+    from hf_tokcomp.ops.attention import triton as attention_triton
 
     kernel = getattr(attention_triton, kernel_name)
     options = attention_triton.tile_options(TYPES[kind], head_dim, kernel is attention_triton.sum_peaks_kernel)

@@ -19,7 +19,7 @@ import soundfile
 import tiny
 import torch
 
-from hf_tokcomp.audio import _Once, load_audio
+from hf_tokcomp.audio.loading import _Once, load_audio
 from hf_tokcomp.training import AudioTextCollator
 
 SECONDS = 0.5
@@ -183,7 +183,7 @@ def test_channels_of_different_lengths_are_refused() -> None:
 @pytest.fixture
 def scale_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has been warned yet."""
-    monkeypatch.setattr("hf_tokcomp.audio._scale_warning", _Once())
+    monkeypatch.setattr("hf_tokcomp.audio.loading._scale_warning", _Once())
 
 
 @pytest.mark.usefixtures("scale_warning")

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from hf_tokcomp.audio import load_audio
+from hf_tokcomp.audio.loading import load_audio
 from hf_tokcomp.data import load_examples
 
 FOLDER = Path(__file__).parent / "fixtures" / "audio"

@@ -9,7 +9,7 @@ from drawn import batch, draw
 from torch import Tensor
 
 from hf_tokcomp import AudioTokens
-from hf_tokcomp.audio_tokens import PER_TOKEN
+from hf_tokcomp.ops.audio_tokens import PER_TOKEN
 
 
 def test_lengths_may_be_a_list_or_a_tensor() -> None:

@@ -13,15 +13,16 @@ import torch
 
 import hf_tokcomp
 from hf_tokcomp import AudioTokenCompressor, CompressionConfig, methods
-from hf_tokcomp.audio_tokens import NEEDS
-from hf_tokcomp.benchmarks import measure, pages, tables
+from hf_tokcomp.benchmarks import measure, tables
 from hf_tokcomp.benchmarks.encoder import EncoderClock, scale_up
-from hf_tokcomp.benchmarks.machine import machine, processor
 from hf_tokcomp.benchmarks.measure import MethodClock, Spread, in_turns, most_held, peak_bytes, power
 from hf_tokcomp.benchmarks.methods import main
 from hf_tokcomp.benchmarks.plan import Plan
 from hf_tokcomp.benchmarks.runner import Benchmark
 from hf_tokcomp.benchmarks.workload import Size, Workload, draw_states
+from hf_tokcomp.ops.audio_tokens import NEEDS
+from hf_tokcomp.reporting import pages
+from hf_tokcomp.reporting.machine import machine, processor
 
 TOY = Size(layers=3, width=32, heads=2, ffn=64, mel_bins=8, positions=50, hidden=48, text_heads=4, words=3)
 CPU = torch.device("cpu")

@@ -13,7 +13,7 @@ from oracles import shares
 from worked import compress, kept
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig, CompressionConfigError, patch
-from hf_tokcomp.chunks import chunk_bounds, novelty, share_out
+from hf_tokcomp.ops.chunks import chunk_bounds, novelty, share_out
 
 
 def test_chunks_are_as_few_and_as_equal_as_possible() -> None:

@@ -20,12 +20,12 @@ import transformers
 from typer.testing import CliRunner
 
 import hf_tokcomp
-from hf_tokcomp import versions
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import app, main
 from hf_tokcomp.cli.cells import plan, score
-from hf_tokcomp.cli.inference import Reader
-from hf_tokcomp.cli.recordings import Recording
+from hf_tokcomp.inference.reader import Reader
+from hf_tokcomp.inference.recordings import Recording
+from hf_tokcomp.models import versions
 
 needs_small_model = pytest.mark.skipif(
     not (SMALL_MODEL / "config.json").is_file(), reason=f"the shipped model is not at {SMALL_MODEL}"

@@ -16,7 +16,7 @@ import pytest
 from drawn import CLASSES, SHARED
 
 from hf_tokcomp import CompressionConfig, CompressionConfigError, LTBMConfig
-from hf_tokcomp.schema import SCHEMA_VERSION
+from hf_tokcomp.config.schema import SCHEMA_VERSION
 
 FOLDERS = {int(p.name.removeprefix("schema_")): p for p in (Path(__file__).parent / "fixtures").glob("schema_*")}
 FILES = sorted(file for folder in FOLDERS.values() for file in folder.glob("*.json"))

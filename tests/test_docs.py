@@ -19,13 +19,16 @@ import transformers
 from hub_client import Hub
 
 import hf_tokcomp
-from hf_tokcomp import cli, models, registry
-from hf_tokcomp.benchmarks import finetuning, pages
+from hf_tokcomp import cli
+from hf_tokcomp.benchmarks import finetuning
 from hf_tokcomp.benchmarks import tables as benchmark_tables
 from hf_tokcomp.benchmarks.speed import tables as speed_tables
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli.finetune import parse
 from hf_tokcomp.cli.tables import list_methods, markdown_table
+from hf_tokcomp.config import registry
+from hf_tokcomp.models import registry as models
+from hf_tokcomp.reporting import pages
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,9 +10,9 @@ from drawn import METHODS, config
 
 from hf_tokcomp import CompressionConfig, CompressionConfigError
 from hf_tokcomp.cards.words import facts, limits
-from hf_tokcomp.config import ENCODER
-from hf_tokcomp.encoder_options import EncoderOptions
-from hf_tokcomp.notation import parse_config
+from hf_tokcomp.config.config import ENCODER
+from hf_tokcomp.config.encoder_options import EncoderOptions
+from hf_tokcomp.config.notation import parse_config
 
 CHANGED: dict[str, Any] = {"skip_padding": False, "encoder_stride": 2, "encoder_merge": 0.25}
 

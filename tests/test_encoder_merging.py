@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from hf_tokcomp.encoder_merging import MergedPositions, positions_left, restored
+from hf_tokcomp.models.encoder.merging import MergedPositions, positions_left, restored
 
 PLACE = torch.device("cpu")
 

@@ -13,7 +13,7 @@ from oracle_resamplers import softmax
 from oracles import LEARNED_ORACLES, Audio, budget
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig, CompressionConfigError, methods
-from hf_tokcomp.resampling import softmax_per_slot
+from hf_tokcomp.compressors.learned import softmax_per_slot
 
 VARIANTS = [v for v in variants() if v[0] in LEARNED]
 LENGTHS = [40, 7, 23, 2, 0, 12, 1]

@@ -12,7 +12,8 @@ from drawn import MAPS, METHODS, batch, compressor, draw, in_time, variants  # n
 from drawn_assignments import read_slots
 from oracles import LEARNED_ORACLES, ORACLES, Audio, CloseCall, expected
 
-from hf_tokcomp import AudioTokenCompressor, bipartite
+from hf_tokcomp import AudioTokenCompressor
+from hf_tokcomp.ops import merging as bipartite
 
 for file in sorted(Path(__file__).parent.glob("oracle_*.py")):
     importlib.import_module(file.stem)  # registers its oracles

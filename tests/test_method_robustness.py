@@ -13,7 +13,8 @@ from drawn import METHODS, batch, compressor, draw, in_time, variants  # noqa: F
 from drawn_assignments import read_slots
 from torch import Tensor
 
-from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressedAudio, CompressionConfig, audio_tokens
+from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressedAudio, CompressionConfig
+from hf_tokcomp.ops import audio_tokens
 
 LENGTHS = [40, 7, 23, 2, 0, 12]
 NEEDY = [(name, options) for name, options in variants() if compressor(name, **options).requires]

@@ -13,7 +13,7 @@ import torch
 from drawn import DETERMINISTIC, MAPS
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig
-from hf_tokcomp.audio_tokens import FirstLayer
+from hf_tokcomp.ops.audio_tokens import FirstLayer
 
 WAITS = {
     "compose": "its first stage here is ltbm",

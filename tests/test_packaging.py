@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import hf_tokcomp
-from hf_tokcomp import versions
+from hf_tokcomp.models import versions
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -117,7 +117,7 @@ def test_a_file_is_short(file):
 @pytest.mark.parametrize("file", SOURCES, ids=NAMES)
 def test_patches_are_loaded_by_name_only(file):
     imported = list(imported_names(file))
-    if file.parent == FOLDERS["hf_tokcomp.patches"]:
+    if file.is_relative_to(FOLDERS["hf_tokcomp.patches"]):
         imported = [name for name, relative in imported if not relative]  # patches may import each other relatively
     else:
         imported = [name for name, _ in imported]

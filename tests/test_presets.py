@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hf_tokcomp import CompressionConfig, CompressionConfigError
+from hf_tokcomp.config.presets import PRESETS
 from hf_tokcomp.evaluation.score import read_scores
-from hf_tokcomp.presets import PRESETS
 
 EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "results" / "results.json"
 TASKS = ["captioning", "multiple_choice", "asr"]

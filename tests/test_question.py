@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hf_tokcomp.question import ChatTokens, question_columns
+from hf_tokcomp.models.question import ChatTokens, question_columns
 
 CHAT = ChatTokens(start=1, user=62, end=2, special=range(7))
 PAD, START, END, AUDIO, NEWLINE, ASSISTANT, SYSTEM = 0, 1, 2, 4, 7, 16, 54

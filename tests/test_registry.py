@@ -19,8 +19,8 @@ from hf_tokcomp import (
     StrideConfig,
     methods,
     register_compressor,
-    registry,
 )
+from hf_tokcomp.config import registry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from hf_tokcomp.benchmarks import quality
-from hf_tokcomp.benchmarks.pages import END
 from hf_tokcomp.checkpoints import SMALL_MODEL
 from hf_tokcomp.checkpoints.recipe.evaluate import load
-from hf_tokcomp.environment import weights_digest
 from hf_tokcomp.evaluation.plan import plan
 from hf_tokcomp.evaluation.score import Score, read_scores
 from hf_tokcomp.evaluation.tables import markdown
 from hf_tokcomp.evaluation.task import get_task
+from hf_tokcomp.reporting.environment import weights_digest
+from hf_tokcomp.reporting.pages import END
 
 ROOT = Path(__file__).resolve().parents[1]
 SHORT_TABLE = re.compile(r"^\| (`[^|]*) \| ([\d./ ]+) \| ([\d./ ]+) \| ([\d./ ]+) \|$", re.MULTILINE)

@@ -13,8 +13,8 @@ from huggingface_hub import constants
 
 from hf_tokcomp.checkpoints import SMALL_MODEL
 from hf_tokcomp.cli import main
-from hf_tokcomp.devices import check_device
-from hf_tokcomp.hub import MODEL_FILES, check_reachable
+from hf_tokcomp.hub.ids import MODEL_FILES, check_reachable
+from hf_tokcomp.inference.devices import check_device
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_cached_model_is_used_without_the_hub(
 
 
 def test_no_traceback_in_a_process_of_its_own(hub: Hub) -> None:
-    code = "from hf_tokcomp.cli import main; sys.exit(main(['run', '--model', 'someone/absent']))"
+    code = "import sys; from hf_tokcomp.cli import main; sys.exit(main(['run', '--model', 'someone/absent']))"
     hub.endpoint = "http://127.0.0.1:9"
     done = hub.run(code, check=False)
     assert done.returncode == 1

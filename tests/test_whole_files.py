@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 import hf_tokcomp
-from hf_tokcomp.benchmarks.pages import END, fill_place
 from hf_tokcomp.cards import write_card
 from hf_tokcomp.cli import main
 from hf_tokcomp.evaluation.folder import RESULTS, SETTINGS, ResultFolder
 from hf_tokcomp.evaluation.journal import Given, Journal
 from hf_tokcomp.evaluation.plan import plan
+from hf_tokcomp.reporting.pages import END, fill_place
 from hf_tokcomp.whole_files import whole_file, write_whole
 
 CONFIG = hf_tokcomp.CompressionConfig(method="ltbm")

@@ -9,8 +9,8 @@ import torch
 from worked import kept
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig, CompressionConfigError
-from hf_tokcomp.audio_tokens import FirstLayer
 from hf_tokcomp.compressors.speechprune import _share_out
+from hf_tokcomp.ops.audio_tokens import FirstLayer
 
 
 def run(projected: list[list[float]], query: list[list[float]], **options: Any) -> list[tuple[list[int], int]]:

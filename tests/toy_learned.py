@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressedAudio, CompressionConfig, register_compressor
-from hf_tokcomp.registry import _METHODS
+from hf_tokcomp.config.registry import _METHODS
 
 CONFIG = {"method": "toy_resampler", "retention_ratio": 0.4}
 

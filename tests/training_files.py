@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import soundfile
 
-from hf_tokcomp.audio import load_audio
+from hf_tokcomp.audio.loading import load_audio
 from hf_tokcomp.data import Examples
 
 RATE = 16_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..cli.timing import wait_for
+from ..inference.timing import wait_for
 from .workload import Size
 
 AT_ONCE = 16

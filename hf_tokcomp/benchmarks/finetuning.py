@@ -97,7 +97,7 @@ def train(job: Job) -> None:
     from transformers import TrainingArguments
 
     from ..checkpoints import SMALL_MODEL
-    from ..config import CompressionConfig
+    from ..config.config import CompressionConfig
     from ..training.arguments import FinetuneArguments, Ratio
     from ..training.finetune import finetune
 
@@ -137,11 +137,11 @@ def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
     """Word errors at every ratio, by ratio."""
     import transformers
 
-    from ..adapters import load_adapter
     from ..checkpoints import SMALL_MODEL
-    from ..config import CompressionConfig
+    from ..config.config import CompressionConfig
     from ..data import load_examples
-    from ..patching import learned_weights, set_config
+    from ..loading.adapters import load_adapter
+    from ..patching.patch import learned_weights, set_config
     from ..training import AudioTextCollator, GenerationMetrics
 
     rows = load_examples(str(job.folder / "test" / "manifest.jsonl"), check=False).dataset

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from ..cli.options import parse_list
-from ..cli.output import complain
-from ..devices import check_device
 from ..errors import CompressionConfigError
 from ..evaluation.plan import plan
+from ..inference.devices import check_device
+from ..reporting.console import complain
+from ..reporting.pages import check_place, fill_place, tell
 from ..whole_files import write_whole
 from .methods import DTYPES
-from .pages import check_place, fill_place, tell
 from .speed.architectures import sizes_of
 from .speed.clips import make_room
 from .speed.plan import SpeedPlan

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from ..cli.timing import wait_for
-from ..compressor import AudioTokenCompressor
+from ..compressors.base import AudioTokenCompressor
+from ..inference.timing import wait_for
 from .workload import Workload
 
 FEWEST = 3

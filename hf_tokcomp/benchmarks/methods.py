@@ -18,11 +18,11 @@ from typing import Any
 import torch
 
 from ..cli.options import parse_list
-from ..cli.output import complain
-from ..devices import check_device
 from ..errors import CompressionConfigError
+from ..inference.devices import check_device
+from ..reporting.console import complain
+from ..reporting.pages import check_place, fill_place, show, tell
 from ..whole_files import write_whole
-from .pages import check_place, fill_place, show, tell
 from .plan import Plan
 from .runner import Benchmark
 from .tables import BEGIN, markdown, notes, tables

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..checkpoints import SMALL_MODEL
-from ..cli.inference import Reader
-from ..cli.output import complain
+from ..config.notation import ratio_name
 from ..evaluation.asked import Asked
 from ..evaluation.evaluation import ask_all, measure
 from ..evaluation.folder import TABLES
@@ -23,10 +22,11 @@ from ..evaluation.journal import Given, Journal, Key
 from ..evaluation.plan import Run, by_cell, plan
 from ..evaluation.scores import Differences
 from ..evaluation.task import get_task
-from ..notation import ratio_name
-from ..processes import process
+from ..inference.processes import process
+from ..inference.reader import Reader
+from ..reporting.console import complain
+from ..reporting.pages import Table, as_markdown, check_place, fill_place
 from ..whole_files import write_whole
-from .pages import Table, as_markdown, check_place, fill_place
 
 BEGIN = "<!-- begin: written by python -m hf_tokcomp.benchmarks.quality --markdown -->"
 COMPARED = "comparisons.md"

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
+from ..compressors.base import AudioTokenCompressor
+from ..config.config import CompressionConfig
+from ..config.registry import Method, get_method, methods
 from ..errors import CompressionConfigError
-from ..registry import Method, get_method, methods
+from ..reporting.machine import machine
 from .encoder import EncoderClock
-from .machine import machine
 from .measure import MethodClock, Spread, in_turns, peak_bytes, power
 from .plan import Plan
 from .workload import Size, Workload

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..notation import ratio_name
-from .pages import NOTHING, Table, as_markdown, machine_line, mebibytes, number, percent, workload_name
+from ..config.notation import ratio_name
+from ..reporting.pages import NOTHING, Table, as_markdown, machine_line, mebibytes, number, percent, workload_name
 
 BEGIN = "<!-- begin: written by python -m hf_tokcomp.benchmarks.methods --markdown -->"
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..audio_tokens import PER_TOKEN, AudioTokens, FirstLayer
-from ..encoder_options import EncoderOptions
-from ..models import supported_models
+from ..config.encoder_options import EncoderOptions
+from ..models.registry import supported_models
+from ..ops.audio_tokens import PER_TOKEN, AudioTokens, FirstLayer
 
 
 @dataclass(frozen=True)

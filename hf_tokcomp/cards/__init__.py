@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..config import CompressionConfig
-from ..config_files import CARD_NAME
+from ..config.config import CompressionConfig
+from ..config.files import CARD_NAME
 from ..whole_files import write_whole
 from .card import CompressionCard
 from .existing import is_written, may_renew, read_card, renew

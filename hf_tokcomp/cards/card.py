@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from ..config import CompressionConfig
-from ..models import supported_models
-from ..registry import get_method
+from ..config.config import CompressionConfig
+from ..config.registry import get_method
+from ..models.registry import supported_models
 from . import words
 from .citations import citations, methods_of
 from .existing import Card, sign

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from .._version import __version__
-from ..config import CompressionConfig
-from ..registry import get_method
+from ..config.config import CompressionConfig
+from ..config.registry import get_method
 
 
 @dataclass(frozen=True)

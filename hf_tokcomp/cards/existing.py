@@ -17,8 +17,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-from ..registry import methods
-from ..shared_files import local_paths
+from ..config.registry import methods
+from ..hub.shared_files import local_paths
 
 MARK = re.compile(r"\n*<!-- hf_tokcomp card ([0-9a-f]{12}): .*? -->\s*\Z")
 OWN = ("library_name", "base_model", "base_model_relation", "pipeline_tag", "model-index")

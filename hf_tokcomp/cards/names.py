@@ -7,7 +7,7 @@ import os
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from ..hub import is_hub_id
+from ..hub.ids import is_hub_id
 
 
 def check_repo_id(repo_id: str) -> str:

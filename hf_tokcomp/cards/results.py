@@ -14,9 +14,9 @@ from typing import Any
 from huggingface_hub import EvalResult
 
 from ..checkpoints import SMALL_MODEL, recordings
-from ..config import CompressionConfig
-from ..plain import shown
-from ..registry import did_you_mean
+from ..config.config import CompressionConfig
+from ..config.registry import did_you_mean
+from ..messages import shown
 from .names import hub_id
 
 TASK = "audio-text-to-text"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ..hub import is_hub_id
+from ..hub.ids import is_hub_id
 
 LOAD = {
     "config": """

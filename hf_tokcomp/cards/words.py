@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..config import BUDGETS, CHUNKS, ENCODER, CompressionConfig
-from ..registry import get_method
+from ..config.config import BUDGETS, CHUNKS, ENCODER, CompressionConfig
+from ..config.registry import get_method
 from .citations import methods_of
 
 SECONDS = 30

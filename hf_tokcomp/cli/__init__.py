@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from .. import starting
+from ..reporting.console import complain, debugging, quiet_libraries
 from .bench import bench
 from .compare import compare
 from .demo import demo
@@ -21,7 +22,6 @@ from .evaluate import evaluate
 from .finetune import SETTINGS as FINETUNE_SETTINGS
 from .finetune import finetune
 from .interrupted import ARGUMENTS, Interrupted
-from .output import complain, debugging, quiet_libraries
 from .plot import plot
 from .push import card, push
 from .run import run

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..reporting.console import print_json
 from .interrupted import keeping
 from .options import DeviceOption, DtypeOption, JsonOption, ModelOption, parse_list
-from .output import print_json
 
 if TYPE_CHECKING:
     from ..benchmarks.speed.subject import Subject
@@ -113,11 +113,11 @@ def bench(
     Uncompressed model and compressions take turns; the first round is thrown away; the device is waited for. Beside
     every speed-up stands the one that the operations alone allow. docs/benchmarks.md explains the tables.
     """
-    from ..benchmarks.pages import check_place, fill_place, show
     from ..benchmarks.speed import tables
     from ..benchmarks.speed.plan import SpeedPlan
     from ..benchmarks.speed.runner import SpeedBenchmark
     from ..evaluation.plan import plan
+    from ..reporting.pages import check_place, fill_place, show
     from ..whole_files import write_whole
 
     if random_weights is not None and model is not None:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..metrics import word_errors
+from ..evaluation.metrics.texts import word_errors
 
 if TYPE_CHECKING:
-    from ..config import CompressionConfig
-    from .inference import Reading
+    from ..config.config import CompressionConfig
+    from ..inference.reader import Reading
 
 
 COUNTS = ("tokens_after", "tokens_asked")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from ..environment import environment
-from ..metrics import NORMALISATION
+from ..evaluation.metrics.texts import NORMALISATION
+from ..reporting.console import print_json
+from ..reporting.environment import environment
 from ..whole_files import write_whole
 from .cells import Cell, plan
 from .options import (
@@ -28,12 +29,11 @@ from .options import (
     PromptOption,
     parse_list,
 )
-from .output import print_json
 from .report import print_notes, print_scores, print_texts
 
 if TYPE_CHECKING:
-    from .inference import Reader
-    from .recordings import Recording
+    from ..inference.reader import Reader
+    from ..inference.recordings import Recording
 
 
 def compare(
@@ -71,8 +71,8 @@ def compare(
 
     Where the truth is known (a manifest, the shipped recordings), by word error rate; elsewhere text beside text.
     """
-    from .inference import Reader
-    from .recordings import find_entries, find_model, load_recordings
+    from ..inference.reader import Reader
+    from ..inference.recordings import find_entries, find_model, load_recordings
 
     kinds = cast("list[Positions]", parse_list(positions, "--positions", str, get_args(Positions)))
     shares = parse_list(ratios, "--ratios", lambda text: float(Fraction(text)))

@@ -23,10 +23,10 @@ def demo(
     """Show what is read with all audio tokens, half and a quarter of them, beside the truth."""
     import torch
 
-    from ..config import CompressionConfig
-    from .inference import Reader
+    from ..config.config import CompressionConfig
+    from ..inference.reader import Reader
+    from ..inference.recordings import find_entries, find_model, load_recordings
     from .options import parse_compression
-    from .recordings import find_entries, find_model, load_recordings
 
     configs: list[CompressionConfig | None] = [None]
     for _, ratio in STEPS[1:]:

@@ -135,9 +135,9 @@ def evaluate(
     from ..evaluation.items import Dataset
     from ..evaluation.plan import plan
     from ..evaluation.task import get_task
-    from ..processes import process
-    from .inference import Reader
-    from .recordings import find_model
+    from ..inference.processes import process
+    from ..inference.reader import Reader
+    from ..inference.recordings import find_model
 
     names = list(dict.fromkeys(tasks))
     found = [get_task(each) for each in names]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from ..reporting.console import print_table
 from .interrupted import keeping, same_command
 from .options import change_compression, parse_compression
-from .output import print_table
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
@@ -35,7 +35,7 @@ def finetune(context: typer.Context) -> None:
     if args.process_index == 0:
         _print_results(folder)
     if options.push and args.process_index == 0:
-        from ..pushing import push_to_hub
+        from ..sharing.push import push_to_hub
 
         try:
             commit = push_to_hub(
@@ -159,7 +159,7 @@ def _as_flag(value: Any) -> str:
 
 
 def _suggested(name: str, kinds: Sequence[Any]) -> str:
-    from ..registry import did_you_mean
+    from ..config.registry import did_you_mean
 
     known = [field.name for kind in kinds for field in dataclasses.fields(kind)]
     flag = name.lstrip("-").partition("=")[0].replace("-", "_")
@@ -179,8 +179,8 @@ def _check(options: FinetuneArguments, args: TrainingArguments) -> None:
 def _check_push(options: FinetuneArguments, args: TrainingArguments) -> None:
     """Raise for what a push would refuse, before hours of training."""
     from ..cards.names import check_repo_id
-    from ..hub import check_token, split_revision
-    from ..packed_folder import adapter_base
+    from ..hub.ids import check_token, split_revision
+    from ..sharing.packed_folder import adapter_base
 
     check_repo_id(str(args.hub_model_id))
     check_token(args.hub_token)
@@ -195,9 +195,9 @@ def _push_command(folder: Path, options: FinetuneArguments, args: TrainingArgume
 
 
 def _run(options: FinetuneArguments, args: TrainingArguments, config: Any) -> Path:
+    from ..inference.recordings import find_model
+    from ..reporting.console import quiet_transformers
     from ..training.finetune import finetune as run
-    from .output import quiet_transformers
-    from .recordings import find_model
 
     quiet_transformers()
     options.model = find_model(options.model)

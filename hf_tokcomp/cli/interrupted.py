@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from .output import PROGRAM
+from ..reporting.console import PROGRAM
 
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("hf_tokcomp_arguments", default=())
 """Those of the command that is running."""

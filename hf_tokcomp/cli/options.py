@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ..plain import shown
+from ..messages import shown
 
 if TYPE_CHECKING:
-    from ..config import CompressionConfig
+    from ..config.config import CompressionConfig
 
 Positions = Literal["contiguous", "original"]
 OnError = Literal["stop", "skip"]
@@ -54,7 +54,7 @@ MaxNewTokensOption = Annotated[
 
 
 def _check_device(name: str) -> str:
-    from ..devices import check_device
+    from ..inference.devices import check_device
 
     return check_device(name)
 
@@ -81,8 +81,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def parse_compression(text: str | None) -> CompressionConfig | None:
-    """The config that ``--compression`` names, see `hf_tokcomp.notation.parse_config`; None for None."""
-    from ..notation import parse_config
+    """The config that ``--compression`` names, see `hf_tokcomp.config.notation.parse_config`; None for None."""
+    from ..config.notation import parse_config
 
     return None if text is None else parse_config(text)
 

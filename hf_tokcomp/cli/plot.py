@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..reporting.console import complain
 from .options import (
     DeviceOption,
     DtypeOption,
@@ -18,7 +19,6 @@ from .options import (
     change_compression,
     parse_compression,
 )
-from .output import complain
 
 METHODS = ("segmentwise_top_k", "average_pooling", "ltbm")
 
@@ -66,10 +66,10 @@ def plot(
 
     Needs matplotlib: pip install 'hf-tokcomp[plot]'.
     """
+    from ..inference.reader import Reader
+    from ..inference.recordings import Entry, find_entries, find_model, load_recordings
     from ..plotting import check_path, plot_compression, read_panels, save
     from ..plotting.reading import spectrogram_of
-    from .inference import Reader
-    from .recordings import Entry, find_entries, find_model, load_recordings
 
     check_path(output)
     configs = []

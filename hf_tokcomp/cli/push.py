@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..reporting.console import print_table
 from .options import Positions, change_compression, parse_compression
-from .output import print_table
 
 if TYPE_CHECKING:
-    from ..package import Package
+    from ..sharing.package import Package
 
 RepoArgument = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository on the Hub.")]
 CompressionOption = Annotated[
@@ -89,7 +89,7 @@ def push(
     ] = False,
 ) -> None:
     """Share a compression, a compressed model or an adapter on the Hub, with a model card, in one commit."""
-    from ..hub_commit import push_package
+    from ..hub.commit import push_package
 
     config = change_compression(parse_compression(compression), retention_ratio, positions)
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
@@ -155,8 +155,8 @@ def _pack(
     dataset: str | None,
     license: str | None,
 ) -> Package:
-    from ..packing import pack
-    from .output import quiet_transformers
+    from ..reporting.console import quiet_transformers
+    from ..sharing.pack import pack
 
     quiet_transformers()
     return pack(
@@ -178,7 +178,7 @@ def _token(file: Path | None) -> str | None:
         FileNotFoundError: there is no such file.
         ValueError: what is in it cannot be a token.
     """
-    from ..hub import check_token
+    from ..hub.ids import check_token
 
     if file is None:
         return None

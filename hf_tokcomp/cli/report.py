@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..notation import ratio_name
-from ..plain import shortened
-from .output import print_table
+from ..config.notation import ratio_name
+from ..messages import shortened
+from ..reporting.console import print_table
 
 if TYPE_CHECKING:
-    from ..config import CompressionConfig
+    from ..config.config import CompressionConfig
 
 
 def print_scores(report: dict[str, Any]) -> None:

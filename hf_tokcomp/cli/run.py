@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..environment import environment
-from ..plain import shortened
+from ..messages import shortened
+from ..reporting.console import print_json
+from ..reporting.environment import environment
 from .options import (
     AudioArgument,
     DeviceOption,
@@ -23,7 +24,6 @@ from .options import (
     change_compression,
     parse_compression,
 )
-from .output import print_json
 from .report import describe, settings
 
 
@@ -61,8 +61,8 @@ def run(
 
     Without arguments it reads the recordings that ship with the package, with the small model that does.
     """
-    from .inference import Reader
-    from .recordings import find_entries, find_model, load_recordings
+    from ..inference.reader import Reader
+    from ..inference.recordings import find_entries, find_model, load_recordings
 
     config = parse_compression(compression)
     name = find_model(model)

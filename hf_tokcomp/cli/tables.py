@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..reporting.console import print_json, print_table
 from .options import JsonOption
-from .output import print_json, print_table
 
 if TYPE_CHECKING:
-    from ..registry import Method
+    from ..config.registry import Method
 
 FAMILIES = ("-", "pooling", "sampling", "pruning", "merging", "hybrid", "learned", "compose")
 """In the order in which methods are listed; those of other families come last."""
@@ -68,8 +68,8 @@ def markdown_table(listed: list[dict[str, Any]]) -> list[str]:
 
 def list_methods() -> list[dict[str, Any]]:
     """Every registered method as a dict."""
-    from ..config import CompressionConfig
-    from ..registry import methods as registered
+    from ..config.config import CompressionConfig
+    from ..config.registry import methods as registered
 
     shared = {field.name for field in dataclasses.fields(CompressionConfig)}
     return [
@@ -99,7 +99,7 @@ def _by_family(item: tuple[str, Method]) -> tuple[int, str]:
 
 def _count_by(method: Method) -> str:
     """What decides how many tokens stay: the audio's length, its content, or either, as the options have it."""
-    from ..config import CompressionConfig
+    from ..config.config import CompressionConfig
 
     own = inspect.getattr_static(method.config_class, "deterministic_length")
     one, other = ("length", "content") if method.deterministic_length else ("content", "length")
@@ -143,8 +143,8 @@ def list_models() -> list[dict[str, Any]]:
     """Every supported model as a dict."""
     import transformers
 
-    from ..models import auto_classes, supported_models
-    from ..versions import NEWEST_TRIED, OLDEST_TRIED, out_of_bounds, verdict
+    from ..models.registry import auto_classes, supported_models
+    from ..models.versions import NEWEST_TRIED, OLDEST_TRIED, out_of_bounds, verdict
 
     patches = supported_models()
     problems = {model_type: verdict(patch) for model_type, patch in patches.items()}

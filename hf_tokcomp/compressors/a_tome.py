@@ -8,15 +8,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import BUDGETS, CompressionConfig
+from ..config.config import BUDGETS, CompressionConfig
+from ..config.registry import register_compressor
 from ..errors import CompressionConfigError
-from ..host_numbers import on_device
-from ..registry import register_compressor
-from ..selection import descending_rank
-from ..similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.ranking import descending_rank
+from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..greedy import largest_determinant
-from ..host_numbers import on_device
-from ..registry import register_compressor
-from ..similarity import SPACE_NEEDS, SimilaritySpace, unit_double
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.diversity import largest_determinant
+from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, unit_double
+from .base import AudioTokenCompressor
 
 Relevance = Literal["none", "query", "attention"]
 NEEDS: dict[str, set[str]] = {"none": set(), "query": {"query", "projected"}, "attention": {"attention"}}

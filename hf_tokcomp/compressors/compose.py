@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..assignment import Assignment
-from ..audio_tokens import PER_TOKEN, AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import ENCODER, CompressionConfig
+from ..config.config import ENCODER, CompressionConfig
+from ..config.registry import get_method, register_compressor
 from ..errors import CompressionConfigError
-from ..registry import get_method, register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import PER_TOKEN, AudioTokens
+from .base import AudioTokenCompressor
 
 MAX_STAGES = 32
 

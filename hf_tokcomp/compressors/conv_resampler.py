@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..assignment import sum_per_slot
-from ..registry import register_compressor
-from ..resampling import EqualStretches, LearnedCompressor, LearnedConfig, softmax_per_slot, starts_at_zero
+from ..config.registry import register_compressor
+from ..ops.assignment import sum_per_slot
+from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_per_slot, starts_at_zero
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..greedy import farthest_points
-from ..host_numbers import on_device
-from ..registry import register_compressor
-from ..similarity import SPACE_NEEDS, SimilaritySpace, unit_double
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.diversity import farthest_points
+from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, unit_double
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

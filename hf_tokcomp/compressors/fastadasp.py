@@ -8,15 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..host_numbers import on_device
-from ..registry import register_compressor
-from ..segments import slots
-from ..selection import descending_rank
-from ..similarity import cosine_to_next, finite
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.ranking import descending_rank
+from ..ops.segments import slots
+from ..ops.similarity import cosine_to_next, finite
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..bipartite import merge_in_rounds
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..registry import register_compressor
-from ..similarity import SPACE_NEEDS, SimilaritySpace
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.merging import merge_in_rounds
+from ..ops.similarity import SPACE_NEEDS, SimilaritySpace
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..bipartite import merge_in_rounds
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..registry import register_compressor
-from ..similarity import SPACE_NEEDS, SimilaritySpace
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.merging import merge_in_rounds
+from ..ops.similarity import SPACE_NEEDS, SimilaritySpace
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class LTBM(AudioTokenCompressor[LTBMConfig]):
 
     Source: arXiv 2605.25179: training-free bipartite merging in encoder space under an explicit temporal window. The
     paper's abstract was all there was to read; the rounds are our reading after ToMe (ICLR 2023) and stand in
-    `hf_tokcomp.bipartite.merge_in_rounds`.
+    `hf_tokcomp.ops.merging.merge_in_rounds`.
     """
 
     family = "merging"

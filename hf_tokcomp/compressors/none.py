@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..registry import register_compressor
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

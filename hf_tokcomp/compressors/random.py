@@ -10,12 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..host_numbers import on_device
-from ..registry import register_compressor
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..greedy import largest_determinant
-from ..groups import cut_weakest, grow_groups
-from ..host_numbers import on_device
-from ..registry import register_compressor
-from ..similarity import unit_double
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.diversity import largest_determinant
+from ..ops.groups import cut_weakest, grow_groups
+from ..ops.similarity import unit_double
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

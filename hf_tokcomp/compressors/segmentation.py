@@ -9,17 +9,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import BUDGETS, CompressionConfig
+from ..config.config import BUDGETS, CompressionConfig
+from ..config.registry import register_compressor
 from ..errors import CompressionConfigError
-from ..host_numbers import on_device
-from ..peaks import is_peak, prominences, well_spaced
-from ..registry import register_compressor
-from ..segments import halve_longest, slots, split_longer_than
-from ..selection import descending_rank
-from ..similarity import cosine_to_next, finite
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.peaks import is_peak, prominences, well_spaced
+from ..ops.ranking import descending_rank
+from ..ops.segments import halve_longest, slots, split_longer_than
+from ..ops.similarity import cosine_to_next, finite
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

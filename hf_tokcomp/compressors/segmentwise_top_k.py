@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 import torch
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
 from ..errors import CompressionConfigError
-from ..host_numbers import on_device
-from ..registry import register_compressor
-from ..selection import ATTENTION, HeadReduction, descending_rank, invert
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.ranking import ATTENTION, HeadReduction, descending_rank, invert
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..assignment import Assignment
-from ..attention import attention_received
-from ..audio_tokens import AudioTokens, FirstLayer
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..host_numbers import on_device
-from ..registry import register_compressor
-from ..selection import descending_rank, invert
-from ..similarity import quantise, unit
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.attention import attention_received
+from ..ops.audio_tokens import AudioTokens, FirstLayer
+from ..ops.device import on_device
+from ..ops.ranking import descending_rank, invert
+from ..ops.similarity import quantise, unit
+from .base import AudioTokenCompressor
 
 PHASE1_TOKENS = 750
 

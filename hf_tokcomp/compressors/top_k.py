@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..registry import register_compressor
-from ..selection import ATTENTION, HeadReduction, keep_best
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.ranking import ATTENTION, HeadReduction, keep_best
+from .base import AudioTokenCompressor
 
 
 @dataclass(frozen=True, kw_only=True)

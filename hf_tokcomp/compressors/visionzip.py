@@ -9,14 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..assignment import Assignment
-from ..audio_tokens import AudioTokens
-from ..compressor import AudioTokenCompressor
-from ..config import CompressionConfig
-from ..host_numbers import on_device
-from ..registry import register_compressor
-from ..selection import descending_rank
-from ..similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
+from ..config.config import CompressionConfig
+from ..config.registry import register_compressor
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.ranking import descending_rank
+from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
+from .base import AudioTokenCompressor
 
 BLOCK = 1 << 22
 """Similarities held at once: the tokens that look for a target go by in blocks of this many entries."""

@@ -12,7 +12,7 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from ..plain import several, shown
+from ..messages import several, shown
 
 
 class NeedsFilesError(Exception):

@@ -11,9 +11,9 @@ from typing import Any
 import datasets
 from datasets.utils import tqdm
 
-from ..audio import UNREADABLE, load_audio
-from ..audio_addresses import is_address, path_of
-from ..plain import shortened
+from ..audio.addresses import is_address, path_of
+from ..audio.loading import UNREADABLE, load_audio
+from ..messages import shortened
 
 NAMED = 5
 BLOCK = 256

@@ -9,7 +9,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..plain import several, shown
+from ..messages import several, shown
 from .arrow_tables import holds_audio
 from .sources import Table
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import datasets
 
-from ..plain import several
+from ..messages import several
 from .checked import AudioCheck, check_audio, listed
 from .columns import AUDIO, PROMPT, TEXT, find_column
 from .inline import audio_table

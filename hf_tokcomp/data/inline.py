@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import soundfile
 
-from ..audio import scaled
-from ..audio_addresses import is_address
-from ..plain import shown
+from ..audio.addresses import is_address
+from ..audio.loading import scaled
+from ..messages import shown
 from .arrow_tables import holds_audio
 from .columns import values
 from .sources import Table

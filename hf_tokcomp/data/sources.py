@@ -11,9 +11,9 @@ from typing import Any
 import datasets
 from huggingface_hub import snapshot_download
 
-from ..hub import check_token, is_hub_id, split_revision
-from ..hub_errors import hub_errors
-from ..plain import shortened
+from ..hub.errors import hub_errors
+from ..hub.ids import check_token, is_hub_id, split_revision
+from ..messages import shortened
 from .arrow_tables import NeedsFilesError, holds_audio, literal, load_table, quiet, saved_table
 from .text_tables import SUFFIXES, read_text_table
 

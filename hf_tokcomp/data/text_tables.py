@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..plain import several
+from ..messages import several
 
 Rows = tuple[list[dict[str, Any]], list[int] | None]
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..environment import environment, place, weights_digest
-from ..models import patch_for_processor
-from ..patching import _inner, active_config
-from ..processes import process
-from ..registry import get_method
-from ..training.collator import AudioTextCollator
+from ..config.registry import get_method
+from ..inference.collator import AudioTextCollator
+from ..inference.processes import process
+from ..models.registry import patch_for_processor
+from ..patching.patch import _inner, active_config
+from ..reporting.environment import environment, place, weights_digest
 from .asked import Asked
 from .folder import ResultFolder, described_task
 from .items import Dataset, read_items

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..config import CompressionConfig
-from ..plain import shown
+from ..config.config import CompressionConfig
+from ..messages import shown
 from ..whole_files import write_whole
 from .asked import Asked
 from .plan import Run

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..patching import _inner
-from ..training.collator import IGNORED, AudioTextCollator
+from ..inference.collator import IGNORED, AudioTextCollator
+from ..patching.patch import _inner
 
 
 def option_inputs(

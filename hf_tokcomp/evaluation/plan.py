@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..config import CompressionConfig
+from ..config.config import CompressionConfig
+from ..config.notation import config_at, parse_config
+from ..config.registry import methods as registered
 from ..errors import CompressionConfigError
-from ..notation import config_at, parse_config
-from ..registry import methods as registered
 
 ALL = "all"
 """Stands for every method that works with a ratio alone and has nothing to learn, and one composition."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..compressor import AudioTokenCompressor
-from ..encoder_reuse import reuse_encoder
-from ..instruction import model_inputs
-from ..patching import _inner, compressed
-from ..processes import process
-from ..registry import get_method
-from ..training.answers import generate
-from ..training.collator import AudioTextCollator
+from ..compressors.base import AudioTokenCompressor
+from ..config.registry import get_method
+from ..inference.answers import generate
+from ..inference.collator import AudioTextCollator
+from ..inference.processes import process
+from ..inference.prompts import model_inputs
+from ..models.encoder.reuse import reuse_encoder
+from ..patching.patch import _inner, compressed
 from .asked import Asked
 from .journal import Given, Journal, Key
 from .likelihood import option_inputs, option_likelihoods

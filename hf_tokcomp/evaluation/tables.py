@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from ..notation import ratio_name
+from ..config.notation import ratio_name
 from .asked import Asked
 from .published import Published
 from .score import Score

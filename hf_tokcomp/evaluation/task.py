@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from ..registry import did_you_mean
+from ..config.registry import did_you_mean
 
 Kind = Literal["asr", "translation", "captioning", "qa", "choice"]
 Row = dict[str, Any]

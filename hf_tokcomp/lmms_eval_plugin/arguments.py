@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..config import CompressionConfig
-from ..notation import parse_config
-from ..patching import resolve_compression
-from ..registry import did_you_mean
+from ..config.config import CompressionConfig
+from ..config.notation import parse_config
+from ..config.registry import did_you_mean
+from ..patching.patch import resolve_compression
 
 
 def chosen_compression(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..audio import load_audio
+from ..audio.loading import load_audio
 from ..data.arrow_tables import undecoded
 
 __all__ = ["audio_column", "doc_to_audio", "undecoded"]  # what YAML files name

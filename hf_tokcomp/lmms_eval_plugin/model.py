@@ -16,9 +16,9 @@ from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from lmms_eval.utils import Collator
 from tqdm import tqdm
 
-from ..cli.inference import Reader
-from ..instruction import model_inputs
-from ..patching import patch
+from ..inference.prompts import model_inputs
+from ..inference.reader import Reader
+from ..patching.patch import patch
 from .arguments import chosen_compression, refuse_unknown, whole_number
 from .decoding import cut, generate_options, stops
 from .failing import failing_the_run

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..audio import Samples, load_audio
-from ..instruction import whole_prompt
-from ..model_patch import ModelPatch
+from ..audio.loading import Samples, load_audio
+from ..inference.prompts import whole_prompt
+from ..models.base import ModelPatch
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..audio import load_audio
-from ..records import CompressionRecord
+from ..audio.loading import load_audio
+from ..ops.record import CompressionRecord
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -11,15 +11,7 @@ from matplotlib.patches import Patch
 from .axis import MUTED
 from .data import Panel, Spectrogram
 from .layout import Part, Sheet
-from .painting import (
-    AWAY,
-    paint_arcs,
-    paint_attention,
-    paint_density,
-    paint_spectrogram,
-    paint_tokens,
-    paint_unmapped,
-)
+from .painting import AWAY, paint_arcs, paint_attention, paint_density, paint_spectrogram, paint_tokens, paint_unmapped
 from .tokens import DROPPED, KINDS, find_arcs, find_runs, main_colour, slot_colours
 
 NARROWEST = 0.45

@@ -12,16 +12,16 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..announced import Announced
-from ..audio import load_audio
-from ..config import BUDGETS, CompressionConfig
-from ..encoder_options import EncoderOptions
-from ..instance import patch_of
-from ..instruction import model_inputs, whole_prompt
-from ..model_patch import ModelPatch
-from ..models import patch_for_class
-from ..patching import Compression, _inner, active_config, compressed, resolve_compression
-from ..prefill import compress_prompt
+from ..audio.loading import load_audio
+from ..config.config import BUDGETS, CompressionConfig
+from ..config.encoder_options import EncoderOptions
+from ..generation.prefill import compress_prompt
+from ..inference.prompts import model_inputs, whole_prompt
+from ..models.announced import Announced
+from ..models.base import ModelPatch
+from ..models.instance import patch_of
+from ..models.registry import patch_for_class
+from ..patching.patch import Compression, _inner, active_config, compressed, resolve_compression
 from .data import Panel, Spectrogram
 from .figure import plot_compression
 
@@ -159,7 +159,7 @@ def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str, opt
         model: a supported model.
         patch: what is known of it.
         inputs: the processor's output for one audio.
-        name: which score: ``"attention"`` or one of its variants in `hf_tokcomp.audio_tokens.NEEDS`.
+        name: which score: ``"attention"`` or one of its variants in `hf_tokcomp.ops.audio_tokens.NEEDS`.
         options: how the encoder is run.
 
     Returns:

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from ..benchmarks.pages import workload_name
-from ..notation import ratio_name
+from ..config.notation import ratio_name
+from ..reporting.pages import workload_name
 from .quality import COLOURS, MARKERS
 
 PHASES = ("features", "encoder", "compressor", "projector", "prefill")

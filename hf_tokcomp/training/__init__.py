@@ -1,8 +1,8 @@
 """LoRA fine-tuning under compression, with transformers' own Trainer (arXiv 2511.20973)."""
 
-from .answers import Answer, answer
+from ..inference.answers import Answer, answer
+from ..inference.collator import AudioTextCollator
 from .callbacks import CardWriter, GenerationMetrics, TokensKept
-from .collator import AudioTextCollator
 from .compressed_trainer import CompressedTrainer
 from .labels import shortened
 from .lora import lora_config

@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Literal
 
 from ..checkpoints import SMALL_MODEL
-from ..config import Positions
-from ..metrics import Task
+from ..config.config import Positions
+from ..evaluation.metrics.texts import Task
 
 PARTS = ("language_model", "projector", "audio_tower")
 PROMPTS: dict[Task, str] = {

@@ -11,10 +11,10 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..cards import write_card
-from ..metrics import METRICS, Metric, Task
-from ..patching import _inner, active_config
-from .answers import Answer, answer_beside_truth, is_streamed
-from .collator import AudioTextCollator
+from ..evaluation.metrics.texts import METRICS, Metric, Task
+from ..inference.answers import Answer, answer_beside_truth, is_streamed
+from ..inference.collator import AudioTextCollator
+from ..patching.patch import _inner, active_config
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class GenerationMetrics(_Logging):
 
     Args:
         collator: makes the rows' prompts.
-        task: decides about the metric, see `hf_tokcomp.metrics.METRICS`; or the metric itself.
+        task: decides about the metric, see `hf_tokcomp.evaluation.metrics.texts.METRICS`; or the metric itself.
         batch_size: rows generated together.
         max_new_tokens: the longest answer.
     """

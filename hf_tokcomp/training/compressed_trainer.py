@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import TrainOutput
 
-from ..cache_names import CACHE_NAMES
+from ..models.cache_names import CACHE_NAMES
 from .callbacks import TokensKept
 from .labels import shortened
 

@@ -14,11 +14,11 @@ from transformers import TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from ..config import CompressionConfig
+from ..config.config import CompressionConfig
 from ..data import Examples, load_examples
-from ..models import auto_classes, patch_for_processor
-from ..patching import active_config, compressed
-from ..stored_adapter import read_adapter
+from ..loading.adapter_files import read_adapter
+from ..models.registry import auto_classes, patch_for_processor
+from ..patching.patch import active_config, compressed
 from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
 from .checks import check_best_metric, check_evaluation, check_training

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..patching import _inner
-from .collator import IGNORED
+from ..inference.collator import IGNORED
+from ..patching.patch import _inner
 
 
 def shortened(model: Any, values: Tensor, fill: float = IGNORED) -> Tensor:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..models import patch_for_class
-from ..patching import _inner, learned_weights
+from ..models.registry import patch_for_class
+from ..patching.patch import _inner, learned_weights
 
 COMPRESSOR = "audio_compressor"
 

@@ -12,9 +12,9 @@ from .._version import __version__
 from ..cards.names import hub_id
 from ..cards.results import Measurement, Score
 from ..data import Examples
-from ..hub import split_revision
-from ..metrics import NORMALISATION
-from ..patching import active_config
+from ..evaluation.metrics.texts import NORMALISATION
+from ..hub.ids import split_revision
+from ..patching.patch import active_config
 from ..whole_files import write_whole
 from .arguments import FinetuneArguments
 

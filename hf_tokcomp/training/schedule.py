@@ -8,9 +8,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from ..config import CompressionConfig
+from ..config.config import CompressionConfig
 from ..errors import CompressionConfigError
-from ..patching import active_config, set_config
+from ..patching.patch import active_config, set_config
 
 
 class RetentionSchedule(TrainerCallback):  # type: ignore[misc]

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
-from ..metrics import Metric, Task
-from ..patching import Compression, active_config, patch
+from ..evaluation.metrics.texts import Metric, Task
+from ..inference.collator import AudioTextCollator
+from ..patching.patch import Compression, active_config, patch
 from .callbacks import GenerationMetrics, TokensKept, _Logging
 from .checks import check_best_metric, check_evaluation, check_held_out, check_training
-from .collator import AudioTextCollator
 from .compressed_trainer import CompressedTrainer
 from .lora import lora_config
 

@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 from training_files import FORMS, ROWS, STORED, jsonl, parquet, seconds, wav
 
-from hf_tokcomp.audio import load_audio
+from hf_tokcomp.audio.loading import load_audio
 from hf_tokcomp.data import load_examples
 
 

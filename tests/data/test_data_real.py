@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from training_files import RATE, write
 
-from hf_tokcomp.audio import load_audio
+from hf_tokcomp.audio.loading import load_audio
 from hf_tokcomp.data import load_examples
 
 DATA = os.environ.get("HF_TOKCOMP_DATA")

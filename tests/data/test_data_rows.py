@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from training_files import FORMS, RATE, ROWS, jsonl, parquet, seconds, tone, wav, write
 
-from hf_tokcomp.audio import load_audio
+from hf_tokcomp.audio.loading import load_audio
 from hf_tokcomp.data import load_examples
 
 

@@ -9,8 +9,8 @@ import datasets
 import pytest
 from training_files import ROWS, jsonl, seconds, write
 
-from hf_tokcomp.cli.recordings import read_manifest
 from hf_tokcomp.data import load_examples
+from hf_tokcomp.inference.recordings import read_manifest
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "json_data", "json_lines", "csv", "semicolons", "tsv", "bom"])

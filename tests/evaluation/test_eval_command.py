@@ -22,11 +22,11 @@ from hf_tokcomp import CompressionConfig
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import main
 from hf_tokcomp.cli.evaluate import with_spellings
-from hf_tokcomp.cli.inference import Reader
 from hf_tokcomp.evaluation import sweep
 from hf_tokcomp.evaluation.journal import Journal
 from hf_tokcomp.evaluation.metrics import load_metric
 from hf_tokcomp.evaluation.task import get_task
+from hf_tokcomp.inference.reader import Reader
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NORMAL = ("--retention-ratio", "1/2", "--seeds", "1", "--items", "2", "--resamples", "100")

@@ -17,7 +17,7 @@ from training_tools import run_processes
 import hf_tokcomp.training.launch
 from hf_tokcomp.cli import main
 from hf_tokcomp.evaluation.journal import Journal
-from hf_tokcomp.processes import process
+from hf_tokcomp.inference.processes import process
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LAUNCH = Path(hf_tokcomp.training.launch.__file__).parent / "two_cpus.yaml"
@@ -78,7 +78,7 @@ PROCESSES = """
 import torch
 from accelerate import PartialState
 from hf_tokcomp.cli import main
-from hf_tokcomp.cli.inference import Reader
+from hf_tokcomp.inference.reader import Reader
 torch.set_num_threads(1)
 code = main(sys.argv[2:])
 print(code, PartialState().num_processes)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hf_tokcomp import CompressionConfig
+from hf_tokcomp.config.notation import config_at, parse_config
+from hf_tokcomp.config.registry import methods
 from hf_tokcomp.errors import CompressionConfigError
 from hf_tokcomp.evaluation.plan import NONE, plan
-from hf_tokcomp.notation import config_at, parse_config
-from hf_tokcomp.registry import methods
 
 
 def keys(*arguments: object) -> list[str]:

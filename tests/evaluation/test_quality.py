@@ -10,7 +10,7 @@ import pytest
 from result_folders import results_in
 
 from hf_tokcomp.benchmarks import quality
-from hf_tokcomp.benchmarks.pages import END
+from hf_tokcomp.reporting.pages import END
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -18,8 +18,8 @@ from transformers.integrations import peft as upstreams_peft
 
 import hf_tokcomp
 from hf_tokcomp import CompressionConfig
-from hf_tokcomp.models import auto_classes
-from hf_tokcomp.stored_adapter import given_adapter
+from hf_tokcomp.loading.adapter_files import given_adapter
+from hf_tokcomp.models.registry import auto_classes
 
 CONFIG = {"method": "top_k", "retention_ratio": 0.4, "positions": "original"}
 OTHER = {"method": "stride", "retention_ratio": 0.5}

@@ -11,8 +11,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import hf_tokcomp
-from hf_tokcomp.cache_names import CACHE, cache_of
 from hf_tokcomp.errors import PlaceholderMismatchError
+from hf_tokcomp.models.cache_names import CACHE, cache_of
 
 CONFIG = {"method": "top_k", "retention_ratio": 0.4}
 

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 import hf_tokcomp
-from hf_tokcomp import prefill
+from hf_tokcomp.generation import prefill
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def _nothing_said_yet():
 
 
 def said(caplog):
-    return [record.getMessage() for record in caplog.records if record.name == "hf_tokcomp.prefill"]
+    return [record.getMessage() for record in caplog.records if record.name == "hf_tokcomp.generation.prefill"]
 
 
 @pytest.mark.parametrize("call", ["forward", "generate"])

@@ -10,7 +10,7 @@ import torch
 from transformers import DynamicCache
 
 import hf_tokcomp
-from hf_tokcomp.cache_names import CACHE, CACHE_NAMES, cache_of
+from hf_tokcomp.models.cache_names import CACHE, CACHE_NAMES, cache_of
 
 
 @pytest.fixture

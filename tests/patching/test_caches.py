@@ -14,8 +14,8 @@ from transformers import DynamicCache, StaticCache
 
 import hf_tokcomp
 from hf_tokcomp import CacheContinuationError
-from hf_tokcomp.cache_guard import starts_anew
-from hf_tokcomp.cache_names import CACHE
+from hf_tokcomp.generation.cache_guard import starts_anew
+from hf_tokcomp.models.cache_names import CACHE
 
 
 @pytest.fixture(params=["contiguous", "original"])

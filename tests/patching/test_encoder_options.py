@@ -12,9 +12,9 @@ from oracles import CloseCall
 
 import hf_tokcomp
 from hf_tokcomp import CompressionConfigError
-from hf_tokcomp.encoder_options import EncoderOptions
-from hf_tokcomp.encoder_reuse import reuse_encoder
-from hf_tokcomp.models import patch_for_class
+from hf_tokcomp.config.encoder_options import EncoderOptions
+from hf_tokcomp.models.encoder.reuse import reuse_encoder
+from hf_tokcomp.models.registry import patch_for_class
 
 NEEDS = frozenset({"attention", "attention_max", "attention_peak", "attention_self", "keys"})
 OPTIONS = [{"encoder_stride": 2}, {"encoder_merge": 0.4}, {"encoder_stride": 2, "encoder_merge": 0.3}]
@@ -175,7 +175,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_patched(kind, model, monkeypat
             hf_tokcomp.patch(model, merge)
     with monkeypatch.context() as patched:
         patch = type(patch_for_class(type(model))[1])
-        patched.setattr(patch, "check_encoder", hf_tokcomp.model_patch.ModelPatch.check_encoder)
+        patched.setattr(patch, "check_encoder", hf_tokcomp.models.base.ModelPatch.check_encoder)
         with pytest.raises(CompressionConfigError, match=f"{kind}.*offers neither"):
             hf_tokcomp.patch(model, {"method": "stride", "encoder_stride": 2})
         hf_tokcomp.patch(model, {"method": "stride"})

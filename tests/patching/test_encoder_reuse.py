@@ -7,7 +7,7 @@ import tiny
 import torch
 
 import hf_tokcomp
-from hf_tokcomp.encoder_reuse import reuse_encoder
+from hf_tokcomp.models.encoder.reuse import reuse_encoder
 
 METHODS = ("average_pooling", "segmentwise_top_k", "visionzip", "sa_map")
 

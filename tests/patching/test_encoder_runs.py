@@ -10,10 +10,10 @@ import tiny
 import torch
 
 import hf_tokcomp
-from hf_tokcomp import encoder_runs
-from hf_tokcomp.encoder_options import EncoderOptions
-from hf_tokcomp.encoder_runs import FRAMES_PER_RUN, LARGEST_RUN, runs
-from hf_tokcomp.models import patch_for_class
+from hf_tokcomp.config.encoder_options import EncoderOptions
+from hf_tokcomp.models.encoder import batching as encoder_runs
+from hf_tokcomp.models.encoder.batching import FRAMES_PER_RUN, LARGEST_RUN, runs
+from hf_tokcomp.models.registry import patch_for_class
 
 CPU = torch.device("cpu")
 NEEDS = frozenset({"attention", "attention_max", "attention_peak", "attention_self", "keys"})

@@ -9,7 +9,8 @@ import tiny
 import torch
 
 import hf_tokcomp
-from hf_tokcomp import models, versions
+from hf_tokcomp.models import registry as models
+from hf_tokcomp.models import versions
 
 
 @pytest.fixture

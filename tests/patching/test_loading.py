@@ -14,8 +14,8 @@ import transformers
 from transformers import AutoModel, AutoModelForCausalLM, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 import hf_tokcomp
-from hf_tokcomp.models import auto_classes
-from hf_tokcomp.stored_compression import stored_config
+from hf_tokcomp.loading.precedence import stored_config
+from hf_tokcomp.models.registry import auto_classes
 
 CONFIG = {"method": "top_k", "retention_ratio": 0.4, "positions": "original"}
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from hf_tokcomp.patches.whisper_forward import run_on_sound
+from hf_tokcomp.patches.whisper.forward import run_on_sound
 
 import hf_tokcomp
-from hf_tokcomp.encoder_options import EncoderOptions
-from hf_tokcomp.models import patch_for_class
+from hf_tokcomp.config.encoder_options import EncoderOptions
+from hf_tokcomp.models.registry import patch_for_class
 
 NEEDS = frozenset({"attention", "attention_max", "attention_peak", "attention_self", "keys"})
 WHOLE = EncoderOptions(skip_padding=False)

@@ -12,10 +12,10 @@ import torch
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 import hf_tokcomp
-from hf_tokcomp.audio import load_audio
+from hf_tokcomp.audio.loading import load_audio
 from hf_tokcomp.checkpoints import SMALL_MODEL
-from hf_tokcomp.encoder_options import EncoderOptions
-from hf_tokcomp.models import patch_for_class
+from hf_tokcomp.config.encoder_options import EncoderOptions
+from hf_tokcomp.models.registry import patch_for_class
 
 DATA = os.environ.get("HF_TOKCOMP_DATA")
 WINDOW = 10  # seconds

@@ -96,7 +96,7 @@ def test_trained_by_trainer_and_loaded_again(kind, method, seconds, tmp_path, ca
     tiny.processor(kind).save_pretrained(tmp_path / "base")
     base = type(tiny.model(kind)).from_pretrained(tmp_path / "base")
     model = get_peft_model(hf_tokcomp.patch(base, config_of(method)), lora())
-    before = {name: value.clone() for name, value in hf_tokcomp.patching.learned_weights(model).items()}
+    before = {name: value.clone() for name, value in hf_tokcomp.patching.patch.learned_weights(model).items()}
     arguments = TrainingArguments(
         output_dir=str(tmp_path / "run"),
         per_device_train_batch_size=4,

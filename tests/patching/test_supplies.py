@@ -12,10 +12,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 
 import hf_tokcomp
-from hf_tokcomp import CompressorOutputError, audio_tokens, registry
+from hf_tokcomp import CompressorOutputError
 from hf_tokcomp.checkpoints import SMALL_MODEL
-from hf_tokcomp.dense import dense_weight
-from hf_tokcomp.supply import add_language_model_side
+from hf_tokcomp.config import registry
+from hf_tokcomp.models.dense import dense_weight
+from hf_tokcomp.ops import audio_tokens
+from hf_tokcomp.prompt.requirements import add_language_model_side
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

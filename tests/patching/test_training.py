@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainingArguments
 
 import hf_tokcomp
-from hf_tokcomp.cache_names import CACHE_NAMES
+from hf_tokcomp.models.cache_names import CACHE_NAMES
 
 pytestmark = pytest.mark.grad
 METHODS = [m for m in hf_tokcomp.methods() if m != "none"]

@@ -9,7 +9,7 @@ from toy_sizes import TOY_SIZES
 from hf_tokcomp.benchmarks.speed.architectures import architectures, build, config_of, sizes_of
 from hf_tokcomp.benchmarks.speed.prompts import Prompter
 from hf_tokcomp.benchmarks.speed.sounds import draw_sound, lengths_of
-from hf_tokcomp.models import supported_models
+from hf_tokcomp.models.registry import supported_models
 
 META = torch.device("meta")
 # As the files of their weights on the Hub say.

@@ -12,9 +12,9 @@ import tiny
 from toy_sizes import TOY_SIZES
 
 import hf_tokcomp
-from hf_tokcomp.benchmarks import pages
 from hf_tokcomp.benchmarks.speed import architectures, tables
 from hf_tokcomp.cli import main
+from hf_tokcomp.reporting import pages
 
 QUICK = ("--rounds", "1", "--seconds", "0", "--new-tokens", "2", "--device", "cpu")
 ONE = ("--compression", "ltbm", "--retention-ratio", "1/2", *QUICK)
@@ -143,7 +143,7 @@ def test_errors_are_one_line_and_come_before_a_model(
         raise AssertionError("a model was made")
 
     monkeypatch.setattr("hf_tokcomp.benchmarks.speed.subject.build", never)
-    monkeypatch.setattr("hf_tokcomp.cli.inference.Reader.load_model", never)
+    monkeypatch.setattr("hf_tokcomp.inference.reader.Reader.load_model", never)
     found, out, err = call(*arguments, *QUICK) if "--new-tokens" not in arguments else call(*arguments)
     assert (found, out) == (code, "")
     assert err.startswith("hf-tokcomp: error: ")

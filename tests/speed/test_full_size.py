@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from toy_sizes import TOY_SIZES
 
-from hf_tokcomp.benchmarks import full_size, pages
+from hf_tokcomp.benchmarks import full_size
 from hf_tokcomp.benchmarks.full_size import BEGIN, PARTS, main
 from hf_tokcomp.benchmarks.speed.architectures import architectures
+from hf_tokcomp.reporting import pages
 
 OPTIONS = ["--small", "--device", "cpu"]
 

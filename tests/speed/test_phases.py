@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import hf_tokcomp
-from hf_tokcomp import model_patch
 from hf_tokcomp.benchmarks.speed.phases import PHASES, first_call, read_between
 from hf_tokcomp.benchmarks.speed.sounds import draw_sound
 from hf_tokcomp.benchmarks.speed.subject import Subject
-from hf_tokcomp.models import supported_models
+from hf_tokcomp.models import base as model_patch
+from hf_tokcomp.models.registry import supported_models
 
 
 class Hands:

@@ -59,7 +59,7 @@ def as_tuples(answers):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_answers_are_those_of_each_row_alone(patched, collator, questions, batch_size, monkeypatch):
-    monkeypatch.setattr("hf_tokcomp.training.answers.SORTED_TOGETHER", 2)  # several stretches of sorted rows
+    monkeypatch.setattr("hf_tokcomp.inference.answers.SORTED_TOGETHER", 2)  # several stretches of sorted rows
     questions[2]["prompt"] = "tell me now please"
     expected = one_by_one(patched, collator, questions)
     assert len({said for said, _, _ in expected}) > 1

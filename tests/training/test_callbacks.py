@@ -11,7 +11,7 @@ from training_tools import POOLING, PROMPT, plain_processor, rows, small_lora, t
 from transformers import TrainerCallback
 
 import hf_tokcomp
-from hf_tokcomp.metrics import word_error_rate
+from hf_tokcomp.evaluation.metrics.texts import word_error_rate
 from hf_tokcomp.training import AudioTextCollator, CardWriter, GenerationMetrics, RetentionSchedule, answer
 
 

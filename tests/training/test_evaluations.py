@@ -9,7 +9,7 @@ import torch
 from training_tools import PROMPT, plain_processor, rows, run_processes, trainer
 from transformers import StoppingCriteria
 
-from hf_tokcomp.metrics import word_error_rate
+from hf_tokcomp.evaluation.metrics.texts import word_error_rate
 from hf_tokcomp.training import AudioTextCollator, GenerationMetrics, answer
 
 MEASURED = ("wer", "exact_match", "tokens_kept")
@@ -103,7 +103,7 @@ def test_a_streamed_set_is_read_through(kind, tmp_path, streamed):
 
 
 def test_of_a_stream_is_in_memory_what_is_answered_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("hf_tokcomp.training.answers.SORTED_TOGETHER", 2)
+    monkeypatch.setattr("hf_tokcomp.inference.answers.SORTED_TOGETHER", 2)
     run = trainer("qwen2_audio", tmp_path)
     stream, ahead = Stream(rows(8)), []
 

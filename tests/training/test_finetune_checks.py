@@ -276,7 +276,7 @@ def test_a_push_that_fails_says_where_the_adapter_is(rows, tmp_path, capsys, mon
     def fail(*_, **__):
         raise ConnectionError("The Hub is away.")
 
-    monkeypatch.setattr("hf_tokcomp.pushing.push_to_hub", fail)
+    monkeypatch.setattr("hf_tokcomp.sharing.push.push_to_hub", fail)
     flags = ("--push", "--hub-model-id", "someone/adapter", "--base-model", "someone/base")
     assert main(command(rows, tmp_path / "run", *flags, steps=1)) == 1
     error = capsys.readouterr().err

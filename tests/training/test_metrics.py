@@ -1,4 +1,4 @@
-"""hf_tokcomp.metrics by examples that one can check on paper."""
+"""hf_tokcomp.evaluation.metrics.texts by examples that one can check on paper."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from hf_tokcomp.metrics import METRICS, accuracy, bleu, plain, word_error_rate, word_errors
+from hf_tokcomp.evaluation.metrics.texts import METRICS, accuracy, bleu, plain, word_error_rate, word_errors
 
 
 def test_plain():

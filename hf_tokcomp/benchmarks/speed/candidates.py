@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...config import CompressionConfig
+from ...config.config import CompressionConfig
 from ...evaluation.plan import Run
-from ...patching import compressed, unpatch
+from ...patching.patch import compressed, unpatch
 from .rivals import eager_encoder, generate_by_scores
 from .subject import Inputs, Subject
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from ...audio import Samples
-from ...cache_guard import cached_tokens
-from ...cache_names import cache_of
+from ...audio.loading import Samples
+from ...generation.cache_guard import cached_tokens
+from ...models.cache_names import cache_of
 from ..measure import peak_bytes
 from .candidates import Candidate
 from .operations import count_operations

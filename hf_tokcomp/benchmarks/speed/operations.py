@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...model_patch import Parts
+from ...models.base import Parts
 from .phases import PHASES, Readings, read_between
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...cli.timing import wait_for
-from ...model_patch import Parts
+from ...inference.timing import wait_for
+from ...models.base import Parts
 
 PHASES = ("encoder", "compressor", "projector", "prefill")
 """What a call does until the first token's scores are there."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ...audio import Samples
-from ...model_patch import ModelPatch
+from ...audio.loading import Samples
+from ...models.base import ModelPatch
 
 SYSTEM = (151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198)
 """<|im_start|>system, You are a helpful assistant., <|im_end|>, in the vocabulary that both models have."""

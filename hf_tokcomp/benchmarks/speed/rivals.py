@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...attention import pool_pairs
-from ...config import CompressionConfig
-from ...encoder_options import EncoderOptions
-from ...model_patch import ModelPatch
+from ...config.config import CompressionConfig
+from ...config.encoder_options import EncoderOptions
+from ...models.base import ModelPatch
+from ...ops.attention import pool_pairs
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..machine import machine
+from ...reporting.machine import machine
 from ..measure import Spread, in_turns
 from .bound import bound
 from .candidates import UNCOMPRESSED, Candidate

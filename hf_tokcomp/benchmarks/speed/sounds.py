@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...audio import Samples
+from ...audio.loading import Samples
 
 
 def draw_sound(seconds: float, rate: int, seed: int = 0) -> Samples:

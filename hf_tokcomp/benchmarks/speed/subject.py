@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from ...audio import Samples
-from ...instruction import model_inputs
-from ...model_patch import ModelPatch
-from ...models import supported_models
+from ...audio.loading import Samples
+from ...inference.prompts import model_inputs
+from ...models.base import ModelPatch
+from ...models.registry import supported_models
 from .architectures import build, config_of
 from .prompts import Prompter
 
@@ -81,12 +81,12 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
 
     Raises:
         ValueError: it is an adapter.
-        what `hf_tokcomp.cli.inference.Reader` raises.
+        what `hf_tokcomp.inference.reader.Reader` raises.
     """
     from ...checkpoints import SMALL_MODEL
-    from ...cli.inference import Reader
-    from ...cli.recordings import GENERAL_PROMPT, find_model
-    from ...patching import unpatch
+    from ...inference.reader import Reader
+    from ...inference.recordings import GENERAL_PROMPT, find_model
+    from ...patching.patch import unpatch
 
     found = find_model(name)
     reader = Reader(found)

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...notation import ratio_name
-from ..pages import NOTHING, Table, as_markdown, machine_line, mebibytes, number, percent, workload_name
+from ...config.notation import ratio_name
+from ...reporting.pages import NOTHING, Table, as_markdown, machine_line, mebibytes, number, percent, workload_name
 
 BEGIN = "<!-- begin: written by hf-tokcomp bench --markdown{place} -->"
 """Of the place of tables on a page; ``place`` is empty, or # and a name."""

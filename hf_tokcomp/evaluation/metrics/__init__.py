@@ -1,7 +1,7 @@
 """The metrics of evaluation by name: statistics for each item, and a value from their sums.
 
-`hf_tokcomp.metrics` is what fine-tuning reports while it runs; these are what a benchmark reports, with intervals.
-The libraries behind a metric are imported when it is made.
+`texts` is what fine-tuning reports while it runs; these are what a benchmark reports, with intervals. The
+libraries behind a metric are imported when it is made.
 """
 
 from __future__ import annotations

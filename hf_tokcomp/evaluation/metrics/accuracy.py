@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...metrics import NORMALISATION, plain
 from .base import Array, ItemMetric, ratio
+from .texts import NORMALISATION, plain
 
 
 class ExactMatch(ItemMetric):

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...metrics import NORMALISATION, plain
 from .base import Array, ItemMetric, ratio
+from .texts import NORMALISATION, plain
 
 
 class PlainWordErrorRate(ItemMetric):

@@ -2,7 +2,7 @@
 
 import sys
 
-from ...cli.output import complain
+from ...reporting.console import complain
 from . import FILES
 
 

@@ -1,0 +1,88 @@
+"""Addresses of audio: ``http(s)://``, ``file://`` and ``data:``; what is one, and the bytes behind it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
+
+from ..messages import shortened
+
+SECONDS = 60
+"""Longest silence of a server."""
+# Two letters at least: `C:` is a drive.
+SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]+)://|(data):|(file):/)", re.IGNORECASE)
+
+
+def scheme(text: str) -> str | None:
+    """The scheme of an address in small letters, whether it can be read or not; None for what is a path."""
+    found = SCHEME.match(text)
+    return None if found is None else next(filter(None, found.groups())).lower()
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address and not a path."""
+    return scheme(text) is not None
+
+
+def path_of(address: str) -> Path | None:
+    """The path that a ``file://`` address names; None for other addresses, and for what is none.
+
+    Raises:
+        ValueError: it names a file of another machine.
+    """
+    if scheme(address) != "file":
+        return None
+    parts = urlsplit(address)
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise ValueError(f"{shortened(address)} is not on this machine: an address of a file is file:///path/to/it.")
+    return Path(url2pathname(parts.path))
+
+
+def read_address(address: str) -> bytes:
+    """The bytes behind an ``http(s)://`` or ``data:`` address.
+
+    Raises:
+        ValueError: it cannot be read; the message names it, shortened.
+    """
+    kind = scheme(address)
+    if kind == "data":
+        return _inline(address)
+    if kind not in ("http", "https"):
+        raise ValueError(
+            f"Cannot read audio from {shortened(address)}: addresses are http://, https://, file:// and data:. Fetch "
+            "the file first, and give its path."
+        )
+    try:
+        return _fetched(address)
+    except Exception as error:  # the client's own, of many types
+        said = shortened(str(error).partition("\n")[0])
+        raise ValueError(f"Cannot read audio from {shortened(address)}: {said}") from error
+
+
+def _inline(address: str) -> bytes:
+    head, comma, body = address.partition(",")
+    if not comma:
+        raise ValueError(f"{shortened(address)} has no comma; a data address is data:audio/wav;base64,....")
+    content = unquote_to_bytes(body)
+    if not head.lower().endswith(";base64"):
+        return content
+    try:
+        return base64.b64decode(content)
+    except binascii.Error as error:
+        raise ValueError(f"{shortened(address)} is not valid base64: {error}.") from error
+
+
+def _fetched(address: str) -> bytes:
+    import huggingface_hub.utils
+
+    # The client of the Hub, whose name depends on the version.
+    client: Any = getattr(huggingface_hub.utils, "httpx", None) or importlib.import_module("httpx")
+    response = client.get(address, follow_redirects=True, timeout=SECONDS)
+    response.raise_for_status()
+    return bytes(response.content)

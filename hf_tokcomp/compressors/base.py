@@ -1,0 +1,176 @@
+"""AudioTokenCompressor: the module between the audio encoder and the language model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..config.config import CompressionConfig
+from ..config.registry import get_method
+from ..errors import CompressorOutputError
+from ..ops.assignment import Assignment
+from ..ops.audio_tokens import AudioTokens
+from ..ops.chunks import assign_in_chunks
+from ..ops.device import on_device
+from ..ops.record import CompressionRecord, RecordsOfThreads
+
+ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
+
+
+@dataclass(eq=False)
+class CompressedAudio:
+    """What a compressor returns for a batch of audios.
+
+    Args:
+        features: ``(audios, slots, dim)``; what lies beyond an audio's count is padding.
+        counts: slots of each audio.
+        positions: ``(audios, slots)`` long, each slot's position in original tokens, rising, all distinct.
+        assignment: how the slots came about; None for a method that is no map from tokens to slots.
+        span: ``(audios, slots, 2)`` long, the first token that a slot stands for and the one behind the last, for a
+            method that is no such map; None where the assignment says it.
+    """
+
+    features: Tensor
+    counts: list[int]
+    positions: Tensor
+    assignment: Assignment | None = None
+    span: Tensor | None = None
+
+    def times(self, frame_rate: float) -> Tensor | None:
+        """``(audios, slots, 2)`` seconds, each slot's span; None where nobody knows."""
+        if self.assignment is not None:
+            return self.assignment.token_times(frame_rate)
+        return None if self.span is None else self.span / frame_rate
+
+
+class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
+    """Base class of all methods: ``assign`` says which token goes to which slot, the rest is done here.
+
+    A method that is a map from tokens to slots overrides `assign_slots`; one that is not overrides `forward`. One that
+    learns derives from `hf_tokcomp.compressors.learned.LearnedCompressor`. Shapes: features ``(audios, tokens, dim)``,
+    attention ``(audios, tokens)``.
+    """
+
+    family: ClassVar[str] = "-"
+    """What becomes of the tokens: ``pooling``, ``sampling``, ``pruning``, ``merging``, ``hybrid`` or ``learned``."""
+    source: ClassVar[str] = ""
+    """The paper the method comes from, with its arXiv number."""
+    requires: frozenset[str] = frozenset()
+    """What the method needs beside the features: any of `hf_tokcomp.ops.audio_tokens.NEEDS`. Where that depends on the
+    options, set it in ``__init__``, if it does not learn."""
+    preserves_mass: bool = True
+    """Whether the weights of every merged slot sum to one. Where that depends on the options, set it in
+    ``__init__``."""
+    learns: ClassVar[bool] = False
+    """Whether the method has weights. Its ``__init__`` then takes the width of the features beside the config."""
+
+    def __init__(self, config: ConfigType) -> None:
+        super().__init__()
+        self.config = config
+        self.records = RecordsOfThreads()
+
+    @property
+    def last(self) -> CompressionRecord | None:
+        """What happened in this thread's last call of the model, see `CompressionRecord`; None before any.
+
+        A thread that made no call reads the latest record of any; one that made one reads its own, also if another
+        thread made a later one.
+
+        Raises:
+            RuntimeError: this thread made no call, and several others did, each with a record of its own.
+        """
+        return self.records.get()
+
+    @last.setter
+    def last(self, record: CompressionRecord | None) -> None:
+        self.records.put(record)
+
+    @staticmethod
+    def from_config(config: CompressionConfig, dim: int | None = None) -> AudioTokenCompressor[Any]:
+        """The compressor of the config's method.
+
+        Args:
+            config: the config.
+            dim: width of the features, for a method that learns; `patch` knows it from the model.
+
+        Raises:
+            ValueError: the method learns, and ``dim`` is missing.
+        """
+        compressor_class: Any = get_method(config.method).compressor_class
+        if not compressor_class.learns:
+            return compressor_class(config)  # type: ignore[no-any-return]
+        if dim is None:
+            raise ValueError(f"{config.method!r} has weights as wide as the features: say how wide, as dim=...")
+        return compressor_class(config, dim)  # type: ignore[no-any-return]
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        """The method itself, for audios that really get shorter.
+
+        Args:
+            tokens: audios of at least two tokens each.
+            counts: slots wanted of each audio, ``1 <= count < tokens.counts``; 0 where only the content can tell.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override `assign_slots` or `forward`.")
+
+    def wanted_counts(self, tokens: AudioTokens) -> list[int]:
+        """The slots each audio shall have; 0 where only the content can tell."""
+        if not self.config.deterministic_length:
+            return [n if n <= 1 else 0 for n in tokens.counts]
+        return [self.config.output_length(n, rate) for n, rate in zip(tokens.counts, tokens.frame_rates, strict=True)]
+
+    def forward(self, tokens: AudioTokens) -> CompressedAudio:
+        """Compress a batch of audios; gradients flow to the features.
+
+        Raises:
+            CompressorOutputError: the method did not keep as many tokens as its config announces.
+        """
+        # The map is piecewise constant, so gradients flow through `apply`; and scores are compared in full precision.
+        with torch.no_grad(), torch.autocast(tokens.features.device.type, enabled=False):
+            assignment = self.assign(tokens)
+        known = self.config.deterministic_length
+        counts = self.wanted_counts(tokens) if known else assignment.lengths.tolist()
+        return CompressedAudio(assignment.apply(tokens.features), counts, assignment.position, assignment)
+
+    def assign(self, tokens: AudioTokens) -> Assignment:
+        """Which token goes to which slot: the method's answer, and the identity for audios that stay as they are.
+
+        So no method ever sees N <= 1 or K >= N.
+        """
+        wanted = self.wanted_counts(tokens)
+        seconds = self.config.chunk_length
+        if seconds is None:
+            return self._assign_each(tokens, wanted)
+        return assign_in_chunks(tokens, wanted, seconds, self.config.allocation == "content", self._assign_each)
+
+    def _assign_each(self, tokens: AudioTokens, wanted: list[int]) -> Assignment:
+        rows = [i for i, (n, k) in enumerate(zip(tokens.counts, wanted, strict=True)) if k != n]
+        if rows and len(rows) == len(wanted):
+            return self._checked(self.assign_slots(tokens, wanted), wanted)
+        whole = [n if n == k else 0 for n, k in zip(tokens.counts, wanted, strict=True)]
+        lengths = on_device(whole, tokens.features.device)
+        identity = Assignment.identity(lengths, tokens.features.shape[1], max(whole, default=0))
+        if not rows:
+            return identity
+        counts = [wanted[row] for row in rows]
+        part = self._checked(self.assign_slots(tokens.select(rows), counts), counts)
+        return part.scatter_rows(rows, identity)
+
+    def _checked(self, assignment: Assignment, wanted: list[int]) -> Assignment:
+        """Raise where the slots are not those announced; off the CPU only by shape, to spare a synchronisation."""
+        if not self.config.deterministic_length:
+            return assignment
+        made = [assignment.width]
+        if assignment.slot.device.type == "cpu":
+            made = (assignment.slot.amax(1) + 1).tolist()
+        if max(made) != max(wanted) or (len(made) == len(wanted) and made != wanted):
+            raise CompressorOutputError(
+                f"{type(self).__name__} made {made} slots where its config announces {wanted}; "
+                f"`assign_slots` and `{type(self.config).__name__}.output_length` must agree."
+            )
+        return assignment
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{k}={v!r}" for k, v in self.config.to_dict().items() if "version" not in k)

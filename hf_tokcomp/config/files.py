@@ -1,0 +1,181 @@
+"""Reading and writing `compression_config.json`, in a folder or on the Hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from ..hub.errors import MissingFileError
+from ..hub.ids import download, split_revision
+from ..messages import MAX_BYTES, parse_json, too_large
+from ..whole_files import write_whole
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
+    from .config import CompressionConfig
+
+CONFIG_NAME = "compression_config.json"
+MODEL_CONFIG_NAME = "config.json"
+CONFIG_KEY = "compression_config"
+CARD_NAME = "README.md"
+
+
+def is_ours(values: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether this is what we store in a model's config; the key has had other users."""
+    return isinstance(values, dict) and "method" in values and "schema_version" in values
+
+
+class PushToHubConfigMixin:
+    """`save_pretrained`, `from_pretrained` and `push_to_hub` as transformers and PEFT have them."""
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *, push_to_hub: bool = False, **options: Any
+    ) -> Path:
+        """Write ``compression_config.json`` into a folder (made if need be) and return the file's path.
+
+        Args:
+            save_directory: the folder.
+            push_to_hub: send it to the Hub, too, to a repository of the folder's name or of ``repo_id=``.
+            options: for `push_to_hub`.
+        """
+        if options and not push_to_hub:
+            raise TypeError(f"{', '.join(options)}: these go with push_to_hub=True.")
+        folder = Path(save_directory)
+        if folder.is_file():
+            raise NotADirectoryError(f"{folder} is a file; save_pretrained needs the path of a folder.")
+        folder.mkdir(parents=True, exist_ok=True)
+        text: str = self.to_json_string()  # type: ignore[attr-defined]
+        write_whole(folder / CONFIG_NAME, text)
+        if push_to_hub:
+            self.push_to_hub(options.pop("repo_id", None) or folder.resolve().name, **options)
+        return folder / CONFIG_NAME
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        subfolder: str | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+    ) -> CompressionConfig:
+        """Read a config from a folder, a JSON file or a Hub repository.
+
+        Where there is no ``compression_config.json``, the config that a compressed model carries in its
+        ``config.json`` is read.
+
+        Args:
+            name_or_path: the folder, the file, or ``user/repo``; a revision may stand behind it, ``user/repo@v2``.
+            revision: branch, tag or commit of a Hub repository.
+            token: for a private repository; None for the token of ``hf auth login`` or ``HF_TOKEN``.
+            cache_dir: where downloads are kept.
+            subfolder: folder inside the folder or repository.
+            local_files_only: do not ask the Hub; the cache has to have the file.
+            force_download: fetch it anew.
+
+        Raises:
+            FileNotFoundError: there is no such repository, revision or folder, or no config there.
+            PermissionError: the token does not open the repository.
+            ConnectionError: the Hub could not be asked.
+            CompressionConfigError: the file is not a valid config.
+        """
+        from .config import CompressionConfig
+
+        target = cls if issubclass(cls, CompressionConfig) else CompressionConfig
+        path = Path(name_or_path)
+        if os.path.isfile(path):
+            return target.from_dict(parse_json(_read(path), str(path)))
+        name = os.fspath(name_or_path)
+        repo, named = split_revision(name)
+        if named and revision and named != revision:
+            raise ValueError(f"{name} names one revision and revision={revision!r} another; give one.")
+
+        def find(filename: str) -> tuple[bytes, str]:
+            if os.path.isdir(path):
+                file = path / (subfolder or "") / filename
+                if not file.is_file():
+                    raise MissingFileError(f"There is no {filename} in {file.parent}.")
+                return _read(file), str(file)
+            file = download(
+                repo,
+                filename,
+                revision=revision or named,
+                token=token,
+                cache_dir=cache_dir,
+                subfolder=subfolder,
+                local_files_only=local_files_only,
+                force_download=force_download,
+            )
+            return _read(file), f"{filename} of {name} ({file})"
+
+        try:
+            return target.from_dict(parse_json(*find(CONFIG_NAME)))
+        except MissingFileError as error:
+            try:
+                values = parse_json(*find(MODEL_CONFIG_NAME), strict=False)
+            except MissingFileError:
+                raise error from error.__cause__
+            stored = values.get(CONFIG_KEY) if isinstance(values, dict) else None
+            if not is_ours(stored):
+                raise error from error.__cause__
+            return target.from_dict(stored)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        create_pr: bool = False,
+    ) -> CommitInfo:
+        """Create the repository and the branch if need be, and upload ``compression_config.json``.
+
+        A repository without a card gets one in the same commit, and one that has a card of ours, on which nobody
+        worked, a new one. Nothing else is touched. `hf_tokcomp.push_to_hub` can say more on the card.
+
+        Args:
+            repo_id: ``user/repo``; without ``user/`` it is the token's owner's.
+            token: one that may write; None for the token of ``hf auth login`` or ``HF_TOKEN``.
+            private: whether a new repository is private; None for its owner's default.
+            revision: the branch.
+            subfolder: folder inside the repository.
+            commit_message: the commit's first line.
+            commit_description: the rest of it.
+            create_pr: open a pull request instead of committing.
+
+        Returns:
+            The commit: a string, its address.
+
+        Raises:
+            PermissionError: the token may not write there, or there is none.
+            ConnectionError: the Hub could not be asked.
+            ValueError: ``repo_id`` is no name, or ``private`` is for a repository that is public.
+        """
+        from ..hub.commit import push_package
+        from ..sharing.pack import pack_config
+
+        return push_package(
+            pack_config(self, repo_id, subfolder),  # type: ignore[arg-type]
+            token=token,
+            private=private,
+            revision=revision,
+            message=commit_message,
+            description=commit_description,
+            create_pr=create_pr,
+        ).commit
+
+
+def _read(file: Path) -> bytes:
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise too_large(str(file), size)
+    return file.read_bytes()

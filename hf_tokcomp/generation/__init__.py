@@ -1,0 +1,1 @@
+"""Decode: `forward`, `generate` and the cache of a patched model, in the columns that callers know."""

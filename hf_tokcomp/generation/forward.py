@@ -1,0 +1,166 @@
+"""The `forward` of a patched model: compress, shorten, and call the model's own `forward` with `inputs_embeds`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from ..models.announced import Announced
+from ..models.base import ModelPatch
+from ..models.cache_names import CACHE, cache_of, with_cache_name
+from ..models.instance import MODEL, original, patch_of
+from ..ops.record import note
+from .cache_guard import cached_tokens, is_mapped, mapped_call, recall, remember_filled, starts_anew
+from .cache_memory import CacheMemory
+from .loss import forward_with_items
+from .prefill import Prefill, carries_audio, compress_prompt
+
+_UNCOMPRESSED: ContextVar[bool] = ContextVar("hf_tokcomp_uncompressed", default=False)
+"""Whether `forward` has looked at the audio of the call that is under way, and left it to upstream."""
+
+
+def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's `forward`, with the audio compressed.
+
+    Arguments are upstream's own. Logits, hidden states, attentions and the cache have the shortened length;
+    ``model.audio_compressor.last`` has the way back. With ``labels`` the loss is that of the shortened sequence.
+
+    Raises:
+        PlaceholderMismatchError: the placeholders do not fit the audio.
+        CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
+    """
+    upstream = original(model, "forward")
+    if getattr(model, "audio_compressor", None) is None:
+        return upstream(*args, **kwargs)
+    inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
+    announced = Announced.taken_from(inputs)
+    memory = recall(inputs.get(CACHE))
+    # A decoding step goes this way, and `torch.compile` makes one graph of it: nothing it cannot trace comes before.
+    if memory is None and not carries_audio(inputs):
+        if inputs.get("inputs_embeds") is None and starts_anew(inputs):
+            note(model.audio_compressor, None)  # a new prompt, without audio
+        return _own_forward(model, upstream)(inputs) if "num_items_in_batch" in inputs else upstream(**inputs)
+    own_forward = _own_forward(model, upstream)
+    if memory is not None:
+        step = continue_inputs(model, memory, inputs)
+        with mapped_call():
+            return own_forward(step)
+    patch = patch_of(model)
+    _refuse_columns(model, inputs)
+    prefill = compress_prompt(model, patch, inputs, announced)
+    if prefill is None:
+        token = _UNCOMPRESSED.set(True)
+        try:
+            return own_forward(inputs)
+        finally:
+            _UNCOMPRESSED.reset(token)
+    return _on_short_prompt(own_forward, inputs, prefill, patch)
+
+
+def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's `forward` of the model without its head, for who calls that itself: trainers with a loss of their own
+    do (TRL's SFTTrainer), who look at nothing but the last hidden state.
+
+    The audio is compressed, as in `forward`; and since the caller's labels and masks have the columns of the long
+    prompt, so has ``last_hidden_state``: a dropped column repeats the last one before it that was kept. All else has
+    the shortened length. Calls that come from `forward` carry no audio any more, and pass.
+
+    Raises:
+        what `forward` raises.
+    """
+    upstream = original(backbone, "forward")
+    model = backbone.__dict__.get(MODEL)
+    if getattr(model, "audio_compressor", None) is None:
+        return upstream(*args, **kwargs)
+    inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
+    announced = Announced.taken_from(inputs)
+    memory = recall(inputs.get(CACHE))
+    if memory is not None and not is_mapped():
+        step = continue_inputs(model, memory, inputs)
+        with mapped_call():
+            return upstream(**step)
+    if not carries_audio(inputs) or _UNCOMPRESSED.get():
+        return upstream(**inputs)
+    patch = patch_of(model)
+    prefill = compress_prompt(model, patch, inputs, announced)
+    if prefill is None:
+        return upstream(**inputs)
+    outputs = _on_short_prompt(lambda step: upstream(**step), inputs, prefill, patch)
+    record = model.audio_compressor.last
+    if isinstance(outputs, tuple):
+        return (record.to_prompt(outputs[0], fill=None), *outputs[1:])
+    for name in ("attention_mask", "labels"):  # Qwen2-Audio's own head goes by those that its backbone returns
+        if name in outputs:
+            outputs[name] = inputs.get(name)
+    outputs["last_hidden_state"] = record.to_prompt(outputs["last_hidden_state"], fill=None)
+    return outputs
+
+
+def _own_forward(model: Any, upstream: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
+    return functools.partial(forward_with_items, upstream, patch_of(model).loss_counts_items)
+
+
+def _on_short_prompt(
+    own_forward: Callable[[dict[str, Any]], Any], inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch
+) -> Any:
+    outputs: Any = None
+    try:
+        outputs = own_forward(short_inputs(inputs, prefill, patch))
+    finally:  # a cache that was handed in may be filled even if the call fails
+        remember_filled(prefill.prompt, inputs.get(CACHE), cache_of(outputs))
+    return outputs
+
+
+def short_inputs(inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch) -> dict[str, Any]:
+    """The keywords of a call on the short prompt."""
+    prompt = prefill.prompt
+    kept = {k: v for k, v in inputs.items() if k not in ("input_ids", "input_features", patch.feature_mask)}
+    if inputs.get("labels") is not None:
+        kept["labels"] = prompt.labels
+    return kept | {
+        "inputs_embeds": prefill.inputs_embeds,
+        "attention_mask": prompt.attention_mask,
+        "position_ids": prompt.position_ids,
+    }
+
+
+def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of a call on a cache that holds compressed audio."""
+    patch = patch_of(model)
+    if inputs.get("labels") is not None:
+        raise ValueError(f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`.")
+    step = memory.continuation(inputs, cached_tokens(inputs[CACHE]), patch.audio_token_id(model))
+    kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
+    positions = step.positions[:, -step.new.shape[1] :]
+    return kept | {"input_ids": step.new, "attention_mask": step.mask, "position_ids": positions}
+
+
+def _refuse_columns(model: Any, inputs: dict[str, Any]) -> None:
+    """Arguments that name columns of the longer prompt in a way that cannot be mapped."""
+    if model.audio_compressor.config.is_upstream:
+        return
+    if inputs.get("logits_to_keep") is not None and not isinstance(inputs["logits_to_keep"], int):
+        raise ValueError(
+            "Under compression `logits_to_keep` must be an integer; indices would mean columns of the long prompt. "
+            "Select from `logits` with `model.audio_compressor.last.columns`."
+        )
+    if inputs.get("shift_labels") is not None:
+        raise ValueError("Under compression pass `labels`, not `shift_labels`: what follows a column changes.")
+
+
+def _by_name(function: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Positional arguments by their names."""
+    bound = _signature(function).bind(model, *args, **kwargs).arguments
+    named = dict(bound)
+    named.pop("self", None)
+    rest: dict[str, Any] = named.pop("kwargs", {})
+    return named | rest
+
+
+@lru_cache
+def _signature(function: Any) -> inspect.Signature:
+    return inspect.signature(function)

@@ -1,0 +1,217 @@
+"""The `generate` of a patched model: compress once, let upstream decode, and give the user's own prompt back.
+
+Upstream's `generate` gets the short ids beside the short embeddings, so decoding, caches, beams and its own logits
+processors are upstream's. Everything the user hands in or gets back sees the original prompt: returned sequences,
+streamers, logits processors, stopping criteria, `prefix_allowed_tokens_fn`, `max_length` and `min_length`.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.announced import Announced
+from ..models.cache_names import CACHE, cache_of, with_cache_name
+from ..models.instance import original, patch_of
+from .cache_guard import cached_tokens, forget, recall, remember, remember_filled
+from .cache_memory import CacheMemory
+from .forward import short_inputs
+from .prefill import carries_audio, compress_prompt
+from .user_view import UserPrompt
+
+_ACTIVE: ContextVar[_Decoding | None] = ContextVar("hf_tokcomp_decoding", default=None)
+
+
+@dataclass(eq=False)
+class _Decoding:
+    """The `generate` call that is under way on a model, in this thread."""
+
+    model: Any
+    short: int
+    next_position: Tensor
+
+
+def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+    """Upstream's `generate`, with the audio compressed. Arguments are upstream's own.
+
+    Raises:
+        PlaceholderMismatchError: the placeholders do not fit the audio.
+        CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
+        ValueError: ``max_length`` is not above the prompt's length, or chunked prefill or continuous batching was asked
+            for, which upstream does not offer for audio.
+    """
+    own_generate = original(model, "generate")
+    if getattr(model, "audio_compressor", None) is None:
+        return own_generate(inputs, *args, **kwargs)
+    if inputs is not None and kwargs.get("input_ids") is not None:
+        return own_generate(inputs, *args, **kwargs)  # upstream says what is wrong with that
+    kwargs = with_cache_name(kwargs | dict(zip(_POSITIONAL, args, strict=False)))
+    announced = Announced.taken_from(kwargs)
+    call = dict(kwargs)
+    if inputs is not None:
+        call["input_ids"] = inputs
+    cache = call.get(CACHE)
+    memory = recall(cache)
+    if memory is not None:
+        return _continue(model, own_generate, memory, call)
+    prefill = None
+    if carries_audio(call):
+        patch = patch_of(model)
+        if not model.audio_compressor.config.is_upstream:
+            call["attention_mask"] = _mask_of_padding(model, call)
+        with torch.no_grad():
+            prefill = compress_prompt(model, patch, call, announced, generating=True)
+    if prefill is None:
+        return _run(model, own_generate, None, {"inputs": inputs, **kwargs})
+    _refuse_unsupported(model, call)
+    prompt = prefill.prompt
+    user = UserPrompt(prompt.user_ids, prompt.input_ids.shape[1])
+    call = short_inputs(call, prefill, patch) | {"input_ids": prompt.input_ids}
+    decoding = _Decoding(model, prompt.input_ids.shape[1], prompt.next_position)
+    outputs: Any = None
+    try:
+        outputs = _run(model, own_generate, decoding, _in_short_columns(model, call, user))
+    finally:  # a cache that was handed in may be filled even if the call fails
+        remember_filled(prompt, cache, cache_of(outputs))
+    return user.with_sequences(outputs)
+
+
+_POSITIONAL = (
+    "generation_config",
+    "logits_processor",
+    "stopping_criteria",
+    "prefix_allowed_tokens_fn",
+    "synced_gpus",
+    "assistant_model",
+    "streamer",
+    "negative_prompt_ids",
+    "negative_prompt_attention_mask",
+    "custom_generate",
+)
+
+
+def prepare_inputs_for_generation(model: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Upstream's `prepare_inputs_for_generation`, right for assisted decoding and for prompts that end in audio.
+
+    In the first step upstream lets `inputs_embeds` take the place of all ids, and so loses the candidates behind the
+    prompt; their embeddings are appended here. Positions after the prompt are set from the full prompt's, which
+    upstream would count on from the last column that is left.
+    """
+    decoding = _ACTIVE.get()
+    with_cache_name(kwargs)
+    if decoding is not None and decoding.model is model:
+        embeds, positions = kwargs.get("inputs_embeds"), kwargs.get("position_ids")
+        known = input_ids.shape[1] if embeds is None else embeds.shape[1]
+        if embeds is not None and kwargs.get("is_first_iteration") and input_ids.shape[1] > known:
+            candidates = model.get_input_embeddings()(input_ids[:, known:])
+            kwargs["inputs_embeds"] = torch.cat([embeds, candidates.to(embeds.device, embeds.dtype)], 1)
+        if positions is not None and positions.shape[1] > decoding.short:
+            behind = torch.arange(positions.shape[1] - decoding.short, device=positions.device)
+            first = decoding.next_position.to(positions.device)
+            first = first.repeat_interleave(positions.shape[0] // first.shape[0])
+            kwargs["position_ids"] = torch.cat([positions[:, : decoding.short], first[:, None] + behind], 1)
+    result: dict[str, Any] = original(model, "prepare_inputs_for_generation")(input_ids, *args, **kwargs)
+    return result
+
+
+def _run(model: Any, own_generate: Any, decoding: _Decoding | None, call: dict[str, Any]) -> Any:
+    """Upstream's `generate`. An assistant that is this very model must not see the outer call's state."""
+    token = _ACTIVE.set(decoding)
+    try:
+        return own_generate(**call)
+    finally:
+        _ACTIVE.reset(token)
+
+
+def _continue(model: Any, own_generate: Any, memory: CacheMemory, call: dict[str, Any]) -> Any:
+    """Generate on a cache that holds compressed audio."""
+    patch = patch_of(model)
+    cache = call[CACHE]
+    step = memory.continuation(call, cached_tokens(cache), patch.audio_token_id(model))
+    _refuse_unsupported(model, call)
+    rows = step.memory
+    positions = torch.cat([rows.position_ids.to(step.positions.device), step.positions], 1)
+    ids: Tensor = call["input_ids"]
+    user = None
+    if step.later is not None:
+        user = UserPrompt(ids[:, : step.long], step.short)
+        ids = torch.cat([rows.input_ids.to(ids.device), step.later], 1)
+    call = {k: v for k, v in call.items() if k not in ("input_features", patch.feature_mask)}
+    call |= {"input_ids": ids, "attention_mask": step.mask, "position_ids": positions}
+    # Upstream's own calls on this cache are in its columns already, so it must not look like ours meanwhile.
+    forget(cache)
+    decoding = _Decoding(model, positions.shape[1], positions[:, -1] + 1)
+    try:
+        outputs = _run(model, own_generate, decoding, call if user is None else _in_short_columns(model, call, user))
+    finally:
+        remember(cache, memory)
+    return outputs if user is None else user.with_sequences(outputs)
+
+
+def _in_short_columns(model: Any, call: dict[str, Any], user: UserPrompt) -> dict[str, Any]:
+    """The call with everything of the user's made to see the user's prompt, and lengths counted from the short one."""
+    call = dict(call)
+    if call.get("streamer") is not None:
+        call["streamer"] = user.streamer(call["streamer"])
+    if call.get("logits_processor"):
+        call["logits_processor"] = user.logits_processors(call["logits_processor"])
+    if call.get("stopping_criteria"):
+        call["stopping_criteria"] = user.stopping_criteria(call["stopping_criteria"])
+    if call.get("prefix_allowed_tokens_fn") is not None:
+        call["prefix_allowed_tokens_fn"] = user.prefix_function(call["prefix_allowed_tokens_fn"])
+    if call.get("generation_config") is not None:
+        call["generation_config"] = copy.deepcopy(call["generation_config"])
+    for total, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
+        value = _setting(model, call, total)
+        if value is None or _setting(model, call, new) is not None:
+            continue
+        shorter = value - user.dropped
+        if total == "max_length" and shorter <= call["input_ids"].shape[1]:
+            raise ValueError(
+                f"`max_length`={value} leaves no room after a prompt of {call['input_ids'].shape[1] + user.dropped} "
+                "tokens; it counts the uncompressed prompt. Raise it, or set `max_new_tokens`."
+            )
+        target = call.get("generation_config")
+        if call.get(total) is None and target is not None and getattr(target, total, None) is not None:
+            setattr(target, total, max(shorter, 0))
+        else:
+            call[total] = max(shorter, 0)
+    return call
+
+
+def _mask_of_padding(model: Any, call: dict[str, Any]) -> Tensor | None:
+    """The mask of a call; where none is given the one that upstream's `generate` infers, if there are padding ids."""
+    mask: Tensor | None = call.get("attention_mask")
+    pad, ends = _setting(model, call, "pad_token_id"), _setting(model, call, "eos_token_id")
+    ends = ends if isinstance(ends, list | tuple) else [ends]
+    if mask is not None or pad is None or pad in ends:
+        return mask
+    inferred = call["input_ids"].ne(pad).long()
+    return None if bool(inferred.all()) else inferred
+
+
+def _setting(model: Any, call: dict[str, Any], name: str) -> Any:
+    """A generation setting as upstream resolves it: keyword, then the given config, then the model's own."""
+    for source in (call, call.get("generation_config"), model.generation_config):
+        value = source.get(name) if isinstance(source, dict) else getattr(source, name, None)
+        if value is not None:
+            return value
+    return None
+
+
+def _refuse_unsupported(model: Any, call: dict[str, Any]) -> None:
+    if _setting(model, call, "prefill_chunk_size") is not None:
+        raise ValueError("Upstream cannot prefill audio in chunks; leave out `prefill_chunk_size`.")
+    if _setting(model, call, "encoder_repetition_penalty") not in (None, 1.0):
+        raise ValueError(
+            "Upstream applies `encoder_repetition_penalty` to ids alone, not beside embeddings; leave it out."
+        )
+    if _setting(model, call, "encoder_no_repeat_ngram_size") not in (None, 0):
+        raise ValueError("Upstream applies `encoder_no_repeat_ngram_size` to ids alone; use `no_repeat_ngram_size`.")
+    if _setting(model, call, "cache_implementation") == "paged":
+        raise ValueError("Continuous batching (`cache_implementation='paged'`) carries no audio; leave it out.")

@@ -1,0 +1,270 @@
+"""From a prompt with audio to a short prompt with embeddings: encode, compress, project, shorten, merge."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..compressors.base import AudioTokenCompressor
+from ..config.config import CompressionConfig
+from ..errors import CacheContinuationError, CompressorOutputError
+from ..models.announced import Announced
+from ..models.base import EncodedWindows, ModelPatch
+from ..models.cache_names import CACHE
+from ..models.encoder.reuse import encode
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+from ..ops.record import CompressionRecord, note
+from ..prompt.layout import AudioLayout, OutputLength, match_long_audios, match_single_windows
+from ..prompt.requirements import add_language_model_side
+from ..prompt.shorten import PromptFacts, ShortPrompt, read_facts, shorten
+from .cache_guard import cached_tokens
+from .cache_memory import START_ANEW
+
+logger = logging.getLogger(__name__)
+
+_PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
+"""Keywords that say where the samples of a packed row begin."""
+
+
+@dataclass(eq=False)
+class Prefill:
+    """A short prompt, ready for the model's own code.
+
+    Args:
+        prompt: the short prompt.
+        inputs_embeds: ``(batch, short, hidden)``, text and compressed audio.
+    """
+
+    prompt: ShortPrompt
+    inputs_embeds: Tensor
+
+
+def carries_audio(inputs: dict[str, Any]) -> bool:
+    """Whether upstream would put audio into this call: it does so only beside ids, and not for a single one."""
+    ids = inputs.get("input_ids")
+    return (
+        inputs.get("input_features") is not None
+        and inputs.get("inputs_embeds") is None
+        and ids is not None
+        and ids.shape[1] != 1
+    )
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # how many tokens are left is read from the device, and hooks are put on for the time being
+def compress_prompt(
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced, generating: bool = False
+) -> Prefill | None:
+    """Compress the audio of a call and shorten its prompt; the record goes to ``model.audio_compressor.last``.
+
+    Args:
+        model: a patched model.
+        patch: what is known of it.
+        inputs: the call's keywords.
+        announced: what the processor said.
+        generating: whether `generate` asks, see `shorten`.
+
+    Returns:
+        None where everything is left to the model's own code, as under ``none``.
+
+    Raises:
+        PlaceholderMismatchError: the placeholders do not fit the audio.
+        ValueError: a mask or an argument that cannot be shortened, or packed rows.
+    """
+    compressor: AudioTokenCompressor[Any] = model.audio_compressor
+    config = compressor.config
+    note(compressor, None)
+    if config.is_upstream:
+        note(compressor, _uncompressed_record(model, patch, inputs, announced))
+        return None
+    if cached_tokens(inputs.get(CACHE)) > 0:
+        if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
+            return None  # a cache that others filled, and no new audio: upstream's own business
+        raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
+    mask, facts, layout = _read(model, patch, inputs, announced)
+    _refuse_packed(inputs, facts)
+    if mask.shape[-1] != patch.window_frames(model):
+        raise ValueError(
+            f"The windows have {mask.shape[-1]} mel frames, this model's encoder takes {patch.window_frames(model)}. "
+            "Give the processor `padding` for the text only, as `text_kwargs={'padding': True}`."
+        )
+
+    encoded = encode(model, patch, inputs["input_features"], mask, compressor.requires, config.encoder, facts.frames)
+    tokens = _whole_audios(encoded, layout, patch.frame_rate)
+    tokens = add_language_model_side(
+        tokens, compressor.requires, model, patch, inputs["input_ids"], _flat_mask(inputs), layout.rows
+    )
+    audio = compressor(tokens)
+    if len(audio.counts) != len(layout.tokens) or any(k > n for k, n in zip(audio.counts, layout.tokens, strict=True)):
+        raise CompressorOutputError(
+            f"{type(compressor).__name__} returned {audio.counts} tokens for audios of {layout.tokens}."
+        )
+    _warn_below_budget(config, layout.tokens, audio.counts, patch.frame_rate)
+    prompt = shorten(
+        inputs["input_ids"],
+        _flat_mask(inputs),
+        inputs.get("position_ids"),
+        inputs.get("labels"),
+        facts=facts,
+        layout=layout,
+        audio=audio,
+        audio_token=patch.audio_token_id(model),
+        pad_token=_pad_token(model, patch),
+        positions=config.positions,
+        generating=generating,
+    )
+    record = CompressionRecord(
+        list(layout.tokens),
+        list(audio.counts),
+        audio.assignment,
+        audio.times(patch.frame_rate),
+        prompt.columns,
+        prompt.labels,
+        inputs["input_ids"].shape[1],
+    )
+    note(compressor, record)
+    return Prefill(prompt, _merge(model, prompt, patch.project(model, audio.features), audio.counts))
+
+
+def _uncompressed_record(
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced
+) -> CompressionRecord | None:
+    try:
+        _, _, layout = _read(model, patch, inputs, announced)
+    except ValueError:
+        return None  # the model's own code will say what it thinks of these inputs
+    return CompressionRecord(list(layout.tokens), list(layout.tokens))
+
+
+def _read(
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced
+) -> tuple[Tensor, PromptFacts, AudioLayout]:
+    mask = _feature_mask(inputs, patch)
+    ids, positions = inputs["input_ids"], inputs.get("position_ids")
+    facts = read_facts(ids, _flat_mask(inputs), mask, patch.audio_token_id(model), positions)
+    return mask, facts, _layout(model, patch, model.audio_compressor, facts, announced)
+
+
+FAR_BELOW = 0.9
+"""Of the tokens a budget asks for: a method that keeps fewer is reported."""
+_WARNED: set[str] = set()
+
+
+def _warn_below_budget(config: CompressionConfig, before: list[int], after: list[int], frame_rate: float) -> None:
+    """Say once for each config that its method keeps far fewer tokens than the budget asks for.
+
+    A comparison at equal budgets would compare something else, and nothing but a count would show it.
+    """
+    asked = [config.budget_length(n, frame_rate) for n in before]
+    wanted = sum(n for n in asked if n is not None)
+    if sum(after) >= FAR_BELOW * wanted or None in asked:
+        return
+    name = config.to_json_string()
+    if name not in _WARNED:
+        _WARNED.add(name)
+        logger.warning(
+            "%r kept %d of %d audio tokens, where the budget asks for %d; `model.audio_compressor.last` has the counts "
+            "of every call. Compare methods at the tokens they keep, or raise the budget.",
+            config.method,
+            sum(after),
+            sum(before),
+            wanted,
+        )
+
+
+def _refuse_packed(inputs: dict[str, Any], facts: PromptFacts) -> None:
+    """Samples that share a row are told apart by what goes with the long row alone; shortened, one would read another.
+
+    Upstream goes by these keywords, or by positions that begin again.
+    """
+    given = [name for name in _PACKED if inputs.get(name) is not None]
+    if given or facts.restarts:
+        raise ValueError(
+            f"Under compression several samples cannot be packed into one row ({given[0] if given else 'position_ids'}"
+            f"{'' if given else ' begin again within a row'}). Give each sample its own row, padded, with an "
+            "`attention_mask`: packing=False and padding_free=False in a trainer's arguments."
+        )
+
+
+def _feature_mask(inputs: dict[str, Any], patch: ModelPatch) -> Tensor:
+    mask = inputs.get(patch.feature_mask)
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"Pass `{patch.feature_mask}` beside `input_features`, as the processor returns it.")
+    return mask
+
+
+def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
+    mask = inputs.get("attention_mask")
+    if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
+        raise ValueError(
+            "Under compression `attention_mask` must be 2-D, (batch, prompt); a mask per query cannot be shortened."
+        )
+    return mask
+
+
+def _layout(
+    model: Any, patch: ModelPatch, compressor: AudioTokenCompressor[Any], facts: PromptFacts, announced: Announced
+) -> AudioLayout:
+    config = compressor.config
+    output_length: OutputLength | None = None
+    if config.deterministic_length:
+        output_length = functools.partial(config.output_length, frame_rate=patch.frame_rate)
+
+    tokens = [patch.window_tokens(frames) for frames in facts.frames]
+    if not patch.audio_spans_windows:
+        return match_single_windows(facts.placeholders, tokens, output_length, announced.placeholders)
+    full = [frames == patch.window_frames(model) for frames in facts.frames]
+    return match_long_audios(facts.placeholders, tokens, full, output_length, announced.windows, announced.placeholders)
+
+
+def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: float) -> AudioTokens:
+    """Put the windows of each audio one behind the other; all but an audio's last one are full."""
+    width = max(layout.tokens, default=0)
+    one_each = layout.first_window == list(range(encoded.features.shape[0]))
+
+    def gather(values: Tensor | None) -> Tensor | None:
+        if values is None:
+            return None
+        if one_each and width <= values.shape[1]:
+            return values[:, :width]
+        flat = values.flatten(0, 1)
+        start = on_device(layout.first_window, values.device) * values.shape[1]
+        index = start[:, None] + torch.arange(width, device=values.device)
+        return flat[index.clamp(max=flat.shape[0] - 1)]
+
+    features = gather(encoded.features)
+    if features is None:
+        raise CompressorOutputError("The patch returned no features.")
+    names = [field.name for field in dataclasses.fields(encoded) if field.name != "features"]
+    optional: dict[str, Any] = {name: gather(getattr(encoded, name)) for name in names}
+    return AudioTokens(
+        features,
+        on_device(layout.tokens, features.device),
+        **optional,
+        frame_rate=frame_rate,
+        counts=list(layout.tokens),
+    )
+
+
+def _pad_token(model: Any, patch: ModelPatch) -> int:
+    """Any id but the placeholder's will do: padding is masked."""
+    for config in (getattr(model, "generation_config", None), model.config, model.config.get_text_config()):
+        pad: Any = getattr(config, "pad_token_id", None)
+        if isinstance(pad, int) and pad >= 0 and pad != patch.audio_token_id(model):
+            return int(pad)
+    return 0 if patch.audio_token_id(model) != 0 else 1
+
+
+def _merge(model: Any, prompt: ShortPrompt, projected: Tensor, counts: list[int]) -> Tensor:
+    embeds: Tensor = model.get_input_embeddings()(prompt.input_ids)
+    width = projected.shape[1]
+    # Built on the host: which rows of the padded batch are slots is known without asking the device.
+    index = torch.cat([torch.arange(k) + i * width for i, k in enumerate(counts)] or [torch.arange(0)])
+    flat = projected.flatten(0, 1)[index.to(projected.device, non_blocking=True)].to(embeds.device, embeds.dtype)
+    return embeds.masked_scatter(prompt.is_audio.to(embeds.device)[..., None], flat)

@@ -1,0 +1,168 @@
+"""One commit with everything: the repository and its branch if need be, the package's files, and the card."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
+from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
+
+from .._version import __version__
+from ..cards import CARD_NAME, may_renew, read_card
+from ..cards.card import LIBRARIES
+from ..config.files import MODEL_CONFIG_NAME
+from ..sharing.pack import ADAPTER_CONFIG
+from ..sharing.package import Package
+from .errors import hub_errors, masked
+from .ids import check_token
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did.
+
+    Args:
+        repo_id: the repository, with its owner.
+        commit: the commit; a string, its address.
+    """
+
+    repo_id: str
+    commit: CommitInfo
+
+
+def push_package(
+    package: Package,
+    *,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    message: str | None = None,
+    description: str | None = None,
+    create_pr: bool = False,
+    overwrite_card: bool = False,
+) -> Pushed:
+    """Create the repository if need be, and upload everything in one commit.
+
+    Args:
+        package: what to upload.
+        token: None for ``HF_TOKEN`` or the stored login.
+        private: whether a new repository is private.
+        revision: the branch; it is made if there is none.
+        message: the commit's.
+        description: the commit's.
+        create_pr: open a pull request instead.
+        overwrite_card: replace a card that somebody wrote, too.
+
+    Raises:
+        ValueError: ``private`` for a repository that is public.
+        OSError: the Hub refused (`PermissionError`) or could not be asked (`ConnectionError`); the message says what is
+            there now.
+    """
+    check_token(token)
+    if package.has_card:
+        package.card(overwrite=overwrite_card)  # what is wrong with the folder's should show before anything is made
+    api = HfApi(token=token, library_name="hf_tokcomp", library_version=__version__)
+    repo_id = package.repo_id
+    branch = None if revision == "main" else revision
+    nothing = "Nothing was created, and nothing uploaded."
+    with _plain_errors(repo_id, token, nothing):
+        if "/" not in repo_id:
+            repo_id = f"{api.whoami()['name']}/{repo_id}"
+        created = not api.repo_exists(repo_id)
+        if private and not created and not api.model_info(repo_id).private:
+            raise ValueError(
+                f"{repo_id} is there already and is public; make it private in its settings on the Hub, or take "
+                "another name."
+            )
+    unsure = f"Nothing was uploaded; {repo_id} may have been created." if created else ""
+    with _plain_errors(repo_id, token, nothing, unsure):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+    after = f"Nothing was uploaded; {repo_id} {'was created and is empty' if created else 'is as it was'}."
+    with _plain_errors(repo_id, token, after):
+        card = _card(package, api, repo_id, branch, overwrite_card)
+        files = dict(package.files) if card is None else {**package.files, CARD_NAME: card.encode()}
+        if branch is not None and not branch.startswith("refs/") and not create_pr:
+            api.create_branch(repo_id, branch=branch, exist_ok=True)
+    with _plain_errors(repo_id, token, after, "It is one commit: all of it is there, or nothing."):
+        commit = api.create_commit(
+            repo_id,
+            [CommitOperationAdd(name, content) for name, content in files.items()],
+            commit_message=message or f"Upload {package.noun}",
+            commit_description=description,
+            revision=branch,
+            create_pr=create_pr,
+        )
+    return Pushed(repo_id, commit)
+
+
+def _card(package: Package, api: HfApi, repo_id: str, branch: str | None, overwrite: bool) -> str | None:
+    """The card to send; None to leave the one that is there. A warning says so where somebody's card is in the way."""
+    if not package.has_card:
+        return None
+    there = _card_there(api, repo_id, branch)
+    somebodys = there is not None and not may_renew(there, LIBRARIES[package.kind])
+    if package.written and not overwrite:
+        card = package.card(repo_id)
+        where = f", in place of the one in {repo_id}, whose history keeps it" if somebodys and card != there else ""
+        logger.warning(
+            "The folder's README.md is sent as it is%s; overwrite_card (--overwrite-card) writes ours.", where
+        )
+        return card
+    if somebodys and not overwrite:
+        logger.warning("The README.md of %s stays as it is; overwrite_card (--overwrite-card) replaces it.", repo_id)
+        return None
+    if there is None and package.kind == "config" and _holds_weights(api, repo_id, branch):
+        return None  # of which a config's card knows nothing
+    return package.card(repo_id, there, overwrite, branch)
+
+
+def _card_there(api: HfApi, repo_id: str, branch: str | None) -> str | None:
+    """The repository's card; for a branch that will be made, the one it will begin with. None if there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        for at in dict.fromkeys((branch, None)):
+            try:
+                file = api.hf_hub_download(repo_id, CARD_NAME, revision=at, cache_dir=folder)
+            except RevisionNotFoundError:
+                continue
+            except RemoteEntryNotFoundError:
+                return None
+            return read_card(Path(file))
+    return None
+
+
+def _holds_weights(api: HfApi, repo_id: str, branch: str | None) -> bool:
+    """Whether a model or an adapter is in the repository, or in what a branch will begin with."""
+    for at in dict.fromkeys((branch, None)):
+        try:
+            files = api.list_repo_files(repo_id, revision=at)
+        except RevisionNotFoundError:
+            continue
+        return not {MODEL_CONFIG_NAME, ADAPTER_CONFIG}.isdisjoint(files)
+    return False
+
+
+@contextmanager
+def _plain_errors(repo_id: str, token: str | bool | None, after: str, unsure: str = "") -> Iterator[None]:
+    """`hub_errors`, with what is there now said in each.
+
+    Args:
+        repo_id: the repository.
+        token: the token in use.
+        after: what is there now.
+        unsure: the same where a request may have been obeyed although its answer is an error, or none came.
+    """
+    try:
+        with hub_errors(repo_id, token=token):
+            yield
+    except (OSError, ValueError) as error:
+        kinds = (PermissionError, FileNotFoundError, ConnectionError, OSError, ValueError)
+        kind: type[Exception] = next(kind for kind in kinds if isinstance(error, kind))
+        message = f"{error} {(kind in (ConnectionError, OSError) and unsure) or after}"
+        raise kind(masked(message, token)) from None

@@ -1,0 +1,139 @@
+"""The Hub: which names are repositories, what can be a token, and fetching a small file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from .._version import __version__
+from ..messages import MAX_BYTES, too_large
+from .errors import hub_errors, not_reached, unanswered
+
+logger = logging.getLogger(__name__)
+
+MODEL_FILES = ("config.json", "adapter_config.json")
+"""A model's repository has one of these."""
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """``"user/repo@v2"`` as ``("user/repo", "v2")``; None where no revision is named."""
+    repo, at, revision = name.partition("@")
+    return (repo, revision) if repo and at and revision else (name, None)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether this could be ``user/repo`` or ``user/repo@revision``."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", split_revision(name)[0], re.ASCII) is not None
+
+
+def check_token(token: object) -> None:
+    """Raise where this, or else the token of the environment, cannot be one: the HTTP client would, and show it.
+
+    Raises:
+        TypeError: it is neither a string, True, False nor None.
+        ValueError: it has characters that no HTTP header may have. Its value is not in the message.
+    """
+    if token is not None and not isinstance(token, bool | str):
+        raise TypeError(f"token must be a string, True, False or None, not {type(token).__name__}.")
+    sent = get_token() if token is None or token is True else token
+    if isinstance(sent, str) and not re.fullmatch(r"[!-~]+", sent):
+        whose = "The token given" if sent is token else "The token of HF_TOKEN or `hf auth login`"
+        raise ValueError(
+            f"{whose} is empty or has spaces, line ends or letters that no token has; copy it anew. (It is not shown "
+            "here.)"
+        )
+
+
+def check_reachable(name: str, filenames: Sequence[str]) -> None:
+    """Raise at once where what is neither here nor in the cache cannot be fetched: the Hub gives no answer.
+
+    huggingface_hub and transformers try again and again first, for half a minute a file. A name that is a folder, or
+    none that the Hub could have, is not asked about, and whatever the Hub answers is left to who fetches it. Where the
+    cache has one of the files and the Hub cannot be reached, a warning says what is used.
+
+    Args:
+        name: a folder or a repository.
+        filenames: files of which a repository of this kind has one.
+
+    Raises:
+        FileNotFoundError: ``HF_HUB_OFFLINE`` is set, and the cache has none of the files.
+        ConnectionError: the Hub cannot be reached, and the cache has none of the files.
+    """
+    repo = split_revision(name)[0]
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        return
+    if os.path.exists(name):
+        return
+    cache = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo, repo_type="model"))
+    cached = any(file.is_file() for each in filenames for file in cache.glob(f"snapshots/*/{each}"))
+    if constants.is_offline_mode():
+        if not cached:
+            raise FileNotFoundError(not_reached(name))
+        return
+    check_token(None)
+    try:
+        get_hf_file_metadata(hf_hub_url(repo, filenames[0]), library_name="hf_tokcomp", library_version=__version__)
+    except Exception as error:
+        if not unanswered(error):
+            return
+        if not cached:
+            raise ConnectionError(not_reached(name, error)) from error
+        logger.warning(
+            "The Hub cannot be reached, and is asked about every file of %s before the cache is used: "
+            "HF_HUB_OFFLINE=1 spares the minutes.",
+            name,
+        )
+
+
+def download(
+    repo: str,
+    filename: str,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    subfolder: str | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Path:
+    """A small file of a repository, in the cache; nothing but a whole file ever gets there.
+
+    Raises:
+        CompressionConfigError: the file is too large to be a config; it is not downloaded.
+        MissingFileError: the file is not in the repository, or not in the cache and the Hub may not be asked.
+        FileNotFoundError: there is no such repository or revision.
+        OSError: what else may go wrong, see `hub_errors`.
+    """
+    check_token(token)
+    path = f"{subfolder}/{filename}" if subfolder else filename
+    with hub_errors(repo, revision, path, local_files_only, token):
+
+        def ask(dry_run: bool) -> object:
+            return hf_hub_download(
+                repo,
+                filename,
+                subfolder=subfolder,
+                revision=revision,
+                token=token,
+                cache_dir=None if cache_dir is None else Path(cache_dir),
+                local_files_only=local_files_only,
+                force_download=force_download,
+                library_name="hf_tokcomp",
+                library_version=__version__,
+                dry_run=dry_run,
+            )
+
+        size = getattr(ask(dry_run=True), "file_size", None)
+        if size is not None and size > MAX_BYTES:
+            raise too_large(f"{path} of {repo}", size)
+        return Path(str(ask(dry_run=False)))

@@ -1,0 +1,1 @@
+"""Ask a loaded model: prompts, batches, answers, recordings, several processes."""

@@ -1,0 +1,148 @@
+"""AudioTextCollator: rows of audio and text as batches to train on, with labels on the answer alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Number
+from typing import Any
+
+import torch
+
+from ..audio.loading import Samples, load_audio
+from ..models.registry import patch_for_processor
+from .prompts import model_inputs, whole_answer, whole_prompt
+
+IGNORED = -100
+"""The label of a token that is not learned."""
+
+
+class AudioTextCollator:
+    """Makes batches of rows ``{"audio", "text", "prompt"}``: ``input_ids``, masks, audio features and ``labels``.
+
+    The prompt goes through the processor's chat template where there is one, and is followed by the answer and what
+    ends it; only these have labels. Padding is on the right. The answer is tokenized apart from the prompt, as the
+    model will meet it when it generates.
+
+    Args:
+        processor: the model's processor.
+        prompt: the instruction for rows without their own. With the audio placeholder in it, it is the whole prompt.
+        long_audio: what becomes of a recording that is longer than the model reads: ``"error"``, or ``"cut"``, which is
+            for text that does not follow the audio's course (a caption, the answer to a question).
+    """
+
+    def __init__(self, processor: Any, prompt: str | None = None, long_audio: str = "error") -> None:
+        if long_audio not in ("error", "cut"):
+            raise ValueError(f"long_audio must be 'error' or 'cut', not {long_audio!r}.")
+        self.processor = processor
+        self.prompt = prompt
+        self.long_audio = long_audio
+        self.patch = patch_for_processor(processor)[1]
+        self.rate = int(processor.feature_extractor.sampling_rate)
+        self.longest = self.patch.longest_audio(processor)
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """The batch.
+
+        Args:
+            rows: each with ``audio`` in any form that `load_audio` takes (a list of them where the prompt has several),
+                ``text``, the answer, and perhaps ``prompt``.
+
+        Raises:
+            FileNotFoundError: there is no such recording.
+            ValueError: a recording is missing, broken or too long, an answer is empty, or a prompt is missing.
+        """
+        prompts = self.prompts(rows)
+        answers = []
+        for row, audios in zip(rows, prompts.audios_per_row, strict=True):
+            answers.append(self._answer_ids(row, audios))
+        inputs = dict(model_inputs(self.processor, prompts.texts, prompts.samples, self.rate, "right"))
+        return inputs | self._followed(inputs["input_ids"], inputs["attention_mask"], answers)
+
+    def prompts(self, rows: Sequence[Mapping[str, Any]]) -> Prompts:
+        """The rows' prompts and recordings, as the processor takes them."""
+        texts, samples, counts = [], [], []
+        for row in rows:
+            own = [self._samples(source) for source in _sources(row)]
+            texts.append(whole_prompt(self.processor, self.patch, self._instruction(row), len(own)))
+            samples += own
+            counts.append(len(own))
+        return Prompts(texts, samples, counts)
+
+    def _instruction(self, row: Mapping[str, Any]) -> str:
+        instruction = row.get("prompt") or self.prompt
+        if not instruction:
+            raise ValueError("A row has no prompt, and the collator was given none, as prompt=...")
+        return str(instruction)
+
+    def _samples(self, source: Any) -> Samples:
+        samples = load_audio(source, self.rate)
+        seconds = len(samples) / self.rate
+        if seconds > self.longest and self.long_audio == "error":
+            name = source.get("path") if isinstance(source, Mapping) else source
+            name = os.fspath(name) if isinstance(name, str | os.PathLike) else None
+            raise ValueError(
+                f"{name or 'A recording'} has {seconds:.1f} s, and the model reads {self.longest:g} s: the rest of its "
+                "text could only be guessed. Cut it up, leave it out, or set long_audio='cut'."
+            )
+        return samples[: int(self.longest * self.rate)]
+
+    def answer_text(self, row: Mapping[str, Any]) -> str:
+        """What a row's answer should be.
+
+        Raises:
+            ValueError: the row does not say.
+        """
+        text = row.get("text")
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"A row's text must be a string that is not empty; it is {text!r}.")
+        return text
+
+    def _answer_ids(self, row: Mapping[str, Any], audios: int) -> list[int]:
+        text = self.answer_text(row)
+        if self.processor.audio_token in text:
+            raise ValueError(f"A row's text has the audio placeholder {self.processor.audio_token} in it: {text!r}.")
+        answer = whole_answer(self.processor, self.patch, self._instruction(row), text.strip(), audios)
+        return list(self.processor.tokenizer(answer, add_special_tokens=False)["input_ids"])
+
+    def _followed(
+        self, input_ids: torch.Tensor, mask: torch.Tensor, answers: Sequence[Sequence[int]]
+    ) -> dict[str, torch.Tensor]:
+        """Ids, mask and labels ``(batch, prompt + answer)`` of prompts ``(batch, prompt)`` that answers follow."""
+        prompts = [ids[valid.bool()].tolist() for ids, valid in zip(input_ids, mask, strict=True)]
+        width = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
+        pad = self.processor.tokenizer.pad_token_id
+        ids = input_ids.new_full((len(prompts), width), pad if pad is not None else 0)
+        labels = torch.full_like(ids, IGNORED)
+        attention = mask.new_zeros(ids.shape)
+        for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+            end = len(prompt) + len(answer)
+            ids[row, :end] = ids.new_tensor([*prompt, *answer])
+            labels[row, len(prompt) : end] = ids[row, len(prompt) : end]
+            attention[row, :end] = 1
+        return {"input_ids": ids, "attention_mask": attention, "labels": labels}
+
+
+class Prompts:
+    """Whole prompts with their recordings.
+
+    Args:
+        texts: one per row.
+        samples: ``(samples,)`` each, of all rows in order.
+        audios_per_row: how many of them are each row's.
+    """
+
+    def __init__(self, texts: list[str], samples: list[Samples], audios_per_row: list[int]) -> None:
+        self.texts = texts
+        self.samples = samples
+        self.audios_per_row = audios_per_row
+
+
+def _sources(row: Mapping[str, Any]) -> list[Any]:
+    """A row's recordings; a list of numbers is one."""
+    audio = row.get("audio")
+    if audio is None or (isinstance(audio, list | tuple) and not audio):
+        raise ValueError(f"A row has no audio; its columns are {', '.join(map(str, row)) or 'none'}.")
+    if isinstance(audio, list | tuple) and not isinstance(audio[0], Number | list):
+        return list(audio)
+    return [audio]

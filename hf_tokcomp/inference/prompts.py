@@ -1,0 +1,91 @@
+"""From an instruction to a whole prompt, and from prompts and samples to what the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ..audio.loading import Samples
+from ..models.base import ModelPatch
+
+
+def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: int = 1) -> str:
+    """The whole prompt for one or several recordings: through the processor's chat template where there is one.
+
+    An instruction that has the audio placeholder in it is a whole prompt already and comes back as it is.
+
+    Raises:
+        ValueError: the prompt does not have the placeholder once for every recording.
+    """
+    placeholder = processor.audio_token
+    if placeholder in instruction:
+        _check_placeholders("The prompt has", instruction, placeholder, audios)
+        return instruction
+    if getattr(processor, "chat_template", None) is None:
+        before, text, after = patch.prompt.partition("{text}")
+        whole = before * (audios if placeholder in before else 1) + instruction
+        return whole + after * (audios if placeholder in after else 1)
+    text = processor.apply_chat_template(
+        [_user_turn(patch, instruction, audios)], tokenize=False, add_generation_prompt=True
+    )
+    _check_placeholders("The chat template wrote", text, placeholder, audios)
+    return str(text)
+
+
+def whole_answer(processor: Any, patch: ModelPatch, instruction: str, answer: str, audios: int = 1) -> str:
+    """What follows `whole_prompt` where the model gives this answer, with what ends it.
+
+    With a chat template it is what that writes for the assistant's turn. A plain prompt is continued after a space and
+    ended by the tokenizer's end of text (ours; no paper says).
+    """
+    prompt = whole_prompt(processor, patch, instruction, audios)
+    end: str = processor.tokenizer.eos_token or ""
+    if processor.audio_token in instruction or getattr(processor, "chat_template", None) is None:
+        return f"{answer}{end}" if prompt[-1:].isspace() else f" {answer}{end}"
+    turn = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
+    whole = processor.apply_chat_template([_user_turn(patch, instruction, audios), turn], tokenize=False)
+    following = whole.removeprefix(prompt).rstrip() if whole.startswith(prompt) else ""
+    return following if following.startswith(answer) and following != answer else f"{answer}{end}"
+
+
+def _user_turn(patch: ModelPatch, instruction: str, audios: int) -> dict[str, Any]:
+    content = [*({"type": "audio"} for _ in range(audios)), {"type": "text", "text": instruction}]
+    if patch.prompt.startswith("{text}"):
+        content.reverse()
+    return {"role": "user", "content": content}
+
+
+def _check_placeholders(who: str, text: str, placeholder: str, audios: int) -> None:
+    found = text.count(placeholder)
+    if found != audios:
+        raise ValueError(
+            f"{who} {found} times {placeholder} and there are {audios} recordings: give the whole prompt, with "
+            f"{placeholder} in it once for each."
+        )
+
+
+def model_inputs(
+    processor: Any,
+    prompts: Sequence[str],
+    samples: Sequence[Samples],
+    rate: int,
+    padding_side: Literal["left", "right"] = "left",
+) -> Any:
+    """What the processor makes of whole prompts and their recordings.
+
+    Args:
+        processor: the model's processor.
+        prompts: the prompts.
+        samples: ``(samples,)`` mono each, of all prompts in order.
+        rate: samples per second.
+        padding_side: left to generate, right to train.
+    """
+    return processor(
+        text=list(prompts),
+        audio=list(samples),
+        sampling_rate=rate,
+        return_tensors="pt",
+        # For the text alone: at the top level it would also cut Audio Flamingo 3's windows short of a whole one,
+        # which its encoder refuses.
+        text_kwargs={"padding": True, "padding_side": padding_side},
+    )

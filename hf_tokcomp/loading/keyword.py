@@ -1,0 +1,87 @@
+"""The keyword `compression=` of the loading methods of transformers and PEFT, and the config stored beside weights.
+
+Wrapped are `from_pretrained` of `PreTrainedModel` (the concrete classes, the Auto classes with a head and `device_map`
+all go through it) and `ProcessorMixin`, and for adapters `PreTrainedModel.load_adapter` and PeftModel's
+`from_pretrained`, `load_adapter`, `save_pretrained` and `push_to_hub`. Without the keyword and without a stored config
+their behaviour is untouched. `install` is idempotent and `uninstall` takes it back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from transformers import PreTrainedModel, ProcessorMixin
+
+from ..models.registry import patch_for_class
+from ..models.versions import check_transformers
+from ..patching.patch import active_config, patch, resolve_compression
+from ..sharing.methods import push_adapter
+from ..sharing.saving import save_adapters
+from .adapters import into_model, into_peft
+from .precedence import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, choose, put_on, stored_config
+from .stored_files import hub_options, pick_where
+from .weights import compressor_key
+from .wrapping import unwrap_all, when_imported, wrap
+
+
+def install() -> None:
+    """Teach `from_pretrained` and `load_adapter` the keyword ``compression=``, also PEFT's once that is imported."""
+    wrap(PreTrainedModel, "from_pretrained", _load_model)
+    wrap(PreTrainedModel, "load_adapter", into_model)
+    wrap(ProcessorMixin, "from_pretrained", _load_processor)
+    when_imported("peft.peft_model", _install_peft)
+
+
+def _install_peft(peft_model: ModuleType) -> None:
+    wrap(peft_model.PeftModel, "from_pretrained", into_peft)
+    wrap(peft_model.PeftModel, "load_adapter", into_peft)
+    wrap(peft_model.PeftModel, "save_pretrained", save_adapters)
+    wrap(peft_model.PeftModel, "push_to_hub", push_adapter)
+
+
+def uninstall() -> None:
+    """Take the keyword away again."""
+    unwrap_all()
+
+
+def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
+    given = compression
+    if compression is not NOT_GIVEN and compression is not None:
+        # Before a single weight is read: a typo should not cost a download.
+        given = resolve_compression(compression, **hub_options(compression, _name(args, kwargs), kwargs))
+        check_transformers(cls, patch_for_class(cls)[1])
+    running = GIVEN.set((given,))
+    try:
+        loaded = own(*args, **kwargs)
+    finally:
+        GIVEN.reset(running)
+    model = loaded[0] if isinstance(loaded, tuple) else loaded  # output_loading_info=True
+    if active_config(model) is not None:
+        return loaded  # an adapter was loaded, and has seen to it
+    stored = stored_config(model, overruled=given is not NOT_GIVEN)
+    if stored is None and given is NOT_GIVEN:
+        return loaded
+    checkpoint = Checkpoint(os.fspath(_name(args, kwargs) or ""), pick_where(kwargs), kwargs.get("variant"), stored)
+    put_on(model, choose(given, None, None, stored), checkpoint, WEIGHTS_FOLLOW.get())
+    if isinstance(loaded, tuple) and active_config(model) is not None:
+        unexpected = loaded[1].get("unexpected_keys", ())
+        loaded[1]["unexpected_keys"] = type(unexpected)(key for key in unexpected if compressor_key(key) is None)
+    return loaded
+
+
+def _load_processor(own: Callable[..., Any], cls: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
+    config = None
+    if compression is not NOT_GIVEN and compression is not None:
+        config = resolve_compression(compression, **hub_options(compression, _name(args, kwargs), kwargs))
+    loaded = own(*args, **kwargs)
+    processor = loaded[0] if isinstance(loaded, tuple) else loaded
+    if config is not None:
+        patch(processor, config)
+    return loaded
+
+
+def _name(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else kwargs.get("pretrained_model_name_or_path")

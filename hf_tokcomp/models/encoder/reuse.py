@@ -1,0 +1,71 @@
+"""reuse_encoder: run the audio encoder once for several calls on the same features, to compare compressions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...config.encoder_options import EncoderOptions
+from ..base import EncodedWindows, ModelPatch
+
+_ACTIVE: ContextVar[_Kept | None] = ContextVar("hf_tokcomp_encoder_reuse", default=None)
+
+
+class _Kept:
+    """The last encoding, and what it was made of; the tensors are held, so that no other can take their identity."""
+
+    def __init__(self, needs: frozenset[str]) -> None:
+        self.needs = needs
+        self.made_of: tuple[Any, ...] = ()
+        self.options: EncoderOptions | None = None
+        self.encoded: EncodedWindows | None = None
+
+    def fits(self, made_of: tuple[Any, ...], options: EncoderOptions, needs: frozenset[str]) -> bool:
+        same = len(made_of) == len(self.made_of) and all(a is b for a, b in zip(made_of, self.made_of, strict=True))
+        return same and options == self.options and needs <= self.needs
+
+
+@contextmanager
+def reuse_encoder(needs: Iterable[str] = ()) -> Iterator[None]:
+    """Within the ``with`` block, calls on the very same feature tensors share one run of the encoder.
+
+    What compressions differ in comes after the encoder, so comparing them need not repeat it. Nothing else changes: the
+    results are those without it, bit for bit. Options of the encoder have an encoding each. It has no effect where
+    gradients are computed, and none on ``none``, which is the model's own code. Features must not be changed in place
+    meanwhile; one encoding is kept at a time.
+
+    Args:
+        needs: what the methods to come ask of the encoder (``compressor.requires``), so that the first run serves all.
+    """
+    token = _ACTIVE.set(_Kept(frozenset(needs)))
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def encode(
+    model: Any,
+    patch: ModelPatch,
+    features: Tensor,
+    mask: Tensor,
+    needs: frozenset[str],
+    options: EncoderOptions,
+    frames: list[int],
+) -> EncodedWindows:
+    """`ModelPatch.encode`, or what it returned for the same tensors where `reuse_encoder` is in force."""
+    kept = _ACTIVE.get()
+    if kept is None or torch.is_grad_enabled():
+        return patch.encode(model, features, mask, needs, options, frames)
+    made_of = (model, features, mask)
+    if kept.encoded is None or not kept.fits(made_of, options, needs):
+        kept.encoded = None  # frees its memory before the next one takes as much
+        kept.needs |= needs
+        kept.encoded = patch.encode(model, features, mask, kept.needs, options, frames)
+        kept.made_of, kept.options = made_of, options
+    return kept.encoded

@@ -1,0 +1,98 @@
+"""Which transformers can be patched: below the range an error, above it one warning and a check of signatures."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from importlib import metadata
+
+import transformers
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from ..errors import UnsupportedVersionError
+from .base import ModelPatch
+from .cache_names import CACHE, CACHE_NAMES
+
+OLDEST_TRIED = "5.17.0"
+NEWEST_TRIED = "5.24.0"
+_warned = False
+
+
+def check_transformers(model_class: type, patch: ModelPatch, installed: str | None = None) -> None:
+    """Raise or warn where the installed transformers was not tried.
+
+    Raises:
+        UnsupportedVersionError: it is older than the oldest tried, or newer with a signature that changed.
+    """
+    global _warned
+    version = Version(installed or transformers.__version__)
+    if version < Version(OLDEST_TRIED):
+        raise UnsupportedVersionError(
+            f"transformers {version} is older than {OLDEST_TRIED}, the oldest hf_tokcomp was tried with; "
+            "run `pip install -U transformers`."
+        )
+    if version.release[:2] <= Version(NEWEST_TRIED).release[:2]:  # as the requirement has it: to the next minor release
+        return
+    check_signatures(model_class, patch)
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            f"transformers {version} is newer than {NEWEST_TRIED}, the newest hf_tokcomp was tried with. "
+            "The signatures it relies on are unchanged.",
+            stacklevel=3,
+        )
+
+
+def verdict(patch: ModelPatch) -> str | None:
+    """Why `patch` refuses this model with the installed transformers; None where it is accepted."""
+    for name in patch.model_classes:
+        model_class = getattr(transformers, name, None)
+        if model_class is None:
+            return f"transformers {transformers.__version__} has no {name}."
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                check_transformers(model_class, patch)
+        except UnsupportedVersionError as error:
+            return str(error)
+    return None
+
+
+def out_of_bounds() -> list[str]:
+    """The installed packages that the package's own requirements do not allow, each with what is required."""
+    found = []
+    try:
+        required = metadata.requires("hf-tokcomp") or []
+    except metadata.PackageNotFoundError:
+        return []  # a bare checkout requires nothing
+    for line in required:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            found.append(f"{requirement.name} is not installed ({requirement.specifier} is required)")
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            found.append(f"{requirement.name} {installed} ({requirement.specifier} is required)")
+    return found
+
+
+def check_signatures(model_class: type, patch: ModelPatch) -> None:
+    """Compare the parameters that the patch relies on with those the model class has.
+
+    Raises:
+        UnsupportedVersionError: some are gone; the message names them.
+    """
+    for method, wanted in patch.relies_on.items():
+        function = getattr(model_class, method, None)
+        present = [] if function is None else list(inspect.signature(function).parameters)
+        # A patch may write the cache under either name: the core passes the one that is there.
+        gone = [name for name in wanted if name not in present and not (name in CACHE_NAMES and CACHE in present)]
+        if gone:
+            raise UnsupportedVersionError(
+                f"transformers {transformers.__version__} changed {model_class.__name__}.{method}: "
+                f"{', '.join(gone)} gone, now ({', '.join(present)}). Use transformers {NEWEST_TRIED}."
+            )

@@ -1,0 +1,173 @@
+"""Attention received by every encoder position, from one layer's projected queries and keys.
+
+No positions x positions matrix is ever held, and the encoder keeps whatever attention implementation it has: sdpa,
+flash and eager give the same scores. On a GPU with Triton, which comes with CUDA builds of torch, fused kernels do it
+(`hf_tokcomp.ops.attention.triton`); everywhere else PyTorch does, tile by tile (`hf_tokcomp.ops.attention.tiles`).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from . import tiles as attention_blocks
+
+Reduction = Literal["mean", "max", "peak"]
+VARIABLE = "HF_TOKCOMP_ATTENTION"
+"""Environment variable that forces one implementation: ``torch`` or ``triton``."""
+LARGEST = 1e15
+"""Entries beyond this would overflow a score in float32."""
+_given_up: list[str] = []
+"""Why the kernels are not tried again, once they have failed."""
+
+
+def attention_received(
+    query: Tensor,
+    key: Tensor,
+    lengths: Tensor,
+    *,
+    heads: int,
+    scale: float,
+    reduction: Reduction = "mean",
+    block: int | None = None,
+) -> Tensor:
+    """Softmax attention per head over the valid keys, summed over the valid queries.
+
+    A query that holds NaN, infinity or anything beyond 1e15 counts as padding, and so does such a key; the others get
+    what they would get without it (our reading; in a plain softmax one NaN spoils its whole window). No gradients.
+
+    Args:
+        query: ``(windows, positions, heads * head_dim)``, as the layer's query projection returns it.
+        key: the same for keys.
+        lengths: ``(windows,)`` valid positions; neither padding queries nor padding keys count.
+        heads: attention heads.
+        scale: factor on the scores, ``head_dim ** -0.5`` as a rule.
+        reduction: ``"mean"`` averages the heads' sums (arXiv 2511.14293), ``"max"`` takes the largest of them, and
+            ``"peak"`` takes the largest head for every query and key first, and sums then.
+        block: most scores that PyTorch holds at once; None: what suits the device.
+
+    Returns:
+        ``(windows, positions)`` float32, padding is 0; under ``"mean"`` the mean over a window's valid positions is 1.
+
+    Raises:
+        ValueError: an unknown reduction, or the environment variable HF_TOKCOMP_ATTENTION asks for what is not there.
+    """
+    if reduction not in get_args(Reduction):
+        raise ValueError(f"reduction={reduction!r} is unknown; use one of {', '.join(get_args(Reduction))}.")
+    return _run("received", query, key, lengths, block, heads=heads, scale=scale, reduction=reduction)
+
+
+def attention_to_self(
+    query: Tensor, key: Tensor, lengths: Tensor, *, heads: int, scale: float, block: int | None = None
+) -> Tensor:
+    """The attention that each 25 Hz token pays to itself, averaged over heads.
+
+    With A the head-averaged attention between 50 Hz positions, it is half the sum of A[q, k] over the token's two
+    positions as q and as k. Positions that do not count, as in `attention_received`, add nothing.
+
+    Returns:
+        ``(windows, positions // 2)`` float32, from 0 to 1.
+    """
+    return _run("to_self", query, key, lengths, block, heads=heads, scale=scale)
+
+
+@torch.no_grad()
+def _run(name: str, query: Tensor, key: Tensor, lengths: Tensor, block: int | None, **options: Any) -> Tensor:
+    """One of the two functions, in the implementation that fits the device or was asked for."""
+    valid = torch.arange(query.shape[1], device=query.device) < lengths.to(query.device)[:, None]
+    tensors = query, key, valid & _is_sane(query), valid & _is_sane(key)
+    kernels = _kernels(query.device)
+    if kernels is not None:
+        try:
+            return getattr(kernels, name)(*tensors, **options)  # type: ignore[no-any-return]
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # no C compiler, a GPU Triton does not know: there is another way
+            if os.environ.get(VARIABLE):
+                raise
+            _given_up.append(repr(error))
+            warnings.warn(
+                f"Triton could not run the fused attention kernels, so PyTorch does it, more slowly ({error!r}). "
+                f"Set {VARIABLE}=torch to silence this, or {VARIABLE}=triton to see the whole error.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    with torch.autocast(query.device.type, enabled=False):  # scores are float32, whatever the model runs in
+        return getattr(attention_blocks, name)(*tensors, block=block, **options)  # type: ignore[no-any-return]
+
+
+def _is_sane(states: Tensor) -> Tensor:
+    """``(windows, positions)``: whether all entries are finite and small enough for a score in float32."""
+    # In float32, since the limit is infinity in float16; and "not >" would let NaN pass.
+    least, most = torch.aminmax(states, dim=-1)
+    return torch.maximum(-least, most).float() <= LARGEST
+
+
+def _kernels(device: torch.device) -> Any:
+    """The module with the fused kernels, or None where PyTorch is to be used."""
+    choice = os.environ.get(VARIABLE, "")
+    if choice not in ("", "torch", "triton"):
+        raise ValueError(f"{VARIABLE}={choice!r} is unknown; set it to torch or triton, or unset it.")
+    if choice == "torch" or (not choice and (device.type != "cuda" or _given_up)):
+        return None
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(f"{VARIABLE}=triton needs a model on a GPU, this one is on {device}. Unset {VARIABLE}.")
+    try:
+        from . import triton as attention_triton
+    except ImportError as error:
+        if not choice:
+            return None
+        raise ValueError(
+            f"{VARIABLE}=triton, but Triton is missing: `pip install triton`, or unset {VARIABLE}."
+        ) from error
+    return attention_triton
+
+
+def pool_pairs(values: Tensor) -> Tensor:
+    """Average the two 50 Hz positions of each 25 Hz token, ``(windows, positions, ...)`` to ``(windows, tokens, ...)``.
+
+    A trailing odd position has no token; it counted as a query only (our reading).
+    """
+    tokens = values.shape[1] // 2
+    pairs = values[:, : 2 * tokens].reshape(values.shape[0], tokens, 2, *values.shape[2:])
+    return pairs.mean(2)
+
+
+def keys_of_tokens(key: Tensor, heads: int) -> Tensor:
+    """``(windows, positions, heads * head_dim)`` to ``(windows, tokens, head_dim)``: mean over heads and over pairs."""
+    return pool_pairs(mean_over_heads(key, heads))
+
+
+def mean_over_heads(key: Tensor, heads: int) -> Tensor:
+    """``(windows, positions, heads * head_dim)`` to ``(windows, positions, head_dim)``, in float32."""
+    windows, positions, dim = key.shape
+    return key.float().view(windows, positions, heads, dim // heads).mean(2)
+
+
+@contextmanager
+def recorded_outputs(**modules: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Keep the detached outputs of these modules while the block runs; their names are the dict's keys.
+
+    Only calls of this thread count: another one may be running the same model at the same time.
+    """
+    outputs: dict[str, Tensor] = {}
+    here = threading.get_ident()
+
+    def keep(name: str, _module: nn.Module, _args: Any, output: Tensor) -> None:
+        if threading.get_ident() == here:
+            outputs[name] = output.detach()
+
+    handles = [module.register_forward_hook(functools.partial(keep, name)) for name, module in modules.items()]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()

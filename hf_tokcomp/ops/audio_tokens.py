@@ -1,0 +1,131 @@
+"""AudioTokens: everything a method may look at, for a batch of whole audios."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .device import on_device
+
+PER_TOKEN = ("attention", "attention_max", "attention_peak", "attention_self", "keys", "projected")
+"""Optional fields with a value per token."""
+NEEDS = frozenset({*PER_TOKEN, "query", "first_layer"})
+"""What a method may declare in `AudioTokenCompressor.requires`; nothing is computed that was not asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class FirstLayer:
+    """How the language model's first layer makes queries and keys, without biases.
+
+    Args:
+        query: ``(heads * head_dim, hidden)`` weights.
+        key: ``(key_heads * head_dim, hidden)`` weights.
+        heads: attention heads.
+        key_heads: heads of the keys, a divisor of ``heads`` (grouped queries).
+    """
+
+    query: Tensor
+    key: Tensor
+    heads: int
+    key_heads: int
+
+
+@dataclass(eq=False)
+class AudioTokens:
+    """A right-padded batch of audios in encoder space.
+
+    Args:
+        features: ``(audios, tokens, dim)``; what lies beyond an audio's length is padding.
+        lengths: ``(audios,)`` tokens of each audio, all its windows together; a tensor or a list of integers.
+        attention: ``(audios, tokens)`` float32, attention received in the encoder's last layer, averaged over heads;
+            mean 1 per window.
+        attention_max: the same, but the largest of the heads instead of their mean.
+        attention_peak: ``(audios, tokens)`` float32, the sum over queries of the largest attention of any head.
+        attention_self: ``(audios, tokens)`` float32, the attention a token pays to itself, averaged over heads.
+        keys: ``(audios, tokens, head_dim)``, the last layer's keys averaged over heads.
+        query: ``(audios, words, hidden)``, the embedded text of the user's question, right-padded.
+        query_lengths: ``(audios,)`` words of each question; None where all are as long as ``query``.
+        projected: ``(audios, tokens, hidden)``, the features in the language model's space.
+        first_layer: the language model's first layer.
+        frame_rate: tokens per second; a list where the audios differ.
+        counts: `lengths` as plain integers, for a caller who has them; read from the device otherwise.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    attention: Tensor | None = None
+    attention_max: Tensor | None = None
+    attention_peak: Tensor | None = None
+    attention_self: Tensor | None = None
+    keys: Tensor | None = None
+    query: Tensor | None = None
+    query_lengths: Tensor | None = None
+    projected: Tensor | None = None
+    first_layer: FirstLayer | None = None
+    frame_rate: float | list[float] = 25.0
+    counts: list[int] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.counts is None:
+            self.counts = torch.as_tensor(self.lengths).tolist()
+        self.lengths = torch.as_tensor(self.lengths).to(self.features.device, non_blocking=True)
+        if self.features.dim() != 3 or self.features.shape[0] != len(self.counts):
+            raise ValueError(
+                f"features must be (audios, tokens, dim) with one length per audio; got {tuple(self.features.shape)} "
+                f"and {len(self.counts)} lengths."
+            )
+        if any(not 0 <= n <= self.features.shape[1] for n in self.counts):
+            raise ValueError(f"lengths {self.counts} do not fit features of {self.features.shape[1]} tokens.")
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """``(audios, tokens)`` bool, True where there is sound and no padding."""
+        return torch.arange(self.features.shape[1], device=self.features.device) < self.lengths[:, None]
+
+    @property
+    def frame_rates(self) -> list[float]:
+        """Tokens per second of each audio."""
+        return self.frame_rate if isinstance(self.frame_rate, list) else [self.frame_rate] * len(self.counts)
+
+    def need(self, name: str) -> Tensor:
+        """The optional field ``name``.
+
+        Raises:
+            ValueError: it was not supplied; a compressor must name it in ``requires``.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"This method needs `{name}`; name it in the compressor's `requires` or pass it along.")
+        return value  # type: ignore[no-any-return]
+
+    def similarity_space(self, name: str) -> Tensor:
+        """``(audios, tokens, dim)``: what a method with an option ``similarity`` compares.
+
+        Args:
+            name: ``"features"``, ``"keys"`` or ``"projected"``.
+        """
+        return self.features if name == "features" else self.need(name)
+
+    def select(self, rows: list[int]) -> AudioTokens:
+        """Only these audios, cut to the longest of them."""
+        counts = [self.counts[row] for row in rows]
+        width = max(counts, default=0)
+        index = on_device(rows, self.features.device)
+        values: dict[str, Any] = {
+            name: value[index, :width]
+            for name in ("features", *PER_TOKEN)
+            if (value := getattr(self, name)) is not None
+        }
+        values |= {
+            name: value[index]
+            for name in ("lengths", "query", "query_lengths")
+            if (value := getattr(self, name)) is not None
+        }
+        if isinstance(self.frame_rate, list):
+            values["frame_rate"] = [self.frame_rate[row] for row in rows]
+        return dataclasses.replace(self, counts=counts, **values)

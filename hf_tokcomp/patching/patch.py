@@ -1,0 +1,290 @@
+"""patch, unpatch, compressed: putting an AudioTokenCompressor into a model or processor, and taking it out again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from ..compressors.base import AudioTokenCompressor
+from ..config.config import CompressionConfig
+from ..config.files import CONFIG_KEY, is_ours
+from ..config.registry import get_method, methods
+from ..errors import CompressionConfigError, UnsupportedModelError
+from ..generation.forward import backbone_forward, forward
+from ..generation.generate import generate, prepare_inputs_for_generation
+from ..hub.ids import is_hub_id
+from ..messages import shown
+from ..models.instance import MISSING, MODEL, belongs_to_another, patch_of, replace, restore, state_of
+from ..models.registry import how_to_add, patch_for_class, patch_for_processor
+from ..models.versions import check_transformers
+from ..ops.record import note, noted
+from ..sharing.methods import push_model
+from ..sharing.saving import save_pretrained
+from .processor import patch_processor
+
+Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
+Target = TypeVar("Target")
+
+logger = logging.getLogger(__name__)
+
+
+def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
+    """A config from whatever a user may name it by.
+
+    Args:
+        compression: a method's key, a dict, a list of dicts or configs (`compose`), a `CompressionConfig`, a folder or
+            JSON file, or a Hub id ``user/repo`` or ``user/repo@revision``. A folder comes before a repository of the
+            same name, and a method before both.
+        hub: ``token``, ``cache_dir`` and so on, for `CompressionConfig.from_pretrained`.
+
+    Raises:
+        CompressionConfigError: it is none of these; for an unknown method the closest key is named.
+        OSError: what a name stands for cannot be read.
+    """
+    if isinstance(compression, CompressionConfig):
+        return compression
+    if isinstance(compression, Mapping):
+        return CompressionConfig.from_dict(compression)
+    if isinstance(compression, list | tuple):
+        return CompressionConfig.from_dict({"method": "compose", "stages": list(compression)})
+    if isinstance(compression, str) and compression in methods():
+        return CompressionConfig.from_dict({"method": compression})
+    if isinstance(compression, str | os.PathLike):
+        name = os.fspath(compression)
+        if os.path.exists(name) or is_hub_id(name):
+            return CompressionConfig.from_pretrained(name, **hub)
+        if os.sep in name or isinstance(compression, os.PathLike):
+            raise FileNotFoundError(
+                f"There is no folder or file {shown(name)} to read a compression config from, and it is no Hub id "
+                "(user/repo)."
+            )
+        get_method(name)  # raises, naming the closest key
+    raise CompressionConfigError(
+        f"compression={shown(compression)} must be a method's key ({', '.join(methods())}), a dict, a list of them, a "
+        "CompressionConfig, a folder or a Hub id."
+    )
+
+
+def patch(model_or_processor: Target, compression: Compression) -> Target:
+    """Compress the audio tokens of a model, or announce the compressed count in a processor.
+
+    Args:
+        model_or_processor: a supported model (also inside PEFT, DDP or a compiled module) or its processor. It is
+            changed in place, on the instance alone. An earlier patch is replaced; its compressor stays, with all it has
+            learned, where the configs differ in nothing but the budget and `positions`.
+        compression: a method's key, a dict, a list of them (`compose`), a `CompressionConfig`, a local folder or a Hub
+            id, ``user/repo`` or ``user/repo@revision``.
+
+    Returns:
+        The same object.
+
+    Raises:
+        UnsupportedModelError: there is no patch for it; the supported models are listed.
+        UnsupportedVersionError: the installed transformers cannot be patched.
+        CompressionConfigError: the compression is unknown or contradictory. Nothing is changed in any of these cases.
+    """
+    config = resolve_compression(compression)
+    before = active_config(model_or_processor)
+    learned = before is not None and learned_weights(model_or_processor)
+    _patch(model_or_processor, config)
+    if learned and before is not None and not config.has_weights_of(before):
+        logger.warning("This model had a trained %r compressor; patched anew, its weights are gone.", before.method)
+    return model_or_processor
+
+
+def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any = None) -> None:
+    """Patch; with this compressor, where a model had it before."""
+    if isinstance(model_or_processor, ProcessorMixin):
+        module, model_patch = patch_for_processor(model_or_processor)
+        if not config.deterministic_length:
+            raise CompressionConfigError(
+                f"The count of {config.method!r} depends on the content, so a processor cannot announce it; patch the "
+                "model alone."
+            )
+        unpatch(model_or_processor)
+        patch_processor(model_or_processor, module, model_patch, config)
+        return
+    model = _inner(model_or_processor)
+    module, model_patch = patch_for_class(type(model))
+    _refuse_shallow_copy(model)
+    check_transformers(type(model), model_patch)
+    model_patch.check_encoder(model, config.encoder)
+    compressor = getattr(model, "audio_compressor", None) if compressor is None else compressor
+    if compressor is not None and _may_stay(compressor.config, config):
+        _set_config(compressor, config)
+        note(compressor, None)
+    else:
+        compressor = AudioTokenCompressor.from_config(config, model_patch.feature_dim(model)).train(model.training)
+        if model.device.type != "meta":
+            compressor.to(model.device, model.dtype)
+    unpatch(model)
+    before = model.config.__dict__.get(CONFIG_KEY, MISSING)
+    functions = {
+        "forward": forward,
+        "generate": generate,
+        "prepare_inputs_for_generation": prepare_inputs_for_generation,
+        "save_pretrained": save_pretrained,
+        "push_to_hub": push_model,
+    }
+    state = replace(model, module, functions, {})
+    model.audio_compressor = compressor
+    backbone = model_patch.backbone(model)
+    if backbone is not None:
+        replace(backbone, module, {"forward": backbone_forward}, {MODEL: model})
+    # What others kept under this key comes back; a config of ours was stored, and is replaced now.
+    state.config_before = MISSING if is_ours(before) else before
+    setattr(model.config, CONFIG_KEY, config.to_dict())
+
+
+def _refuse_shallow_copy(model: Any) -> None:
+    """Raise where a model shares its modules with another one that is patched: what is done to one is done to both."""
+    if belongs_to_another(model) or (state_of(model) is None and hasattr(model, "audio_compressor")):
+        raise ValueError(
+            "This model is a shallow copy (copy.copy) and shares its modules with a patched one. Patch or unpatch "
+            "that one, or make a copy with modules of its own by copy.deepcopy."
+        )
+
+
+def _may_stay(before: CompressionConfig, config: CompressionConfig) -> bool:
+    return before == config or (get_method(config.method).learns and before.has_weights_of(config))
+
+
+def _set_config(compressor: Any, config: CompressionConfig) -> None:
+    """Another budget for the same weights, also where PEFT trains copies of the compressor."""
+    for module in compressor.modules():
+        if isinstance(module, AudioTokenCompressor) and module.config.method == config.method:
+            module.config = config
+
+
+def unpatch(model_or_processor: Target) -> Target:
+    """Undo `patch` exactly; nothing happens to what was not patched.
+
+    Returns:
+        The same object.
+    """
+    if isinstance(model_or_processor, ProcessorMixin):
+        restore(model_or_processor)
+        return model_or_processor
+    model = _inner(model_or_processor)
+    _refuse_shallow_copy(model)
+    if getattr(model, "audio_compressor", None) is not None:
+        backbone = patch_of(model).backbone(model)
+        if backbone is not None:
+            restore(backbone)
+        del model.audio_compressor
+        model.config.__dict__.pop(CONFIG_KEY, None)
+        state = state_of(model)
+        if state is not None and state.config_before is not MISSING:
+            setattr(model.config, CONFIG_KEY, state.config_before)
+    restore(model)
+    return model_or_processor
+
+
+class _Block:
+    """A ``with`` block that is under way, and how to leave it."""
+
+    def __init__(self, back: Callable[[], None]) -> None:
+        self.back = back
+
+
+_BLOCKS: WeakKeyDictionary[Any, list[_Block]] = WeakKeyDictionary()
+"""The blocks of each model or processor, in the order in which they were entered."""
+
+
+@contextmanager
+def compressed(model: Target, compression: Compression) -> Iterator[Target]:
+    """Patch a model or processor for the length of a ``with`` block; what was there before comes back, come what may.
+
+    Blocks on one model may be left in any order: the compression is that of the last one entered that is not left.
+
+    Raises:
+        what `patch` raises.
+    """
+    config = resolve_compression(compression)
+    block = _Block(way_back(model))
+    _patch(model, config)
+    blocks = _BLOCKS.setdefault(_inner(model), [])
+    blocks.append(block)
+    try:
+        yield model
+    finally:
+        place = blocks.index(block)
+        del blocks[place]
+        if place < len(blocks):
+            blocks[place].back = block.back  # entered within this block, and left after it
+        else:
+            block.back()
+
+
+def way_back(model_or_processor: Any) -> Callable[[], None]:
+    """A function that gives a model or processor the compression it has now: the very compressor, as it may learn."""
+    before = active_config(model_or_processor)
+    if before is None:
+        return lambda: unpatch(model_or_processor) and None
+    if isinstance(model_or_processor, ProcessorMixin):
+        return lambda: _patch(model_or_processor, before)
+    model = _inner(model_or_processor)
+    compressor, last = model.audio_compressor, noted(model.audio_compressor)
+
+    def back() -> None:
+        _patch(model, before, compressor)
+        note(compressor, last)
+
+    return back
+
+
+def learned_weights(model_or_processor: Any) -> dict[str, torch.Tensor]:
+    """The weights of a patched model's compressor by name; empty for a method that learns nothing."""
+    if isinstance(model_or_processor, ProcessorMixin):
+        return {}
+    compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
+    # Where PEFT trains a copy, this is what it is a copy of.
+    compressor = getattr(compressor, "original_module", compressor)
+    return {} if compressor is None else dict(compressor.state_dict())
+
+
+def active_config(model_or_processor: Any) -> CompressionConfig | None:
+    """The config that a model or processor is patched with; None if it is not patched."""
+    if isinstance(model_or_processor, ProcessorMixin):
+        state = state_of(model_or_processor)
+        return None if state is None else state.placed[CONFIG_KEY]
+    compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
+    return None if compressor is None else compressor.config
+
+
+def set_config(model: Any, config: CompressionConfig) -> None:
+    """Give a patched model's compressor another config of the same method; what it has learned stays.
+
+    ``config.json`` goes on naming the config that the model was patched with.
+
+    Raises:
+        ValueError: the model is not patched, or with another method.
+    """
+    compressor = getattr(_inner(model), "audio_compressor", None)
+    if compressor is None or compressor.config.method != config.method:
+        raise ValueError(f"The model is not patched with {config.method!r}; use hf_tokcomp.patch.")
+    _set_config(compressor, config)
+
+
+def _inner(model: Any) -> Any:
+    """The transformers model inside PEFT, DDP, FSDP or a compiled module; a processor is its own."""
+    seen = model
+    while not isinstance(seen, PreTrainedModel | ProcessorMixin):
+        if hasattr(seen, "get_base_model"):
+            seen = seen.get_base_model()
+        elif hasattr(getattr(seen, "base_model", None), "model"):
+            seen = seen.base_model.model  # PEFT's mixed model, which has no method for it
+        elif hasattr(seen, "_orig_mod"):
+            seen = seen._orig_mod
+        elif hasattr(seen, "module"):
+            seen = seen.module
+        else:
+            raise UnsupportedModelError(f"{type(model).__name__} is not supported. {how_to_add()}")
+    return seen

@@ -1,0 +1,61 @@
+"""What a method may ask of the language model's side: the question's words, the projected tokens, the first layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.base import ModelPatch
+from ..ops.audio_tokens import AudioTokens
+from ..ops.device import on_device
+
+FROM_LANGUAGE_MODEL = frozenset({"projected", "query", "first_layer"})
+
+
+def add_language_model_side(
+    tokens: AudioTokens,
+    needs: frozenset[str],
+    model: Any,
+    patch: ModelPatch,
+    input_ids: Tensor,
+    attention_mask: Tensor | None,
+    rows: list[int],
+) -> AudioTokens:
+    """The audios with those of `FROM_LANGUAGE_MODEL` that a method needs; no gradients go this way.
+
+    Args:
+        tokens: the audios.
+        needs: what the method asks for.
+        model: the model.
+        patch: what is known of it.
+        input_ids: ``(batch, prompt)``.
+        attention_mask: ``(batch, prompt)`` or None.
+        rows: each audio's prompt.
+    """
+    values: dict[str, Any] = {}
+    device = tokens.features.device  # projector and language model may be on other ones
+    with torch.no_grad():
+        if "projected" in needs:
+            values["projected"] = patch.project(model, tokens.features).to(device)
+        if "query" in needs:
+            words, lengths = _questions(model, patch, input_ids, attention_mask, rows)
+            values["query"], values["query_lengths"] = words.to(device), lengths.to(device)
+        if "first_layer" in needs:
+            values["first_layer"] = patch.first_layer(model)
+    return dataclasses.replace(tokens, **values) if values else tokens
+
+
+def _questions(
+    model: Any, patch: ModelPatch, ids: Tensor, mask: Tensor | None, rows: list[int]
+) -> tuple[Tensor, Tensor]:
+    """The embedded question of each audio ``(audios, words, hidden)`` and its words ``(audios,)``."""
+    text = patch.question(model, ids, mask)
+    lengths = text.sum(1)
+    # The text's columns to the front, in order.
+    order = (~text).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(lengths.max())]
+    words = model.get_input_embeddings()(ids.gather(1, order))
+    index = on_device(rows, ids.device)
+    return words[index.to(words.device)], lengths[index]

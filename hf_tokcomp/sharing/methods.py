@@ -1,0 +1,31 @@
+"""`push_to_hub` of compressed models and of PEFT's: what upstream's does, with a card that says how to use it.
+
+Upstream's writes a template for a card over whatever `save_pretrained` put there. These take what upstream's take, and
+the keywords of `hf_tokcomp.push_to_hub`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..models.instance import original
+
+
+def push_model(model: Any, *args: Any, **options: Any) -> Any:
+    """A patched model's `push_to_hub`."""
+    own = original(model, "push_to_hub")
+    return _push(own, model, model, args, options)
+
+
+def push_adapter(own: Callable[..., Any], peft_model: Any, *args: Any, **options: Any) -> Any:
+    """`PeftModel.push_to_hub`."""
+    return _push(own, peft_model, peft_model.get_base_model(), args, options)
+
+
+def _push(own: Callable[..., Any], model: Any, inner: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    if getattr(inner, "audio_compressor", None) is None:
+        return own(*args, **options)
+    from .push import push_to_hub
+
+    return push_to_hub(model, *args, local_base=True, **options)

@@ -1,0 +1,169 @@
+"""Putting a package together from a folder and a compression, and checking it before a repository is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cards import CARD_NAME, read_card, read_measurements
+from ..cards.card import Kind
+from ..cards.names import check_repo_id, hub_id
+from ..config.config import CompressionConfig
+from ..config.files import CONFIG_KEY, CONFIG_NAME, is_ours
+from ..config.files import MODEL_CONFIG_NAME as MODEL_CONFIG
+from ..errors import UnsupportedModelError
+from ..hub.ids import split_revision
+from ..models.registry import how_to_add, supported_models
+from ..patching.patch import Compression, resolve_compression
+from .package import Package
+from .packed_folder import (
+    Base,
+    Files,
+    adapter_base,
+    clean_settings,
+    config_beside,
+    json_bytes,
+    list_files,
+    one_config,
+    read_json,
+    require_weights,
+)
+
+ADAPTER_CONFIG = "adapter_config.json"
+PROCESSOR_FILES = {"processor_config.json", "preprocessor_config.json"}
+
+
+def pack(
+    repo_id: str,
+    *,
+    compression: Compression | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    base_model: str | None = None,
+    base_revision: str | None = None,
+    came_from: str | None = None,
+    came_from_revision: str | None = None,
+    metrics: str | os.PathLike[str] | None = None,
+    dataset: str | None = None,
+    license: str | None = None,
+    tags: Sequence[str] = (),
+    local_base: bool = False,
+) -> Package:
+    """Put a repository together, without any network but for a ``compression`` that is itself on the Hub.
+
+    Args:
+        repo_id: the repository.
+        compression: the compression; None for the one in the folder.
+        folder: a saved model, an adapter or a config; None for a repository with the config alone.
+        base_model: Hub id of the model it is for or comes from, perhaps ``USER/NAME@REVISION``; None for what an
+            adapter says itself.
+        base_revision: its revision.
+        came_from: the base model where neither the user nor the folder names one.
+        came_from_revision: its revision.
+        metrics: a file of numbers for the card.
+        dataset: what they were measured on, where the file does not say.
+        license: the Hub's name of a licence.
+        tags: more tags for the card.
+        local_base: a warning and no error where an adapter names its base model by a folder of this machine.
+
+    Raises:
+        ValueError: a name is impossible, or the folder contradicts what is asked.
+        FileNotFoundError: there is no such folder, or nothing of use in it.
+        UnsupportedModelError: it is a model that cannot be compressed.
+    """
+    check_repo_id(repo_id)
+    if base_model is not None:
+        base_model, named = split_revision(base_model)
+        base_revision = base_revision or named
+    if base_model is not None and hub_id(base_model) is None:
+        raise ValueError(
+            f"The base model {base_model!r} is no name on the Hub: others have only those. Write USER/NAME."
+        )
+    if base_revision is not None and base_model is None and folder is None:
+        raise ValueError(f"The revision {base_revision!r} is of which base model? Name that, too.")
+    if dataset is not None and metrics is None:
+        raise ValueError(f"What was measured on {dataset!r}? Give a file of metrics, too.")
+    config = None if compression is None else resolve_compression(compression)
+    files: Files = {}
+    left_out: list[str] = []
+    if folder is not None:
+        files, left_out = list_files(Path(folder))
+    readme = files.pop(CARD_NAME, None)
+    base: Base = {"base_model": base_model, "base_revision": base_revision}
+    kind: Kind = "config"
+    model_type = None
+    if ADAPTER_CONFIG in files:
+        kind = "adapter"
+        require_weights(files, "adapter_model", folder)
+        config = _beside(files, config)
+        for name in [name for name in files if name.rsplit("/", 1)[-1] == ADAPTER_CONFIG]:  # PEFT's other adapters, too
+            found, content = adapter_base(read_json(files[name]), base_model, base_revision, local_base)
+            base = found if name == ADAPTER_CONFIG else base
+            if content is not None:
+                files[name] = content
+    elif MODEL_CONFIG in files:
+        kind = "model"
+        require_weights(files, "", folder)
+        config, model_type = _inside(files, config, folder)
+        if base_model is None and hub_id(came_from) is not None:
+            base = {"base_model": came_from, "base_revision": base_revision or came_from_revision}
+    elif folder is not None and CONFIG_NAME not in files:
+        raise FileNotFoundError(
+            f"{folder} has no {MODEL_CONFIG}, {ADAPTER_CONFIG} or {CONFIG_NAME}: it is no model, adapter or config."
+        )
+    else:
+        config = _beside(files, config)
+    clean_settings(files)
+    fields: dict[str, Any] = {
+        **base,
+        "model_type": model_type,
+        "has_processor": not PROCESSOR_FILES.isdisjoint(files),
+        "license": license,
+        "tags": tuple(tags),
+    }
+    if metrics is not None:
+        models = [name for name in (base["base_model"], repo_id) if name] if base["base_model"] else []
+        fields["measurements"] = read_measurements(metrics, config, dataset, models)
+    package = Package(
+        repo_id=repo_id,
+        kind=kind,
+        config=config,
+        files=dict(sorted(files.items())),
+        left_out=tuple(left_out),
+        fields=fields,
+        folder_card=read_card(readme) if isinstance(readme, Path) else None,
+    )
+    package.card(overwrite=True)  # what is wrong with it should show before a repository is made
+    return package
+
+
+def pack_config(config: CompressionConfig, repo_id: str, subfolder: str | None = None) -> Package:
+    """A config alone. In a subfolder it goes without a card, which would be about the whole repository."""
+    name = f"{subfolder}/{CONFIG_NAME}" if subfolder else CONFIG_NAME
+    content = config.to_json_string().encode()
+    return Package(
+        repo_id=check_repo_id(repo_id), kind="config", config=config, files={name: content}, has_card=not subfolder
+    )
+
+
+def _beside(files: Files, given: CompressionConfig | None) -> CompressionConfig:
+    """The config of a folder that has it in a file of its own, and that file."""
+    config = one_config(given, config_beside(files), CONFIG_NAME)
+    files[CONFIG_NAME] = config.to_json_string().encode()
+    return config
+
+
+def _inside(files: Files, given: CompressionConfig | None, folder: Any) -> tuple[CompressionConfig, str]:
+    """The config of a model, which has it in its ``config.json``, and the model's type."""
+    values = read_json(files[MODEL_CONFIG])
+    model_type = values.get("model_type")
+    if not isinstance(model_type, str) or model_type not in supported_models():
+        raise UnsupportedModelError(f"{folder} has a model of type {model_type!r}. {how_to_add()}")
+    stored: Any = values.get(CONFIG_KEY)
+    config = one_config(given, CompressionConfig.from_dict(stored) if is_ours(stored) else None, MODEL_CONFIG)
+    if not is_ours(stored):
+        files[MODEL_CONFIG] = json_bytes(values | {CONFIG_KEY: config.to_dict()})
+    if CONFIG_NAME in files:  # which those read who name the repository as a compression
+        _beside(files, config)
+    return config, model_type

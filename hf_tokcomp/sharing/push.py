@@ -1,0 +1,111 @@
+"""`push_to_hub`: share a compressed model, an adapter, a folder or a config on the Hub, with a card."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+from huggingface_hub import CommitInfo
+
+from ..hub.commit import push_package
+from ..patching.patch import Compression, _inner, active_config
+from .pack import pack
+
+
+def push_to_hub(
+    compressed: Any,
+    repo_id: str,
+    *,
+    processor: Any = None,
+    compression: Compression | None = None,
+    base_model: str | None = None,
+    base_revision: str | None = None,
+    metrics: str | os.PathLike[str] | None = None,
+    dataset: str | None = None,
+    license: str | None = None,
+    tags: Sequence[str] | None = None,
+    token: str | bool | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    create_pr: bool = False,
+    overwrite_card: bool = False,
+    local_base: bool = False,
+    **save_options: Any,
+) -> CommitInfo:
+    """Share a compressed model, an adapter, a folder with one of these, or a config, with a card, in one commit.
+
+    Args:
+        compressed: a patched model (in PEFT: its adapter is shared), a folder, or a `CompressionConfig`.
+        repo_id: ``USER/NAME``; created if need be.
+        processor: shared along with a model.
+        compression: of a folder that has none in it; for models and configs leave it out.
+        base_model: Hub id of the model it comes from; None for what the model or folder says.
+        base_revision: its revision.
+        metrics: a file of numbers for the card; see `hf_tokcomp.cards.read_measurements`.
+        dataset: what the numbers were measured on, where the file does not say.
+        license: the Hub's name of a licence.
+        tags: more tags for the card.
+        token: None for ``HF_TOKEN`` or the stored login.
+        private: whether a new repository is private.
+        revision: the branch; it is made if there is none.
+        commit_message: for the commit.
+        commit_description: for the commit.
+        create_pr: open a pull request instead.
+        overwrite_card: replace a card that somebody wrote, too; without it that one stays as it is.
+        local_base: a warning and no error where an adapter names its base model by a folder of this machine.
+        save_options: for the model's ``save_pretrained``.
+
+    Returns:
+        The commit: a string, its address.
+
+    Raises:
+        OSError: the Hub refused (`PermissionError`) or could not be asked (`ConnectionError`). A push is one commit, so
+            nothing is half there.
+        ValueError, TypeError, FileNotFoundError: there is nothing to share, or it contradicts itself.
+    """
+    card: dict[str, Any] = {
+        "metrics": metrics,
+        "dataset": dataset,
+        "license": license,
+        "tags": tags or (),
+        "local_base": local_base,
+    }
+    how: dict[str, Any] = {
+        "token": token,
+        "private": private,
+        "revision": revision,
+        "message": commit_message,
+        "description": commit_description,
+        "create_pr": create_pr,
+        "overwrite_card": overwrite_card,
+    }
+    if not hasattr(compressed, "save_pretrained") or hasattr(compressed, "output_length"):
+        folder, given = (None, compressed) if hasattr(compressed, "output_length") else (compressed, compression)
+        package = pack(
+            repo_id, compression=given, folder=folder, base_model=base_model, base_revision=base_revision, **card
+        )
+        return push_package(package, **how).commit
+    config = active_config(compressed)
+    if config is None:
+        raise ValueError("This model is not compressed: patch it first, or share it with its own push_to_hub.")
+    came_from = getattr(_inner(compressed), "config", None)
+    name = getattr(came_from, "_name_or_path", None)
+    with tempfile.TemporaryDirectory() as temporary:
+        compressed.save_pretrained(temporary, **save_options)
+        if processor is not None:
+            processor.save_pretrained(temporary)
+        package = pack(
+            repo_id,
+            compression=config,
+            folder=temporary,
+            base_model=base_model,
+            base_revision=base_revision,
+            came_from=None if name == repo_id else name,
+            came_from_revision=getattr(came_from, "_commit_hash", None),
+            **card,
+        )
+        return push_package(package, **how).commit
