@@ -9,9 +9,9 @@ from . import starting  # noqa: F401 - before what takes seconds to import
 from . import compressors
 from ._version import __version__
 from .compressors import *  # noqa: F403 - the classes of every method; `compressors.__all__` lists them
-from .compressors.base import AudioTokenCompressor, CompressedAudio
+from .compressors.base import AudioTokenCompressor, register_compressor
 from .config.config import CompressionConfig
-from .config.registry import methods, register_compressor
+from .config.registry import methods
 from .errors import (
     CacheContinuationError,
     CompressionConfigError,
@@ -24,11 +24,12 @@ from .errors import (
 from .loading.adapters import load_adapter
 from .loading.keyword import install, uninstall
 from .models.base import ModelPatch
+from .models.instance import active_config
 from .models.registry import register_model, supported_models
 from .ops.assignment import Assignment
 from .ops.audio_tokens import AudioTokens
-from .ops.record import CompressionRecord
-from .patching.patch import active_config, compressed, patch, unpatch
+from .ops.record import CompressedAudio, CompressionRecord
+from .patching.patch import compressed, patch, unpatch
 from .sharing.push import push_to_hub
 
 __all__ = [

@@ -1,23 +1,10 @@
-"""Plain values: reading JSON that nobody vouches for, how much a config may hold, how a value is shown in a message.
-
-A config comes from strangers. Whatever stands in it, what follows is a config or a `CompressionConfigError`, soon and
-in a message that fits on a screen.
-"""
+"""How values and names are shown in messages: shortened, so that a message fits on a screen; and "did you mean"."""
 
 from __future__ import annotations
 
-import json
-import math
+import difflib
 import reprlib
-from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
-
-from .errors import CompressionConfigError
-
-MAX_BYTES = 2**20
-MAX_DEPTH = 8
-MAX_VALUES = 10_000
-MAX_DIGITS = 20
+from collections.abc import Iterable
 
 _short = reprlib.Repr()
 _short.maxlevel = 4
@@ -47,80 +34,8 @@ def several(names: Iterable[object], most: int = 30) -> str:
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
-def check_size(values: Mapping[str, Any]) -> None:
-    """Raise where a config is nested deeper, or holds more, than any method could ask for.
-
-    Raises:
-        CompressionConfigError: it is so.
-    """
-    pending: list[tuple[Any, int]] = [(values, 0)]
-    count = 0
-    while pending:
-        value, depth = pending.pop()
-        if not isinstance(value, Mapping | list | tuple):
-            continue
-        count += len(value)
-        if depth >= MAX_DEPTH or count > MAX_VALUES:
-            what = f"nested deeper than {MAX_DEPTH} levels" if depth >= MAX_DEPTH else f"of over {MAX_VALUES} values"
-            raise CompressionConfigError(f"A compression config is flat and small; this one is {what}.")
-        pending += [(item, depth + 1) for item in (value.values() if isinstance(value, Mapping) else value)]
-
-
-def parse_json(data: bytes, where: str, strict: bool = True) -> Any:
-    """The value that JSON text stands for.
-
-    Args:
-        data: the text, UTF-8.
-        where: what it is, for the message.
-        strict: refuse what JSON's standard has not, or has and leaves open: NaN and infinities, numbers of more than
-            20 digits, one key twice.
-
-    Raises:
-        CompressionConfigError: the text is too long, not JSON, or refused.
-    """
-    if len(data) > MAX_BYTES:
-        raise too_large(where, len(data))
-    hooks: dict[str, Any] = {
-        "parse_constant": _refuse_constant,
-        "parse_int": _integer,
-        "parse_float": _float,
-        "object_pairs_hook": _once_each,
-    }
-    try:
-        return json.loads(data.decode("utf-8"), **(hooks if strict else {}))
-    except RecursionError:
-        raise CompressionConfigError(f"{where} is not valid JSON: it is nested too deeply.") from None
-    except ValueError as error:
-        raise CompressionConfigError(f"{where} is not valid JSON: {error}.") from error
-
-
-def too_large(where: str, size: int) -> CompressionConfigError:
-    """The error for a file beyond the limit."""
-    return CompressionConfigError(
-        f"{where} has {size:,} bytes; a compression config has a few hundred, and over {MAX_BYTES:,} none is read."
-    )
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number that JSON knows")
-
-
-def _integer(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number has {len(text)} digits")
-    return int(text)
-
-
-def _float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{shown(text)} is too large for a number")
-    return value
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} is there twice")
-    return values
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """``": did you mean 'x'?"``, or a full stop where nothing is close."""
+    text = name if isinstance(name, str) else ""
+    close = difflib.get_close_matches(text[:100], list(known), n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else "."

@@ -16,7 +16,8 @@ from drawn import CLASSES, DIM, METHODS, REQUIRED, batch, draw, in_time
 
 from hf_tokcomp import AudioTokenCompressor, CompressionConfig, CompressionConfigError
 from hf_tokcomp.compressors.compose import MAX_STAGES
-from hf_tokcomp.messages import MAX_BYTES, shown
+from hf_tokcomp.hub.json_text import MAX_BYTES
+from hf_tokcomp.messages import shown
 
 NAME = "compression_config.json"
 _ = in_time  # a fixture

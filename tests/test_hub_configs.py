@@ -15,9 +15,9 @@ from huggingface_hub import HfApi
 
 from hf_tokcomp import CompressionConfig, CompressionConfigError, LTBMConfig, StrideConfig
 from hf_tokcomp.hub.ids import check_token, is_hub_id, split_revision
+from hf_tokcomp.hub.json_text import MAX_BYTES
 from hf_tokcomp.loading.precedence import Checkpoint
 from hf_tokcomp.loading.stored_files import fetch
-from hf_tokcomp.messages import MAX_BYTES
 
 NAME = "compression_config.json"
 REPO = "someone/quarter"

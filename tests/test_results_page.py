@@ -15,7 +15,7 @@ from hf_tokcomp.checkpoints.recipe.evaluate import load
 from hf_tokcomp.evaluation.plan import plan
 from hf_tokcomp.evaluation.score import Score, read_scores
 from hf_tokcomp.evaluation.tables import markdown
-from hf_tokcomp.evaluation.task import get_task
+from hf_tokcomp.evaluation.tasks import get_task
 from hf_tokcomp.reporting.environment import weights_digest
 from hf_tokcomp.reporting.pages import END
 

@@ -16,8 +16,8 @@ from hf_tokcomp import (
     CompressionConfig,
     CompressionConfigError,
 )
+from hf_tokcomp.config.notation import resolve_compression
 from hf_tokcomp.ops.assignment import _settle
-from hf_tokcomp.patching.patch import resolve_compression
 
 
 def stages(*given: dict[str, object]) -> ComposeConfig:

@@ -141,7 +141,8 @@ def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
     from ..config.config import CompressionConfig
     from ..data import load_examples
     from ..loading.adapters import load_adapter
-    from ..patching.patch import learned_weights, set_config
+    from ..models.instance import learned_weights
+    from ..patching.patch import set_config
     from ..training import AudioTextCollator, GenerationMetrics
 
     rows = load_examples(str(job.folder / "test" / "manifest.jsonl"), check=False).dataset

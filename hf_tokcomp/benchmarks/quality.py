@@ -21,7 +21,7 @@ from ..evaluation.items import Dataset
 from ..evaluation.journal import Given, Journal, Key
 from ..evaluation.plan import Run, by_cell, plan
 from ..evaluation.scores import Differences
-from ..evaluation.task import get_task
+from ..evaluation.tasks import get_task
 from ..inference.processes import process
 from ..inference.reader import Reader
 from ..reporting.console import complain

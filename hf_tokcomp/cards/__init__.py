@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.config import CompressionConfig
-from ..config.files import CARD_NAME
+from ..hub.ids import CARD_NAME
 from ..whole_files import write_whole
 from .card import CompressionCard
 from .existing import is_written, may_renew, read_card, renew

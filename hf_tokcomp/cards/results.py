@@ -15,8 +15,7 @@ from huggingface_hub import EvalResult
 
 from ..checkpoints import SMALL_MODEL, recordings
 from ..config.config import CompressionConfig
-from ..config.registry import did_you_mean
-from ..messages import shown
+from ..messages import did_you_mean, shown
 from .names import hub_id
 
 TASK = "audio-text-to-text"

@@ -134,7 +134,7 @@ def evaluate(
     from ..evaluation.folder import SETTINGS, TABLES
     from ..evaluation.items import Dataset
     from ..evaluation.plan import plan
-    from ..evaluation.task import get_task
+    from ..evaluation.tasks import get_task
     from ..inference.processes import process
     from ..inference.reader import Reader
     from ..inference.recordings import find_model

@@ -159,7 +159,7 @@ def _as_flag(value: Any) -> str:
 
 
 def _suggested(name: str, kinds: Sequence[Any]) -> str:
-    from ..config.registry import did_you_mean
+    from ..messages import did_you_mean
 
     known = [field.name for kind in kinds for field in dataclasses.fields(kind)]
     flag = name.lstrip("-").partition("=")[0].replace("-", "_")

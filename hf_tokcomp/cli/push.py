@@ -89,7 +89,7 @@ def push(
     ] = False,
 ) -> None:
     """Share a compression, a compressed model or an adapter on the Hub, with a model card, in one commit."""
-    from ..hub.commit import push_package
+    from ..sharing.commit import push_package
 
     config = change_compression(parse_compression(compression), retention_ratio, positions)
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)

@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..config.config import CompressionConfig
-from ..config.registry import get_method
+from ..config.registry import Method, add_method, get_method
 from ..errors import CompressorOutputError
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.chunks import assign_in_chunks
 from ..ops.device import on_device
-from ..ops.record import CompressionRecord, RecordsOfThreads
+from ..ops.record import CompressedAudio, CompressionRecord, RecordsOfThreads
 
 ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
-
-
-@dataclass(eq=False)
-class CompressedAudio:
-    """What a compressor returns for a batch of audios.
-
-    Args:
-        features: ``(audios, slots, dim)``; what lies beyond an audio's count is padding.
-        counts: slots of each audio.
-        positions: ``(audios, slots)`` long, each slot's position in original tokens, rising, all distinct.
-        assignment: how the slots came about; None for a method that is no map from tokens to slots.
-        span: ``(audios, slots, 2)`` long, the first token that a slot stands for and the one behind the last, for a
-            method that is no such map; None where the assignment says it.
-    """
-
-    features: Tensor
-    counts: list[int]
-    positions: Tensor
-    assignment: Assignment | None = None
-    span: Tensor | None = None
-
-    def times(self, frame_rate: float) -> Tensor | None:
-        """``(audios, slots, 2)`` seconds, each slot's span; None where nobody knows."""
-        if self.assignment is not None:
-            return self.assignment.token_times(frame_rate)
-        return None if self.span is None else self.span / frame_rate
 
 
 class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
@@ -174,3 +148,31 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in self.config.to_dict().items() if "version" not in k)
+
+
+CompressorType = TypeVar("CompressorType", bound=type[AudioTokenCompressor[Any]])
+
+
+def register_compressor(config_class: type[CompressionConfig]) -> Callable[[CompressorType], CompressorType]:
+    """Register a compressor under the ``method`` of its config class.
+
+    Args:
+        config_class: a dataclass derived from `CompressionConfig` whose field ``method`` has the key as its default.
+
+    Raises:
+        TypeError: the classes do not derive from `CompressionConfig` and `AudioTokenCompressor`.
+        ValueError: the key is empty, or another method has it.
+    """
+
+    def register(compressor_class: CompressorType) -> CompressorType:
+        if not (isinstance(config_class, type) and issubclass(config_class, CompressionConfig)):
+            raise TypeError(f"{config_class!r} must derive from CompressionConfig to be registered.")
+        if not (isinstance(compressor_class, type) and issubclass(compressor_class, AudioTokenCompressor)):
+            raise TypeError(f"{compressor_class!r} must derive from AudioTokenCompressor to be registered.")
+        name = config_class.method
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"Give {config_class.__name__} a field `method: str` whose default is the method's key.")
+        add_method(Method(name, config_class, compressor_class))
+        return compressor_class
+
+    return register

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from ..config.config import CompressionConfig
-from ..config.registry import register_compressor
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.diversity import largest_determinant
 from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, unit_double
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 Relevance = Literal["none", "query", "attention"]
 NEEDS: dict[str, set[str]] = {"none": set(), "query": {"query", "projected"}, "attention": {"attention"}}

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ..config.config import ENCODER, CompressionConfig
-from ..config.registry import get_method, register_compressor
+from ..config.registry import get_method
 from ..errors import CompressionConfigError
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import PER_TOKEN, AudioTokens
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 MAX_STAGES = 32
 

@@ -13,7 +13,8 @@ from ..errors import CompressionConfigError
 from ..ops.assignment import sum_per_slot
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
-from .base import AudioTokenCompressor, CompressedAudio
+from ..ops.record import CompressedAudio
+from .base import AudioTokenCompressor
 
 ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..config.config import CompressionConfig
-from ..config.registry import register_compressor
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..config.registry import register_compressor
 from ..ops.assignment import sum_per_slot
+from .base import register_compressor
 from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_per_slot, starts_at_zero
 
 

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from ..config.config import CompressionConfig
-from ..config.registry import register_compressor
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from ..config.config import CompressionConfig
-from ..config.registry import register_compressor
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.diversity import largest_determinant
 from ..ops.groups import cut_weakest, grow_groups
 from ..ops.similarity import unit_double
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..config.config import BUDGETS, CompressionConfig
-from ..config.registry import register_compressor
 from ..errors import CompressionConfigError
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
@@ -19,7 +18,7 @@ from ..ops.peaks import is_peak, prominences, well_spaced
 from ..ops.ranking import descending_rank
 from ..ops.segments import halve_longest, slots, split_longer_than
 from ..ops.similarity import cosine_to_next, finite
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)

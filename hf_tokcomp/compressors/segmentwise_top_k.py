@@ -9,13 +9,12 @@ from typing import ClassVar, Literal
 import torch
 
 from ..config.config import CompressionConfig
-from ..config.registry import register_compressor
 from ..errors import CompressionConfigError
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.ranking import ATTENTION, HeadReduction, descending_rank, invert
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor
 
 from ..config.config import CompressionConfig
-from ..config.registry import register_compressor
 from ..ops.assignment import Assignment
 from ..ops.attention import attention_received
 from ..ops.audio_tokens import AudioTokens, FirstLayer
 from ..ops.device import on_device
 from ..ops.ranking import descending_rank, invert
 from ..ops.similarity import quantise, unit
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 PHASE1_TOKENS = 750
 

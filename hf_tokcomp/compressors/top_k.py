@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..config.config import CompressionConfig
-from ..config.registry import register_compressor
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.ranking import ATTENTION, HeadReduction, keep_best
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)

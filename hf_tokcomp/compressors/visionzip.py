@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from ..config.config import CompressionConfig
-from ..config.registry import register_compressor
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.ranking import descending_rank
 from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
-from .base import AudioTokenCompressor
+from .base import AudioTokenCompressor, register_compressor
 
 BLOCK = 1 << 22
 """Similarities held at once: the tokens that look for a target go by in blocks of this many entries."""

@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Literal
 
 from .._version import __version__
 from ..errors import CompressionConfigError
-from ..messages import check_size, shown
+from ..hub.json_text import check_size
+from ..messages import did_you_mean, shown
 from .checks import FieldChecks
 from .encoder_options import EncoderOptions
 from .files import PushToHubConfigMixin
 from .presets import options_for
-from .registry import did_you_mean, get_method, methods
+from .registry import get_method, methods
 from .schema import SCHEMA_VERSION, UPGRADE, is_newer, our_own, understood
 
 Positions = Literal["contiguous", "original"]
@@ -25,6 +26,8 @@ Allocation = Literal["even", "content"]
 BUDGETS = ("retention_ratio", "tokens_per_second", "max_tokens")
 CHUNKS = ("chunk_seconds", "allocation")
 ENCODER = ("skip_padding", "encoder_stride", "encoder_merge")
+FRAME_RATE = 25.0
+"""Audio tokens per second of the models that are known, where nothing else is said."""
 CONTENT_CHUNK_SECONDS = 0.4  # of a budget that follows the content, by default; docs/results.md says why
 
 
@@ -172,7 +175,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         if self.chunk_seconds is not None:
             self.check_number("chunk_seconds", 0, math.inf)
 
-    def budget_length(self, n: int, frame_rate: float = 25.0) -> int | None:
+    def budget_length(self, n: int, frame_rate: float = FRAME_RATE) -> int | None:
         """How many tokens the budget alone asks for; a method may keep fewer, which `output_length` knows.
 
         That is 0 for ``n = 0``, else ``max(1, min(n, floor(n * retention_ratio + 0.5)))`` or the like for another
@@ -190,7 +193,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
             return None
         return n if wanted >= n else max(1, math.floor(wanted + 0.5))
 
-    def output_length(self, n: int, frame_rate: float = 25.0) -> int:
+    def output_length(self, n: int, frame_rate: float = FRAME_RATE) -> int:
         """How many tokens are left of an audio: the one place where a count is computed.
 
         Args:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, Protocol, Self, TypeGuard
+
+from huggingface_hub import CommitInfo
 
 from ..hub.errors import MissingFileError
-from ..hub.ids import download, split_revision
-from ..messages import MAX_BYTES, parse_json, too_large
+from ..hub.ids import MODEL_CONFIG_NAME, download, split_revision
+from ..hub.json_text import MAX_BYTES, parse_json, too_large
 from ..whole_files import write_whole
 
-if TYPE_CHECKING:
-    from huggingface_hub import CommitInfo
-
-    from .config import CompressionConfig
-
 CONFIG_NAME = "compression_config.json"
-MODEL_CONFIG_NAME = "config.json"
 CONFIG_KEY = "compression_config"
-CARD_NAME = "README.md"
 
 
 def is_ours(values: Any) -> TypeGuard[dict[str, Any]]:
@@ -63,7 +59,7 @@ class PushToHubConfigMixin:
         subfolder: str | None = None,
         local_files_only: bool = False,
         force_download: bool = False,
-    ) -> CompressionConfig:
+    ) -> Self:
         """Read a config from a folder, a JSON file or a Hub repository.
 
         Where there is no ``compression_config.json``, the config that a compressed model carries in its
@@ -84,12 +80,10 @@ class PushToHubConfigMixin:
             ConnectionError: the Hub could not be asked.
             CompressionConfigError: the file is not a valid config.
         """
-        from .config import CompressionConfig
-
-        target = cls if issubclass(cls, CompressionConfig) else CompressionConfig
+        made: Callable[[Any], Self] = cls.from_dict  # type: ignore[attr-defined]
         path = Path(name_or_path)
         if os.path.isfile(path):
-            return target.from_dict(parse_json(_read(path), str(path)))
+            return made(parse_json(_read(path), str(path)))
         name = os.fspath(name_or_path)
         repo, named = split_revision(name)
         if named and revision and named != revision:
@@ -114,7 +108,7 @@ class PushToHubConfigMixin:
             return _read(file), f"{filename} of {name} ({file})"
 
         try:
-            return target.from_dict(parse_json(*find(CONFIG_NAME)))
+            return made(parse_json(*find(CONFIG_NAME)))
         except MissingFileError as error:
             try:
                 values = parse_json(*find(MODEL_CONFIG_NAME), strict=False)
@@ -123,7 +117,7 @@ class PushToHubConfigMixin:
             stored = values.get(CONFIG_KEY) if isinstance(values, dict) else None
             if not is_ours(stored):
                 raise error from error.__cause__
-            return target.from_dict(stored)
+            return made(stored)
 
     def push_to_hub(
         self,
@@ -160,18 +154,32 @@ class PushToHubConfigMixin:
             ConnectionError: the Hub could not be asked.
             ValueError: ``repo_id`` is no name, or ``private`` is for a repository that is public.
         """
-        from ..hub.commit import push_package
-        from ..sharing.pack import pack_config
-
-        return push_package(
-            pack_config(self, repo_id, subfolder),  # type: ignore[arg-type]
+        return _senders[0](
+            self,
+            repo_id,
+            subfolder,
             token=token,
             private=private,
             revision=revision,
             message=commit_message,
             description=commit_description,
             create_pr=create_pr,
-        ).commit
+        )
+
+
+class Sender(Protocol):
+    """Sends a config to the Hub, with a card."""
+
+    def __call__(self, config: Any, repo_id: str, subfolder: str | None, /, **how: Any) -> CommitInfo: ...
+
+
+_senders: list[Sender] = []
+
+
+def register_sender(send: Sender) -> Sender:
+    """Have `push_to_hub` of configs done by this function: what is sent, and its card, is `hf_tokcomp.sharing`'s."""
+    _senders[:] = [send]
+    return send
 
 
 def _read(file: Path) -> bytes:

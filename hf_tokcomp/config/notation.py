@@ -1,18 +1,60 @@
-"""How a compression is written where there is only text: on a command line, in a harness's arguments."""
+"""Every way to name a compression: what `patch` takes, and text, on a command line or in a harness's arguments."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from ..hub.ids import check_reachable, is_hub_id
-from ..models.base import ModelPatch
-from ..patching.patch import resolve_compression
-from .config import CompressionConfig
-from .files import CONFIG_NAME, MODEL_CONFIG_NAME
-from .registry import methods
+from ..errors import CompressionConfigError
+from ..hub.ids import MODEL_CONFIG_NAME, check_reachable, is_hub_id
+from ..messages import shown
+from .config import FRAME_RATE, CompressionConfig
+from .files import CONFIG_NAME
+from .registry import get_method, methods
+
+Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
+"""What a user may name a compression by."""
+
+
+def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
+    """A config from whatever a user may name it by.
+
+    Args:
+        compression: a method's key, a dict, a list of dicts or configs (`compose`), a `CompressionConfig`, a folder or
+            JSON file, or a Hub id ``user/repo`` or ``user/repo@revision``. A folder comes before a repository of the
+            same name, and a method before both.
+        hub: ``token``, ``cache_dir`` and so on, for `CompressionConfig.from_pretrained`.
+
+    Raises:
+        CompressionConfigError: it is none of these; for an unknown method the closest key is named.
+        OSError: what a name stands for cannot be read.
+    """
+    if isinstance(compression, CompressionConfig):
+        return compression
+    if isinstance(compression, Mapping):
+        return CompressionConfig.from_dict(compression)
+    if isinstance(compression, list | tuple):
+        return CompressionConfig.from_dict({"method": "compose", "stages": list(compression)})
+    if isinstance(compression, str) and compression in methods():
+        return CompressionConfig.from_dict({"method": compression})
+    if isinstance(compression, str | os.PathLike):
+        name = os.fspath(compression)
+        if os.path.exists(name) or is_hub_id(name):
+            return CompressionConfig.from_pretrained(name, **hub)
+        if os.sep in name or isinstance(compression, os.PathLike):
+            raise FileNotFoundError(
+                f"There is no folder or file {shown(name)} to read a compression config from, and it is no Hub id "
+                "(user/repo)."
+            )
+        get_method(name)  # raises, naming the closest key
+    raise CompressionConfigError(
+        f"compression={shown(compression)} must be a method's key ({', '.join(methods())}), a dict, a list of them, a "
+        "CompressionConfig, a folder or a Hub id."
+    )
 
 
 def parse_config(text: str) -> CompressionConfig:
@@ -56,7 +98,7 @@ def config_at(text: str, ratio: float) -> CompressionConfig:
     each = ratio ** (1 / len(parts))
     stages = [part | {"retention_ratio": each} for part in parts[:-1]]
     # A rate counts from the whole audio, so that rounding in the stages before does not miss the ratio.
-    stages.append(parts[-1] | {"tokens_per_second": ratio * ModelPatch.frame_rate})
+    stages.append(parts[-1] | {"tokens_per_second": ratio * FRAME_RATE})
     return CompressionConfig.from_dict({"method": "compose", "stages": stages})
 
 

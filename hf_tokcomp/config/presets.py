@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import CompressionConfigError
-from ..messages import shown
-from .registry import did_you_mean
+from ..messages import did_you_mean, shown
 
 PRESETS: dict[str, Callable[[], dict[str, Any]]] = {}
 """Every task's function, whose docstring is the evidence and whose result are the options."""

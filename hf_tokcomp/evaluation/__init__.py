@@ -11,7 +11,7 @@ _HERE = {
     "Task": "task",
     "evaluate": "evaluation",
     "read_scores": "score",
-    "register_task": "task",
+    "register_task": "tasks",
 }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from ..config.registry import get_method
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
+from ..models.instance import active_config, unwrap
 from ..models.registry import patch_for_processor
-from ..patching.patch import _inner, active_config
 from ..reporting.environment import environment, place, weights_digest
 from .asked import Asked
 from .folder import ResultFolder, described_task
@@ -24,7 +24,8 @@ from .score import Score
 from .scores import ChoiceScoring, score
 from .sweep import sweep
 from .tables import report
-from .task import Task, get_task
+from .task import Task
+from .tasks import get_task
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def evaluate(
         RuntimeError: reading or generating failed; what was answered before is kept.
     """
     found = [get_task(each) if isinstance(each, str) else each for each in tasks]
-    loaded_from = str(_inner(model).config._name_or_path)
+    loaded_from = str(unwrap(model).config._name_or_path)
     asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from)
     runs, left_out = plan(compressions, ratios, positions, seeds)
     return measure(
@@ -121,7 +122,7 @@ def measure(
     metrics = {each.task.name: _metrics(each.task) for each in asked}
     state = process()
     folder, journal = ResultFolder(output), Journal(output, state.process_index)
-    inner = _inner(model)
+    inner = unwrap(model)
     called = name or inner.config._name_or_path
     if state.is_main_process:
         generation = {k: v for k, v in inner.generation_config.to_diff_dict().items() if "version" not in k}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..inference.collator import IGNORED, AudioTextCollator
-from ..patching.patch import _inner
+from ..models.instance import unwrap
 
 
 def option_inputs(
@@ -46,7 +46,7 @@ def option_likelihoods(
     rest = {name: value for name, value in inputs.items() if name != "labels"}
     with torch.inference_mode():
         outputs = model(**rest, use_cache=False)
-    record = _inner(model).audio_compressor.last
+    record = unwrap(model).audio_compressor.last
     labels = inputs["labels"]
     if record.columns is not None:
         columns = record.columns.to(labels.device)

@@ -12,7 +12,8 @@ from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
 from ..inference.prompts import model_inputs
 from ..models.encoder.reuse import reuse_encoder
-from ..patching.patch import _inner, compressed
+from ..models.instance import unwrap
+from ..patching.patch import compressed
 from .asked import Asked
 from .journal import Given, Journal, Key
 from .likelihood import option_inputs, option_likelihoods
@@ -121,7 +122,7 @@ def _answered(
 
 def _prepared(model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int]) -> Any:
     rows = [{"audio": task.items.audio_of(place), "prompt": task.prompts[place]} for place in batch]
-    inner = _inner(model)
+    inner = unwrap(model)
     if task.by_likelihood:
         inputs = option_inputs(collator, rows, [task.items.items[place].choices for place in batch])
         return {name: v.to(inner.device, inner.dtype if v.is_floating_point() else None) for name, v in inputs.items()}
@@ -134,7 +135,7 @@ def _by_generation(
     model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], inputs: Any
 ) -> list[dict[str, Any]]:
     texts = generate(model, collator, inputs, task.max_new_tokens)
-    record = _inner(model).audio_compressor.last
+    record = unwrap(model).audio_compressor.last
     return [
         {"text": text, "finished": finished, "tokens_before": before, "tokens_after": after}
         for (text, finished), before, after in zip(texts, record.tokens_before, record.tokens_after, strict=True)

@@ -1,15 +1,12 @@
-"""Task and Item: what is asked about recordings, and what the right answer is; every task is registered by its name."""
+"""Task and Item: what is asked about recordings, and what the right answer is."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
-
-from ..config.registry import did_you_mean
 
 Kind = Literal["asr", "translation", "captioning", "qa", "choice"]
 Row = dict[str, Any]
@@ -101,42 +98,6 @@ class Task:
         options = "\n".join(f"({letter(place)}) {choice}" for place, choice in enumerate(item.choices))
         # Not str.format: questions and whole prompts have braces and markers of their own.
         return template.replace("{options}", options).replace("{question}", item.question)
-
-
-_TASKS: dict[str, Task] = {}
-
-
-def register_task(task: Task) -> Task:
-    """Make a task known by its name.
-
-    Raises:
-        ValueError: there is one of this name.
-    """
-    if task.name in _TASKS:
-        raise ValueError(f"There is a task {task.name!r} already; choose another name.")
-    if "" not in task.prompts:
-        raise ValueError(f"The task {task.name!r} needs a prompt for models that it does not name, under ''.")
-    _TASKS[task.name] = task
-    return task
-
-
-def tasks() -> dict[str, Task]:
-    """All tasks by name."""
-    import_module(".tasks", __package__)  # registers them
-
-    return dict(_TASKS)
-
-
-def get_task(name: str) -> Task:
-    """The task of this name.
-
-    Raises:
-        ValueError: there is none; the closest is named.
-    """
-    known = tasks()
-    if name not in known:
-        raise ValueError(f"There is no task {name!r}{did_you_mean(name, known)} There are {', '.join(sorted(known))}.")
-    return known[name]
 
 
 def letter(place: int) -> str:

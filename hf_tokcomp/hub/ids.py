@@ -14,12 +14,15 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from .._version import __version__
-from ..messages import MAX_BYTES, too_large
 from .errors import hub_errors, not_reached, unanswered
+from .json_text import MAX_BYTES, too_large
 
 logger = logging.getLogger(__name__)
 
-MODEL_FILES = ("config.json", "adapter_config.json")
+MODEL_CONFIG_NAME = "config.json"
+ADAPTER_CONFIG_NAME = "adapter_config.json"
+CARD_NAME = "README.md"
+MODEL_FILES = (MODEL_CONFIG_NAME, ADAPTER_CONFIG_NAME)
 """A model's repository has one of these."""
 
 

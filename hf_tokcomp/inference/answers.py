@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from datasets.utils import tqdm
 from torch.utils.data import IterableDataset
 
-from ..patching.patch import _inner
+from ..models.instance import unwrap
 from .collator import AudioTextCollator
 from .processes import process
 from .prompts import model_inputs
@@ -126,7 +126,7 @@ def _answer_sorted(
         texts = [text for place in batch for text in prompts[place].texts]
         samples = [each for place in batch for each in prompts[place].samples]
         inputs = model_inputs(collator.processor, texts, samples, collator.rate)
-        inner = _inner(model)
+        inner = unwrap(model)
         inputs = inputs.to(inner.device, dtype=inner.dtype)
         answers = [text for text, _ in generate(model, collator, inputs, max_new_tokens, **options)]
         counts = [prompts[place].audios_per_row[0] for place in batch]
@@ -153,13 +153,13 @@ def generate(
 
 
 def _ends(model: Any) -> list[int]:
-    end = _inner(model).generation_config.eos_token_id
+    end = unwrap(model).generation_config.eos_token_id
     return [] if end is None else list(end) if isinstance(end, list | tuple) else [end]
 
 
 def _with_counts(model: Any, texts: list[str], audios: list[int]) -> list[Answer]:
     """The answers with the token counts of each row's audios, of which a row may have several."""
-    record = _inner(model).audio_compressor.last
+    record = unwrap(model).audio_compressor.last
     before, after = iter(record.tokens_before), iter(record.tokens_after)
     return [
         Answer(text, sum(next(before) for _ in range(count)), sum(next(after) for _ in range(count)))

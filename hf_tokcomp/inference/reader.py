@@ -22,8 +22,9 @@ from ..loading.adapter_files import StoredAdapter, read_adapter
 from ..loading.adapters import load_adapter
 from ..loading.precedence import stored_config
 from ..models.base import ModelPatch
+from ..models.instance import active_config
 from ..models.registry import how_to_add, supported_models
-from ..patching.patch import active_config, compressed, patch, unpatch
+from ..patching.patch import compressed, patch, unpatch
 from ..reporting.console import quiet_transformers
 from .prompts import model_inputs, whole_prompt
 from .recordings import Recording

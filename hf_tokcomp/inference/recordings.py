@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Protocol
 
 from ..audio.addresses import is_address, scheme
 from ..audio.loading import UNREADABLE, Samples, load_audio
@@ -14,10 +14,6 @@ from ..checkpoints import SMALL_MODEL
 from ..checkpoints import recordings as shipped_recordings
 from ..hub.ids import MODEL_FILES, check_reachable
 from ..messages import shortened
-
-if TYPE_CHECKING:
-    from ..cli.options import OnError
-    from .reader import Reader
 
 SMALL_MODEL_PROMPT = "Transcribe the digits."
 GENERAL_PROMPT = "Please describe the audio in detail."
@@ -128,7 +124,20 @@ def read_manifest(path: Path) -> list[Entry]:
     return entries
 
 
-def load_recordings(entries: Sequence[Entry], prompt: str | None, reader: Reader, on_error: OnError = "stop") -> Loaded:
+class Reads(Protocol):
+    """Who will read recordings, and what must be known of it: a `hf_tokcomp.inference.reader.Reader`."""
+
+    rate: int
+
+    @property
+    def base(self) -> str: ...
+
+    def check_length(self, name: str, samples: Samples) -> float: ...
+
+
+def load_recordings(
+    entries: Sequence[Entry], prompt: str | None, reader: Reads, on_error: Literal["stop", "skip"] = "stop"
+) -> Loaded:
     """Read all recordings, so that one that cannot be read says so before any time is spent on the others.
 
     Args:
@@ -162,7 +171,7 @@ def load_recordings(entries: Sequence[Entry], prompt: str | None, reader: Reader
     return loaded
 
 
-def _load(entry: Entry, prompt: str, reader: Reader) -> Recording:
+def _load(entry: Entry, prompt: str, reader: Reads) -> Recording:
     samples = load_audio(entry.audio, reader.rate)
     name, seconds = _name(entry.audio), len(samples) / reader.rate
     dropped = reader.check_length(shortened(name), samples)

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..config.config import CompressionConfig
-from ..config.notation import parse_config
-from ..config.registry import did_you_mean
-from ..patching.patch import resolve_compression
+from ..config.notation import parse_config, resolve_compression
+from ..messages import did_you_mean
 
 
 def chosen_compression(

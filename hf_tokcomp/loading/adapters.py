@@ -15,12 +15,13 @@ from typing import Any
 
 import transformers
 
+from ..config.notation import Compression, resolve_compression
 from ..errors import UnsupportedModelError
 from ..hub.ids import split_revision
 from ..messages import shown
-from ..models.instance import load_patch
-from ..models.registry import PATCHES, auto_classes, how_to_add
-from ..patching.patch import Compression, _inner, active_config, resolve_compression, way_back
+from ..models.instance import active_config, unwrap
+from ..models.registry import PATCHES, auto_classes, how_to_add, load_patch
+from ..patching.patch import way_back
 from ..sharing.saving import arguments
 from .adapter_files import StoredAdapter, given_adapter, read_adapter
 from .precedence import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, NotGiven, choose, put_on, stored_config
@@ -190,7 +191,7 @@ def _resolved(compression: Any, name: Any, where: Where) -> Any:
 def _compressible(model: Any) -> Any:
     """The transformers model of a supported type in there, or None; whether its class has a head is seen later."""
     try:
-        inner = _inner(model)
+        inner = unwrap(model)
     except UnsupportedModelError:
         return None
     return inner if getattr(inner.config, "model_type", None) in PATCHES else None

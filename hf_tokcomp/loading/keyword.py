@@ -15,9 +15,11 @@ from typing import Any
 
 from transformers import PreTrainedModel, ProcessorMixin
 
+from ..config.notation import resolve_compression
+from ..models.instance import active_config
 from ..models.registry import patch_for_class
 from ..models.versions import check_transformers
-from ..patching.patch import active_config, patch, resolve_compression
+from ..patching.patch import patch
 from ..sharing.methods import push_adapter
 from ..sharing.saving import save_adapters
 from .adapters import into_model, into_peft

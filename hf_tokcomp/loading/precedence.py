@@ -13,7 +13,8 @@ from ..config.config import CompressionConfig
 from ..config.files import CONFIG_KEY, is_ours
 from ..config.registry import get_method
 from ..errors import CompressionConfigError, CompressorWeightsError
-from ..patching.patch import active_config, learned_weights, patch, unpatch
+from ..models.instance import active_config, learned_weights
+from ..patching.patch import patch, unpatch
 from .stored_files import Where
 from .weights import checkpoint_weights, load_weights
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from ..config.config import FRAME_RATE
 from ..config.encoder_options import EncoderOptions
 from ..errors import CompressionConfigError, UnsupportedModelError
 from ..ops.audio_tokens import FirstLayer
@@ -68,7 +69,7 @@ class ModelPatch(ABC):
     """Name of the keyword with the mask of the mel frames, ``(windows, frames)``."""
     audio_spans_windows: ClassVar[bool]
     """True: one audio per prompt, of several windows; False: several audios per prompt, of one window each."""
-    frame_rate: ClassVar[float] = 25.0
+    frame_rate: ClassVar[float] = FRAME_RATE
     """Audio tokens per second."""
     loss_counts_items: ClassVar[bool] = True
     """Whether the model's loss heeds ``num_items_in_batch``, see `hf_tokcomp.generation.loss`."""

@@ -7,14 +7,20 @@ is saved and put back. Hooks that came after us stay; our functions then pass th
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any
 
+import torch
+from transformers import PreTrainedModel, ProcessorMixin
+
+from ..config.config import CompressionConfig
+from ..config.files import CONFIG_KEY
+from ..errors import UnsupportedModelError
 from .base import ModelPatch
+from .registry import how_to_add, load_patch
 
 _STATE = "_hf_tokcomp_state"
 MODEL = "_hf_tokcomp_model"
@@ -85,12 +91,6 @@ class InstanceState:
     saved: dict[str, Any] = field(default_factory=dict)
     placed: dict[str, Any] = field(default_factory=dict)
     config_before: Any = MISSING
-
-
-def load_patch(patch_module: str) -> ModelPatch:
-    """The patch in this module; patches are loaded by name, when a model needs them."""
-    patch: ModelPatch = importlib.import_module(patch_module).PATCH
-    return patch
 
 
 def state_of(instance: Any) -> InstanceState | None:
@@ -165,3 +165,39 @@ def belongs_to_another(instance: Any) -> bool:
     state = state_of(instance)
     placed = () if state is None else state.placed.values()
     return any(isinstance(value, BoundFunction) and value.instance is not instance for value in placed)
+
+
+def unwrap(model: Any) -> Any:
+    """The transformers model inside PEFT, DDP, FSDP or a compiled module; a processor is its own."""
+    seen = model
+    while not isinstance(seen, PreTrainedModel | ProcessorMixin):
+        if hasattr(seen, "get_base_model"):
+            seen = seen.get_base_model()
+        elif hasattr(getattr(seen, "base_model", None), "model"):
+            seen = seen.base_model.model  # PEFT's mixed model, which has no method for it
+        elif hasattr(seen, "_orig_mod"):
+            seen = seen._orig_mod
+        elif hasattr(seen, "module"):
+            seen = seen.module
+        else:
+            raise UnsupportedModelError(f"{type(model).__name__} is not supported. {how_to_add()}")
+    return seen
+
+
+def learned_weights(model_or_processor: Any) -> dict[str, torch.Tensor]:
+    """The weights of a patched model's compressor by name; empty for a method that learns nothing."""
+    if isinstance(model_or_processor, ProcessorMixin):
+        return {}
+    compressor = getattr(unwrap(model_or_processor), "audio_compressor", None)
+    # Where PEFT trains a copy, this is what it is a copy of.
+    compressor = getattr(compressor, "original_module", compressor)
+    return {} if compressor is None else dict(compressor.state_dict())
+
+
+def active_config(model_or_processor: Any) -> CompressionConfig | None:
+    """The config that a model or processor is patched with; None if it is not patched."""
+    if isinstance(model_or_processor, ProcessorMixin):
+        state = state_of(model_or_processor)
+        return None if state is None else state.placed[CONFIG_KEY]
+    compressor = getattr(unwrap(model_or_processor), "audio_compressor", None)
+    return None if compressor is None else compressor.config

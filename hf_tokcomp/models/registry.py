@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from typing import Any
 
 from ..errors import UnsupportedModelError
 from .base import ModelPatch
-from .instance import load_patch
 
 PATCHES = {
     "qwen2_audio": "hf_tokcomp.patches.qwen2_audio",
     "audioflamingo3": "hf_tokcomp.patches.audioflamingo3",
 }
+
+
+def load_patch(patch_module: str) -> ModelPatch:
+    """The patch in this module; patches are loaded by name, when a model needs them."""
+    patch: ModelPatch = importlib.import_module(patch_module).PATCH
+    return patch
 
 
 def register_model(model_type: str, patch_module: str) -> None:

@@ -1,4 +1,4 @@
-"""CompressionRecord: what happened in a model's last call, kept for each thread."""
+"""CompressedAudio and CompressionRecord: what a compressor returns, and what happened in a model's last call."""
 
 from __future__ import annotations
 
@@ -11,6 +11,32 @@ import torch
 from torch import Tensor, nn
 
 from .assignment import Assignment
+
+
+@dataclass(eq=False)
+class CompressedAudio:
+    """What a compressor returns for a batch of audios.
+
+    Args:
+        features: ``(audios, slots, dim)``; what lies beyond an audio's count is padding.
+        counts: slots of each audio.
+        positions: ``(audios, slots)`` long, each slot's position in original tokens, rising, all distinct.
+        assignment: how the slots came about; None for a method that is no map from tokens to slots.
+        span: ``(audios, slots, 2)`` long, the first token that a slot stands for and the one behind the last, for a
+            method that is no such map; None where the assignment says it.
+    """
+
+    features: Tensor
+    counts: list[int]
+    positions: Tensor
+    assignment: Assignment | None = None
+    span: Tensor | None = None
+
+    def times(self, frame_rate: float) -> Tensor | None:
+        """``(audios, slots, 2)`` seconds, each slot's span; None where nobody knows."""
+        if self.assignment is not None:
+            return self.assignment.token_times(frame_rate)
+        return None if self.span is None else self.span / frame_rate
 
 
 @dataclass(eq=False)

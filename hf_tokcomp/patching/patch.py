@@ -3,73 +3,43 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-import torch
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import ProcessorMixin
 
 from ..compressors.base import AudioTokenCompressor
 from ..config.config import CompressionConfig
 from ..config.files import CONFIG_KEY, is_ours
-from ..config.registry import get_method, methods
-from ..errors import CompressionConfigError, UnsupportedModelError
+from ..config.notation import Compression, resolve_compression
+from ..config.registry import get_method
+from ..errors import CompressionConfigError
 from ..generation.forward import backbone_forward, forward
 from ..generation.generate import generate, prepare_inputs_for_generation
-from ..hub.ids import is_hub_id
-from ..messages import shown
-from ..models.instance import MISSING, MODEL, belongs_to_another, patch_of, replace, restore, state_of
-from ..models.registry import how_to_add, patch_for_class, patch_for_processor
+from ..models.instance import (
+    MISSING,
+    MODEL,
+    active_config,
+    belongs_to_another,
+    learned_weights,
+    patch_of,
+    replace,
+    restore,
+    state_of,
+    unwrap,
+)
+from ..models.registry import patch_for_class, patch_for_processor
 from ..models.versions import check_transformers
 from ..ops.record import note, noted
 from ..sharing.methods import push_model
 from ..sharing.saving import save_pretrained
 from .processor import patch_processor
 
-Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
 Target = TypeVar("Target")
 
 logger = logging.getLogger(__name__)
-
-
-def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
-    """A config from whatever a user may name it by.
-
-    Args:
-        compression: a method's key, a dict, a list of dicts or configs (`compose`), a `CompressionConfig`, a folder or
-            JSON file, or a Hub id ``user/repo`` or ``user/repo@revision``. A folder comes before a repository of the
-            same name, and a method before both.
-        hub: ``token``, ``cache_dir`` and so on, for `CompressionConfig.from_pretrained`.
-
-    Raises:
-        CompressionConfigError: it is none of these; for an unknown method the closest key is named.
-        OSError: what a name stands for cannot be read.
-    """
-    if isinstance(compression, CompressionConfig):
-        return compression
-    if isinstance(compression, Mapping):
-        return CompressionConfig.from_dict(compression)
-    if isinstance(compression, list | tuple):
-        return CompressionConfig.from_dict({"method": "compose", "stages": list(compression)})
-    if isinstance(compression, str) and compression in methods():
-        return CompressionConfig.from_dict({"method": compression})
-    if isinstance(compression, str | os.PathLike):
-        name = os.fspath(compression)
-        if os.path.exists(name) or is_hub_id(name):
-            return CompressionConfig.from_pretrained(name, **hub)
-        if os.sep in name or isinstance(compression, os.PathLike):
-            raise FileNotFoundError(
-                f"There is no folder or file {shown(name)} to read a compression config from, and it is no Hub id "
-                "(user/repo)."
-            )
-        get_method(name)  # raises, naming the closest key
-    raise CompressionConfigError(
-        f"compression={shown(compression)} must be a method's key ({', '.join(methods())}), a dict, a list of them, a "
-        "CompressionConfig, a folder or a Hub id."
-    )
 
 
 def patch(model_or_processor: Target, compression: Compression) -> Target:
@@ -111,7 +81,7 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
         unpatch(model_or_processor)
         patch_processor(model_or_processor, module, model_patch, config)
         return
-    model = _inner(model_or_processor)
+    model = unwrap(model_or_processor)
     module, model_patch = patch_for_class(type(model))
     _refuse_shallow_copy(model)
     check_transformers(type(model), model_patch)
@@ -172,7 +142,7 @@ def unpatch(model_or_processor: Target) -> Target:
     if isinstance(model_or_processor, ProcessorMixin):
         restore(model_or_processor)
         return model_or_processor
-    model = _inner(model_or_processor)
+    model = unwrap(model_or_processor)
     _refuse_shallow_copy(model)
     if getattr(model, "audio_compressor", None) is not None:
         backbone = patch_of(model).backbone(model)
@@ -210,7 +180,7 @@ def compressed(model: Target, compression: Compression) -> Iterator[Target]:
     config = resolve_compression(compression)
     block = _Block(way_back(model))
     _patch(model, config)
-    blocks = _BLOCKS.setdefault(_inner(model), [])
+    blocks = _BLOCKS.setdefault(unwrap(model), [])
     blocks.append(block)
     try:
         yield model
@@ -230,7 +200,7 @@ def way_back(model_or_processor: Any) -> Callable[[], None]:
         return lambda: unpatch(model_or_processor) and None
     if isinstance(model_or_processor, ProcessorMixin):
         return lambda: _patch(model_or_processor, before)
-    model = _inner(model_or_processor)
+    model = unwrap(model_or_processor)
     compressor, last = model.audio_compressor, noted(model.audio_compressor)
 
     def back() -> None:
@@ -238,25 +208,6 @@ def way_back(model_or_processor: Any) -> Callable[[], None]:
         note(compressor, last)
 
     return back
-
-
-def learned_weights(model_or_processor: Any) -> dict[str, torch.Tensor]:
-    """The weights of a patched model's compressor by name; empty for a method that learns nothing."""
-    if isinstance(model_or_processor, ProcessorMixin):
-        return {}
-    compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
-    # Where PEFT trains a copy, this is what it is a copy of.
-    compressor = getattr(compressor, "original_module", compressor)
-    return {} if compressor is None else dict(compressor.state_dict())
-
-
-def active_config(model_or_processor: Any) -> CompressionConfig | None:
-    """The config that a model or processor is patched with; None if it is not patched."""
-    if isinstance(model_or_processor, ProcessorMixin):
-        state = state_of(model_or_processor)
-        return None if state is None else state.placed[CONFIG_KEY]
-    compressor = getattr(_inner(model_or_processor), "audio_compressor", None)
-    return None if compressor is None else compressor.config
 
 
 def set_config(model: Any, config: CompressionConfig) -> None:
@@ -267,24 +218,7 @@ def set_config(model: Any, config: CompressionConfig) -> None:
     Raises:
         ValueError: the model is not patched, or with another method.
     """
-    compressor = getattr(_inner(model), "audio_compressor", None)
+    compressor = getattr(unwrap(model), "audio_compressor", None)
     if compressor is None or compressor.config.method != config.method:
         raise ValueError(f"The model is not patched with {config.method!r}; use hf_tokcomp.patch.")
     _set_config(compressor, config)
-
-
-def _inner(model: Any) -> Any:
-    """The transformers model inside PEFT, DDP, FSDP or a compiled module; a processor is its own."""
-    seen = model
-    while not isinstance(seen, PreTrainedModel | ProcessorMixin):
-        if hasattr(seen, "get_base_model"):
-            seen = seen.get_base_model()
-        elif hasattr(getattr(seen, "base_model", None), "model"):
-            seen = seen.base_model.model  # PEFT's mixed model, which has no method for it
-        elif hasattr(seen, "_orig_mod"):
-            seen = seen._orig_mod
-        elif hasattr(seen, "module"):
-            seen = seen.module
-        else:
-            raise UnsupportedModelError(f"{type(model).__name__} is not supported. {how_to_add()}")
-    return seen

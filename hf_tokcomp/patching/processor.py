@@ -11,7 +11,8 @@ import torch
 from ..config.config import CompressionConfig
 from ..models.announced import PLACEHOLDERS, WINDOWS
 from ..models.base import ModelPatch
-from ..models.instance import load_patch, replace
+from ..models.instance import replace
+from ..models.registry import load_patch
 from ..prompt.layout import match_long_audios
 
 

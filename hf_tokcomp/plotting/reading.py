@@ -15,13 +15,14 @@ from torch import Tensor
 from ..audio.loading import load_audio
 from ..config.config import BUDGETS, CompressionConfig
 from ..config.encoder_options import EncoderOptions
+from ..config.notation import Compression, resolve_compression
 from ..generation.prefill import compress_prompt
 from ..inference.prompts import model_inputs, whole_prompt
 from ..models.announced import Announced
 from ..models.base import ModelPatch
-from ..models.instance import patch_of
+from ..models.instance import active_config, patch_of, unwrap
 from ..models.registry import patch_for_class
-from ..patching.patch import Compression, _inner, active_config, compressed, resolve_compression
+from ..patching.patch import compressed
 from .data import Panel, Spectrogram
 from .figure import plot_compression
 
@@ -68,7 +69,7 @@ def plot(
         ValueError: the audio has fewer than two tokens, or no compression is given.
     """
     configs = [resolve_compression(compression) for compression in compressions]
-    inner = _inner(model)
+    inner = unwrap(model)
     _, patch = patch_for_class(type(inner))
     extractor = processor.feature_extractor
     samples = load_audio(audio, extractor.sampling_rate)
@@ -127,7 +128,7 @@ def read_panels(
         active = active_config(model)
         ready, trained = config == active, active is not None and config.has_weights_of(active)
         with nullcontext() if ready else compressed(model, config), torch.inference_mode():
-            inner = _inner(model)
+            inner = unwrap(model)
             patch = patch_of(inner)
             if not trained and any(True for _ in inner.audio_compressor.parameters()):
                 logger.warning(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..compressors.base import CompressedAudio
 from ..config.config import Positions
 from ..ops.device import on_device
+from ..ops.record import CompressedAudio
 from .layout import AudioLayout
 
 

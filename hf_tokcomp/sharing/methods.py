@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..models.instance import original
+from .push import push_to_hub
 
 
 def push_model(model: Any, *args: Any, **options: Any) -> Any:
@@ -26,6 +27,4 @@ def push_adapter(own: Callable[..., Any], peft_model: Any, *args: Any, **options
 def _push(own: Callable[..., Any], model: Any, inner: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     if getattr(inner, "audio_compressor", None) is None:
         return own(*args, **options)
-    from .push import push_to_hub
-
     return push_to_hub(model, *args, local_base=True, **options)

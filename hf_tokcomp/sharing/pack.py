@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cards import CARD_NAME, read_card, read_measurements
+from ..cards import read_card, read_measurements
 from ..cards.card import Kind
 from ..cards.names import check_repo_id, hub_id
 from ..config.config import CompressionConfig
 from ..config.files import CONFIG_KEY, CONFIG_NAME, is_ours
-from ..config.files import MODEL_CONFIG_NAME as MODEL_CONFIG
+from ..config.notation import Compression, resolve_compression
 from ..errors import UnsupportedModelError
-from ..hub.ids import split_revision
+from ..hub.ids import ADAPTER_CONFIG_NAME as ADAPTER_CONFIG
+from ..hub.ids import CARD_NAME, split_revision
+from ..hub.ids import MODEL_CONFIG_NAME as MODEL_CONFIG
 from ..models.registry import how_to_add, supported_models
-from ..patching.patch import Compression, resolve_compression
 from .package import Package
 from .packed_folder import (
     Base,
@@ -31,7 +32,6 @@ from .packed_folder import (
     require_weights,
 )
 
-ADAPTER_CONFIG = "adapter_config.json"
 PROCESSOR_FILES = {"processor_config.json", "preprocessor_config.json"}
 
 

@@ -11,7 +11,7 @@ from ..cards import is_written, make_card
 from ..cards.card import Kind
 from ..cards.existing import Card
 from ..config.config import CompressionConfig
-from ..config.files import CARD_NAME
+from ..hub.ids import CARD_NAME
 from ..hub.shared_files import check_local
 
 NOUNS: dict[Kind, str] = {"config": "compression config", "model": "compressed model", "adapter": "compressed adapter"}

@@ -13,8 +13,8 @@ from ..cards.names import hub_id
 from ..config.config import CompressionConfig
 from ..config.files import CONFIG_NAME
 from ..errors import CompressionConfigError
+from ..hub.json_text import parse_json
 from ..hub.shared_files import check_local, has_settings, is_sent, without_history
-from ..messages import parse_json
 
 logger = logging.getLogger(__name__)
 

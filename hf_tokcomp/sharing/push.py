@@ -9,9 +9,12 @@ from typing import Any
 
 from huggingface_hub import CommitInfo
 
-from ..hub.commit import push_package
-from ..patching.patch import Compression, _inner, active_config
-from .pack import pack
+from ..config.config import CompressionConfig
+from ..config.files import register_sender
+from ..config.notation import Compression
+from ..models.instance import active_config, unwrap
+from .commit import push_package
+from .pack import pack, pack_config
 
 
 def push_to_hub(
@@ -92,7 +95,7 @@ def push_to_hub(
     config = active_config(compressed)
     if config is None:
         raise ValueError("This model is not compressed: patch it first, or share it with its own push_to_hub.")
-    came_from = getattr(_inner(compressed), "config", None)
+    came_from = getattr(unwrap(compressed), "config", None)
     name = getattr(came_from, "_name_or_path", None)
     with tempfile.TemporaryDirectory() as temporary:
         compressed.save_pretrained(temporary, **save_options)
@@ -109,3 +112,9 @@ def push_to_hub(
             **card,
         )
         return push_package(package, **how).commit
+
+
+@register_sender
+def push_config(config: CompressionConfig, repo_id: str, subfolder: str | None, /, **how: Any) -> CommitInfo:
+    """`CompressionConfig.push_to_hub`: the config alone, in one commit."""
+    return push_package(pack_config(config, repo_id, subfolder), **how).commit

@@ -14,7 +14,7 @@ from ..cards import write_card
 from ..evaluation.metrics.texts import METRICS, Metric, Task
 from ..inference.answers import Answer, answer_beside_truth, is_streamed
 from ..inference.collator import AudioTextCollator
-from ..patching.patch import _inner, active_config
+from ..models.instance import active_config, unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class TokensKept(_Logging):
         """Audio tokens before and after compression, since the last time."""
 
     def on_substep_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        record = getattr(getattr(_inner(model), "audio_compressor", None), "last", None)
+        record = getattr(getattr(unwrap(model), "audio_compressor", None), "last", None)
         if record is not None:
             before, after = self.counted
             self.counted = before + sum(record.tokens_before), after + sum(record.tokens_after)

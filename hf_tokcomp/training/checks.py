@@ -9,9 +9,9 @@ from torch.utils.data import IterableDataset
 from transformers import TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 
-from ..config.registry import did_you_mean
 from ..evaluation.metrics.texts import METRICS, Metric, Task
 from ..inference.answers import is_streamed
+from ..messages import did_you_mean
 from .callbacks import check_streamed
 
 MEASURED_BY_TRAINER = ("loss", "runtime", "samples_per_second", "steps_per_second")

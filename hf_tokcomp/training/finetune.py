@@ -17,8 +17,9 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from ..config.config import CompressionConfig
 from ..data import Examples, load_examples
 from ..loading.adapter_files import read_adapter
+from ..models.instance import active_config
 from ..models.registry import auto_classes, patch_for_processor
-from ..patching.patch import active_config, compressed
+from ..patching.patch import compressed
 from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
 from .checks import check_best_metric, check_evaluation, check_training

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..inference.collator import IGNORED
-from ..patching.patch import _inner
+from ..models.instance import unwrap
 
 
 def shortened(model: Any, values: Tensor, fill: float = IGNORED) -> Tensor:
@@ -37,7 +37,7 @@ def shortened(model: Any, values: Tensor, fill: float = IGNORED) -> Tensor:
     Raises:
         ValueError: the model's last call was with another prompt.
     """
-    record = _inner(model).audio_compressor.last
+    record = unwrap(model).audio_compressor.last
     if record is None or record.columns is None:
         return values
     columns = record.columns.to(values.device)

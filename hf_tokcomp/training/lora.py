@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..models.instance import learned_weights, unwrap
 from ..models.registry import patch_for_class
-from ..patching.patch import _inner, learned_weights
 
 COMPRESSOR = "audio_compressor"
 
@@ -41,7 +41,7 @@ def lora_config(
     """
     from peft import LoraConfig
 
-    inner = _inner(model)
+    inner = unwrap(model)
     patch = patch_for_class(type(inner))[1]
     wanted = {"language_model": language_model, "projector": projector, "audio_tower": audio_tower}
     parts = [patch.lora_targets[name] for name, adapted in wanted.items() if adapted]

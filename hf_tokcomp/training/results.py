@@ -14,7 +14,7 @@ from ..cards.results import Measurement, Score
 from ..data import Examples
 from ..evaluation.metrics.texts import NORMALISATION
 from ..hub.ids import split_revision
-from ..patching.patch import active_config
+from ..models.instance import active_config
 from ..whole_files import write_whole
 from .arguments import FinetuneArguments
 

@@ -10,7 +10,8 @@ from transformers import TrainerCallback
 
 from ..config.config import CompressionConfig
 from ..errors import CompressionConfigError
-from ..patching.patch import active_config, set_config
+from ..models.instance import active_config
+from ..patching.patch import set_config
 
 
 class RetentionSchedule(TrainerCallback):  # type: ignore[misc]

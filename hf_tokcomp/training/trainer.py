@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
+from ..config.notation import Compression
 from ..evaluation.metrics.texts import Metric, Task
 from ..inference.collator import AudioTextCollator
-from ..patching.patch import Compression, active_config, patch
+from ..models.instance import active_config
+from ..patching.patch import patch
 from .callbacks import GenerationMetrics, TokensKept, _Logging
 from .checks import check_best_metric, check_evaluation, check_held_out, check_training
 from .compressed_trainer import CompressedTrainer

@@ -25,7 +25,7 @@ from hf_tokcomp.cli.evaluate import with_spellings
 from hf_tokcomp.evaluation import sweep
 from hf_tokcomp.evaluation.journal import Journal
 from hf_tokcomp.evaluation.metrics import load_metric
-from hf_tokcomp.evaluation.task import get_task
+from hf_tokcomp.evaluation.tasks import get_task
 from hf_tokcomp.inference.reader import Reader
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,7 @@ from benchmark_layouts import LAYOUTS
 from hub_client import Hub
 from result_folders import results_in
 
-from hf_tokcomp.evaluation.task import tasks
+from hf_tokcomp.evaluation.tasks import tasks
 
 EVALUATE = """
 import json, sys

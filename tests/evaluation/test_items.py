@@ -11,7 +11,8 @@ from training_files import jsonl, wav
 
 from hf_tokcomp.evaluation.items import Dataset, Items, read_items
 from hf_tokcomp.evaluation.options import chosen, options, without_letter
-from hf_tokcomp.evaluation.task import Item, Task, get_task, letter, register_task, tasks
+from hf_tokcomp.evaluation.task import Item, Task, letter
+from hf_tokcomp.evaluation.tasks import get_task, register_task, tasks
 
 RATE = 16_000
 

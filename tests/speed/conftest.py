@@ -11,7 +11,7 @@ from toy_sizes import TOY_SIZES
 from hf_tokcomp.benchmarks.measure import peak_bytes
 from hf_tokcomp.benchmarks.speed import clips
 from hf_tokcomp.benchmarks.speed.subject import Subject, random_subject
-from hf_tokcomp.patching.patch import active_config
+from hf_tokcomp.models.instance import active_config
 
 
 @pytest.fixture(autouse=True, scope="package")

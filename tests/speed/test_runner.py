@@ -21,7 +21,7 @@ from hf_tokcomp.benchmarks.speed.plan import SpeedPlan
 from hf_tokcomp.benchmarks.speed.runner import SpeedBenchmark
 from hf_tokcomp.benchmarks.speed.subject import Subject
 from hf_tokcomp.evaluation.plan import plan
-from hf_tokcomp.patching.patch import active_config
+from hf_tokcomp.models.instance import active_config
 from hf_tokcomp.plotting.speed import GROWING, plot_speed
 
 QUICK: dict[str, Any] = {"rounds": 1, "seconds": 0.0, "new_tokens": 3}

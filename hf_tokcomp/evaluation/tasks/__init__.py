@@ -1,5 +1,55 @@
-"""The benchmarks, one file each. A new one is a file here and a line below."""
+"""The benchmarks, one file each, and the table of them. A new one is a file here and a line in `_TASKS`."""
 
+from __future__ import annotations
+
+from ...messages import did_you_mean
+from ..task import Task
 from . import audiocaps, clotho, clothoaqa, covost2, librispeech, mmau, small_model
 
-__all__ = ["audiocaps", "clotho", "clothoaqa", "covost2", "librispeech", "mmau", "small_model"]
+_TASKS: dict[str, Task] = {}
+
+
+def register_task(task: Task) -> Task:
+    """Make a task known by its name.
+
+    Raises:
+        ValueError: there is one of this name, or it has no prompt for models that it does not name.
+    """
+    if task.name in _TASKS:
+        raise ValueError(f"There is a task {task.name!r} already; choose another name.")
+    if "" not in task.prompts:
+        raise ValueError(f"The task {task.name!r} needs a prompt for models that it does not name, under ''.")
+    _TASKS[task.name] = task
+    return task
+
+
+for _task in (
+    audiocaps.TASK,
+    clotho.TASK,
+    clothoaqa.TASK,
+    covost2.TASK,
+    librispeech.TASK,
+    mmau.TASK,
+    small_model.DIGITS,
+    small_model.SOUND_CAPTIONS,
+    small_model.SOUND_CHOICES,
+):
+    register_task(_task)
+
+
+def tasks() -> dict[str, Task]:
+    """All tasks by name."""
+    return dict(_TASKS)
+
+
+def get_task(name: str) -> Task:
+    """The task of this name.
+
+    Raises:
+        ValueError: there is none; the closest is named.
+    """
+    if name not in _TASKS:
+        raise ValueError(
+            f"There is no task {name!r}{did_you_mean(name, _TASKS)} There are {', '.join(sorted(_TASKS))}."
+        )
+    return _TASKS[name]

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from ..grouping import one_item_per_recording
-from ..task import Row, Task, register_task
+from ..task import Row, Task
 from .audiocaps import CAPTION_METRICS, CAPTION_PROMPTS
 
 CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
@@ -31,18 +31,16 @@ def corpus(folder: Path, split: str | None = None, count: int | None = None, see
         ]
 
 
-register_task(
-    Task(
-        name="clotho",
-        title="Clotho v2",
-        kind="captioning",
-        metrics=CAPTION_METRICS,
-        prompts=CAPTION_PROMPTS,
-        max_new_tokens=64,
-        # No data set on the Hub is known to hold audio and captions: name a folder or a table.
-        split="evaluation",
-        make=corpus,
-        columns={"audio": ("audio", "context", "file_name"), "text": ("+".join(CAPTIONS), "captions", "raw_text")},
-        merge=one_item_per_recording,
-    )
+TASK = Task(
+    name="clotho",
+    title="Clotho v2",
+    kind="captioning",
+    metrics=CAPTION_METRICS,
+    prompts=CAPTION_PROMPTS,
+    max_new_tokens=64,
+    # No data set on the Hub is known to hold audio and captions: name a folder or a table.
+    split="evaluation",
+    make=corpus,
+    columns={"audio": ("audio", "context", "file_name"), "text": ("+".join(CAPTIONS), "captions", "raw_text")},
+    merge=one_item_per_recording,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..grouping import gathered
-from ..task import Row, Task, register_task
+from ..task import Row, Task
 
 UNANIMOUS = "unanimous"
 NON_BINARY = "non-binary"
@@ -29,32 +29,30 @@ def by_question(rows: Sequence[Row]) -> list[Row]:
     return found
 
 
-register_task(
-    Task(
-        name="clothoaqa",
-        title="ClothoAQA",
-        kind="qa",
-        metrics=("exact_match",),
-        prompts={
-            # Without the last sentence Qwen2-Audio answers in a sentence of its own, which matches no annotator's word.
-            "qwen2_audio": "Listen to the given audio carefully and answer this question: {question}\n"
-            "Answer the question using a single word only.",
-            "": "{question}\nAnswer the question using a single word only.",
-        },
-        max_new_tokens=16,
-        # lmms-lab-audio/ClothoAQA has audio, question and answer, AudioLLMs/clotho_aqa_test context, instruction and
-        # answer; the corpus's own table has file_name, QuestionText and answer, a row per annotator.
-        sources={
-            "lmms-lab-audio/ClothoAQA": ("clotho_aqa", "clotho_aqa_test_filtered"),
-            "AudioLLMs/clotho_aqa_test": (None, "test"),
-        },
-        columns={
-            "audio": ("audio", "context", "file_name"),
-            "text": ("answer",),
-            "question": ("question", "instruction", "QuestionText"),
-        },
-        merge=by_question,
-        subsets=(UNANIMOUS, NON_BINARY),
-        note="A table with a single answer per question counts every yes/no question as unanimous.",
-    )
+TASK = Task(
+    name="clothoaqa",
+    title="ClothoAQA",
+    kind="qa",
+    metrics=("exact_match",),
+    prompts={
+        # Without the last sentence Qwen2-Audio answers in a sentence of its own, which matches no annotator's word.
+        "qwen2_audio": "Listen to the given audio carefully and answer this question: {question}\n"
+        "Answer the question using a single word only.",
+        "": "{question}\nAnswer the question using a single word only.",
+    },
+    max_new_tokens=16,
+    # lmms-lab-audio/ClothoAQA has audio, question and answer, AudioLLMs/clotho_aqa_test context, instruction and
+    # answer; the corpus's own table has file_name, QuestionText and answer, a row per annotator.
+    sources={
+        "lmms-lab-audio/ClothoAQA": ("clotho_aqa", "clotho_aqa_test_filtered"),
+        "AudioLLMs/clotho_aqa_test": (None, "test"),
+    },
+    columns={
+        "audio": ("audio", "context", "file_name"),
+        "text": ("answer",),
+        "question": ("question", "instruction", "QuestionText"),
+    },
+    merge=by_question,
+    subsets=(UNANIMOUS, NON_BINARY),
+    note="A table with a single answer per question counts every yes/no question as unanimous.",
 )

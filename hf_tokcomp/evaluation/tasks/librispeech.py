@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..task import Row, Task, register_task
+from ..task import Row, Task
 
 SUBSET = re.compile(r"(train|dev|test)-(clean|other)")
 ASR_PROMPTS = {
@@ -40,22 +40,20 @@ def corpus(folder: Path, split: str | None = None, count: int | None = None, see
     return rows or None
 
 
-register_task(
-    Task(
-        name="librispeech",
-        title="LibriSpeech",
-        kind="asr",
-        metrics=("wer",),
-        prompts=ASR_PROMPTS,
-        max_new_tokens=200,
-        sources={
-            "lmms-lab-audio/librispeech": ("librispeech_test_clean", "librispeech_test_clean"),
-            "AudioLLMs/librispeech_test_clean": (None, "test"),
-        },
-        make=corpus,
-        columns={
-            "audio": ("audio", "context", "file", "path"),
-            "text": ("text", "gt", "transcript", "answer", "sentence"),
-        },
-    )
+TASK = Task(
+    name="librispeech",
+    title="LibriSpeech",
+    kind="asr",
+    metrics=("wer",),
+    prompts=ASR_PROMPTS,
+    max_new_tokens=200,
+    sources={
+        "lmms-lab-audio/librispeech": ("librispeech_test_clean", "librispeech_test_clean"),
+        "AudioLLMs/librispeech_test_clean": (None, "test"),
+    },
+    make=corpus,
+    columns={
+        "audio": ("audio", "context", "file", "path"),
+        "text": ("text", "gt", "transcript", "answer", "sentence"),
+    },
 )

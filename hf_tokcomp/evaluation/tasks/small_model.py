@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from ..task import Row, Task, register_task
+from ..task import Row, Task
 
 ITEMS = 500
 
@@ -36,45 +36,39 @@ ASKED = {"": "{question}"}
 # As the recipe's test_set writes them.
 QUESTION = ("prompt", "question")
 
-register_task(
-    Task(
-        name="digits",
-        title="Digit strings",
-        kind="asr",
-        # The standard normaliser would make one word, a number, of a whole string.
-        metrics=("wer_plain",),
-        prompts=ASKED,
-        max_new_tokens=12,
-        columns={"question": QUESTION},
-        make=partial(_rows, "digits"),
-        variable=CORPORA,
-    )
+DIGITS = Task(
+    name="digits",
+    title="Digit strings",
+    kind="asr",
+    # The standard normaliser would make one word, a number, of a whole string.
+    metrics=("wer_plain",),
+    prompts=ASKED,
+    max_new_tokens=12,
+    columns={"question": QUESTION},
+    make=partial(_rows, "digits"),
+    variable=CORPORA,
 )
-register_task(
-    Task(
-        name="sound_captions",
-        title="Captions of sounds",
-        kind="captioning",
-        # Captions are put together from ten phrases, so one is right or it is not; ROUGE-L sees the parts of it.
-        metrics=("exact_match", "rouge_l"),
-        prompts=ASKED,
-        max_new_tokens=16,
-        columns={"question": QUESTION},
-        make=partial(_rows, "sound_captions"),
-        variable=CORPORA,
-    )
+SOUND_CAPTIONS = Task(
+    name="sound_captions",
+    title="Captions of sounds",
+    kind="captioning",
+    # Captions are put together from ten phrases, so one is right or it is not; ROUGE-L sees the parts of it.
+    metrics=("exact_match", "rouge_l"),
+    prompts=ASKED,
+    max_new_tokens=16,
+    columns={"question": QUESTION},
+    make=partial(_rows, "sound_captions"),
+    variable=CORPORA,
 )
-register_task(
-    Task(
-        name="sound_choices",
-        title="Questions about sounds",
-        kind="choice",
-        metrics=("accuracy",),
-        # The options are in the question: it is written as the model learned it.
-        prompts=ASKED,
-        max_new_tokens=8,
-        columns={"question": QUESTION, "choices": ("choices",)},
-        make=partial(_rows, "sound_choices"),
-        variable=CORPORA,
-    )
+SOUND_CHOICES = Task(
+    name="sound_choices",
+    title="Questions about sounds",
+    kind="choice",
+    metrics=("accuracy",),
+    # The options are in the question: it is written as the model learned it.
+    prompts=ASKED,
+    max_new_tokens=8,
+    columns={"question": QUESTION, "choices": ("choices",)},
+    make=partial(_rows, "sound_choices"),
+    variable=CORPORA,
 )

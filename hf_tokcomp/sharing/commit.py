@@ -13,13 +13,11 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 from huggingface_hub.errors import RemoteEntryNotFoundError, RevisionNotFoundError
 
 from .._version import __version__
-from ..cards import CARD_NAME, may_renew, read_card
+from ..cards import may_renew, read_card
 from ..cards.card import LIBRARIES
-from ..config.files import MODEL_CONFIG_NAME
-from ..sharing.pack import ADAPTER_CONFIG
-from ..sharing.package import Package
-from .errors import hub_errors, masked
-from .ids import check_token
+from ..hub.errors import hub_errors, masked
+from ..hub.ids import ADAPTER_CONFIG_NAME, CARD_NAME, MODEL_CONFIG_NAME, check_token
+from .package import Package
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +142,7 @@ def _holds_weights(api: HfApi, repo_id: str, branch: str | None) -> bool:
             files = api.list_repo_files(repo_id, revision=at)
         except RevisionNotFoundError:
             continue
-        return not {MODEL_CONFIG_NAME, ADAPTER_CONFIG}.isdisjoint(files)
+        return not {MODEL_CONFIG_NAME, ADAPTER_CONFIG_NAME}.isdisjoint(files)
     return False
 
 
