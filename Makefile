@@ -11,6 +11,8 @@ OLDEST_TRANSFORMERS := transformers==5.17.0
 NEWEST := .venv-newest
 PIP := -m pip --disable-pip-version-check
 PYTEST := -m pytest -n $(WORKERS)
+# The rooms of the tests that hold a model against its patch, on every transformers we support.
+PATCH_TESTS := models prompt generation patching loading
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint patch-tests-oldest newest upstream wheel-check release clean
@@ -38,22 +40,22 @@ lint: $(VENV)/installed  ## Check style, formatting and types
 	$(VENV)/bin/python -m mypy
 
 patch-tests-oldest: $(OLDEST)/installed  ## Run the tests of the model patches on the oldest supported transformers
-	$(OLDEST)/bin/python $(PYTEST) tests/patching $(PYTEST_ARGS)
+	$(OLDEST)/bin/python $(PYTEST) $(PATCH_TESTS:%=tests/%) $(PYTEST_ARGS)
 
 # The root conftest.py is left out, which would put the checkout before the installed wheel.
 newest: $(NEWEST)/installed  ## Use and test what a plain install takes today: the wheel, and the newest of all it asks for
 	$(NEWEST)/bin/python $(PIP) install --quiet --no-deps --force-reinstall .
-	cd tests && ../$(NEWEST)/bin/python newest_check.py
-	cd tests && ../$(NEWEST)/bin/python -P $(PYTEST) --rootdir .. -c ../pyproject.toml --confcutdir . patching $(PYTEST_ARGS)
+	cd tests && ../$(NEWEST)/bin/python checks/newest_check.py
+	cd tests && ../$(NEWEST)/bin/python -P $(PYTEST) --rootdir .. -c ../pyproject.toml --confcutdir . $(PATCH_TESTS) $(PYTEST_ARGS)
 
 upstream: $(NEWEST)/installed  ## What transformers and peft bring past our bounds; says what changed, and never fails
-	-$(NEWEST)/bin/python tests/upstream_check.py
+	-$(NEWEST)/bin/python tests/checks/upstream_check.py $(PATCH_TESTS)
 
 wheel-check: $(VENV)/installed  ## Build the wheel, install it elsewhere and use it there
-	$(VENV)/bin/python tests/package_check.py
+	$(VENV)/bin/python tests/checks/package_check.py
 
 release: $(VENV)/installed  ## Build sdist and wheel into dist/, having used both
-	$(VENV)/bin/python tests/package_check.py --release dist
+	$(VENV)/bin/python tests/checks/package_check.py --release dist
 
 clean:  ## Remove the environments and everything that was built
 	rm -rf $(VENV) $(OLDEST) $(NEWEST) .venv-upstream build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

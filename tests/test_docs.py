@@ -17,6 +17,7 @@ import soundfile
 import tiny
 import transformers
 from hub_client import Hub
+from places import ROOT
 
 import hf_tokcomp
 from hf_tokcomp import cli
@@ -30,7 +31,6 @@ from hf_tokcomp.config import registry
 from hf_tokcomp.models import registry as models
 from hf_tokcomp.reporting import pages
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 

@@ -10,11 +10,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import hf_tokcomp
 from hf_tokcomp.models import versions
 
-ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 FOLDERS = {"hf_tokcomp": ROOT / "hf_tokcomp", "hf_tokcomp.patches": ROOT / "patches"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
+from places import ROOT
 
 from hf_tokcomp.benchmarks import quality
 from hf_tokcomp.checkpoints import SMALL_MODEL
@@ -19,7 +19,6 @@ from hf_tokcomp.evaluation.tasks import get_task
 from hf_tokcomp.reporting.environment import weights_digest
 from hf_tokcomp.reporting.pages import END
 
-ROOT = Path(__file__).resolve().parents[1]
 SHORT_TABLE = re.compile(r"^\| (`[^|]*) \| ([\d./ ]+) \| ([\d./ ]+) \| ([\d./ ]+) \|$", re.MULTILINE)
 COLUMNS = [("digits", "wer_plain", 1), ("sound_captions", "exact_match", 0), ("sound_choices", "accuracy", 0)]
 """Of the tables of some methods: task, metric, digits behind the point."""

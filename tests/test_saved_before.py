@@ -12,13 +12,14 @@ import saved_before
 import tiny
 import torch
 from peft import PeftModel
+from places import FIXTURES
 from safetensors.torch import load_file
 from training_tools import adapter_weights, same
 from transformers import Qwen2AudioForConditionalGeneration
 
 import hf_tokcomp
 
-SAVED = Path(__file__).resolve().parent / "fixtures" / "saved"
+SAVED = FIXTURES / "saved"
 ANSWERS = json.loads((SAVED / "answers.json").read_text(encoding="utf-8"))
 
 

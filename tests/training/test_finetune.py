@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from places import ROOT
 from safetensors.torch import load_file
 
 import hf_tokcomp
@@ -21,7 +22,6 @@ from hf_tokcomp.cli import main
 from hf_tokcomp.data import load_examples
 from hf_tokcomp.training import AudioTextCollator, GenerationMetrics
 
-TESTS = Path(__file__).resolve().parents[1]
 LAUNCH = Path(hf_tokcomp.__file__).parent / "training" / "launch"
 BASE = "someone/digits"
 
@@ -61,7 +61,7 @@ def command(manifest, output, *more, evaluate=False, steps=6):
 
 
 def environment():
-    paths = os.pathsep.join([str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": paths}
 
 

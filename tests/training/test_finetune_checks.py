@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import transformers
 import typer
+from places import ROOT
 from test_finetune import adapter, command, pytestmark
 
 import hf_tokcomp
@@ -22,7 +22,7 @@ from hf_tokcomp.training import make_trainer
 from hf_tokcomp.training.arguments import FinetuneArguments
 
 __all__ = ["pytestmark"]
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+DOCS = ROOT / "docs" / "training.md"
 
 
 @pytest.fixture(scope="module")

@@ -17,20 +17,16 @@ import pytest
 import soundfile
 import tiny
 import transformers
+from shipped import needs_small_model
 from typer.testing import CliRunner
 
 import hf_tokcomp
-from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
+from hf_tokcomp.checkpoints import recordings
 from hf_tokcomp.cli import app, main
 from hf_tokcomp.cli.cells import plan, score
 from hf_tokcomp.inference.reader import Reader
 from hf_tokcomp.inference.recordings import Recording
 from hf_tokcomp.models import versions
-
-needs_small_model = pytest.mark.skipif(
-    not (SMALL_MODEL / "config.json").is_file(), reason=f"the shipped model is not at {SMALL_MODEL}"
-)
-
 
 pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 

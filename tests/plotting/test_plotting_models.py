@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import test_cli
 import tiny
 import torch
 from drawn import METHODS as drawn_methods
 from drawn import REQUIRED
+from shipped import needs_small_model
 from test_plotting import by_id, heights, ids, panel_of, spans, words_of
 
 import hf_tokcomp
@@ -223,7 +223,7 @@ def test_plot_options(call: Callable[..., Any], drawn: list[Any], tmp_path: Path
     assert out == f"Wrote {tmp_path / 'picture.svg'}: ltbm on 1.0 s of audio.\n"
 
 
-@test_cli.needs_small_model
+@needs_small_model
 def test_plot_without_arguments_draws_what_ships(
     drawn: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,7 +291,7 @@ def test_letters_without_a_font_are_one_warning(
     assert re.fullmatch(r"hf-tokcomp: warning: no installed font has some of the letters[^\n]+\n", err)
 
 
-@test_cli.needs_small_model
+@needs_small_model
 def test_the_shipped_model_is_read_as_by_run() -> None:
     from transformers import AutoProcessor, Qwen2AudioForConditionalGeneration
 

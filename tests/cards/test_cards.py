@@ -13,6 +13,7 @@ import tiny
 from drawn import config as drawn_config
 from hub_client import Hub
 from huggingface_hub import ModelCard, ModelCardData
+from places import ROOT
 
 import hf_tokcomp
 from hf_tokcomp import CompressionConfig
@@ -20,7 +21,6 @@ from hf_tokcomp.cards import CompressionCard, Measurement, Score, is_written, ma
 from hf_tokcomp.cards import citations as citing
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 
-ROOT = Path(__file__).resolve().parents[1]
 LTBM = CompressionConfig(method="ltbm", retention_ratio=0.25)
 BASE = "someone/base"
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from places import ROOT
 
 import hf_tokcomp
 from hf_tokcomp import Assignment, AudioTokenCompressor, AudioTokens, CompressionConfig, CompressionRecord
@@ -485,8 +486,7 @@ def test_the_library_needs_no_matplotlib_and_pictures_no_pyplot() -> None:
         "figure.canvas.draw()\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
-    root = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 from hf_tokcomp import CompressionConfig, CompressionConfigError
 from hf_tokcomp.config.presets import PRESETS
 from hf_tokcomp.evaluation.score import read_scores
 
-EVIDENCE = Path(__file__).parents[1] / "docs" / "evidence" / "results" / "results.json"
+EVIDENCE = ROOT / "docs" / "evidence" / "results" / "results.json"
 TASKS = ["captioning", "multiple_choice", "asr"]
 
 
@@ -52,7 +52,7 @@ def test_the_evidence_is_named_and_is_that_of_the_method(task: str) -> None:
     evidence = PRESETS[task].__doc__ or ""
     assert evidence.startswith(f"``{CompressionConfig.for_task(task).method}``")
     assert "Evidence: arXiv" in evidence
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for number in re.findall(r"\d{4}\.\d{5}", evidence):
         assert number in readme
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from drawn import CLASSES, SHARED
+from places import FIXTURES
 
 from hf_tokcomp import CompressionConfig, CompressionConfigError, LTBMConfig
 from hf_tokcomp.config.schema import SCHEMA_VERSION
 
-FOLDERS = {int(p.name.removeprefix("schema_")): p for p in (Path(__file__).parent / "fixtures").glob("schema_*")}
+FOLDERS = {int(p.name.removeprefix("schema_")): p for p in FIXTURES.glob("schema_*")}
 FILES = sorted(file for folder in FOLDERS.values() for file in folder.glob("*.json"))
 VERSIONS = {"schema_version", "hf_tokcomp_version"}
 

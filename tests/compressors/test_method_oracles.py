@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ import pytest
 from drawn import MAPS, METHODS, batch, compressor, draw, in_time, variants  # noqa: F401 - in_time is a fixture
 from drawn_assignments import read_slots
 from oracles import LEARNED_ORACLES, ORACLES, Audio, CloseCall, expected
+from places import ORACLE_FILES
 
 from hf_tokcomp import AudioTokenCompressor
 from hf_tokcomp.ops import merging as bipartite
 
-for file in sorted(Path(__file__).parent.glob("oracle_*.py")):
+for file in sorted(ORACLE_FILES.glob("oracle_*.py")):
     importlib.import_module(file.stem)  # registers its oracles
 
 BUDGETS: list[dict[str, float]] = [

@@ -15,6 +15,7 @@ import pytest
 import torch
 from attention_reference import ALL, assert_right, matrices, reduced
 from packaging.version import Version
+from places import HELPERS, ROOT
 from torch import Tensor
 
 triton = pytest.importorskip("triton", reason="Triton is not there, as everywhere but on Linux with x86-64")
@@ -78,9 +79,8 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
         pytest.skip("the interpreter of Triton before 3.7 fails with NumPy 2.4")
     folder = tmp_path_factory.mktemp("triton")
     torch.save(all_cases(), folder / "cases.pt")
-    root = Path(__file__).resolve().parent
-    script = [sys.executable, "-W", "ignore", str(root / "interpret_attention.py")]
-    path = os.pathsep.join([str(root.parent), os.environ.get("PYTHONPATH", "")])
+    script = [sys.executable, "-W", "ignore", str(HELPERS / "interpret_attention.py")]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     forced = {"TRITON_INTERPRET": "1", "HF_TOKCOMP_ATTENTION": "triton", "PYTHONPATH": path}
     done = subprocess.run(
         [*script, str(folder / "cases.pt"), str(folder / "results.pt")],

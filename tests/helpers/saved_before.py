@@ -1,7 +1,7 @@
 """What version 0.1.0's first layout of files saved: folders that load for ever, and how they were made.
 
-``python tests/saved_before.py FOLDER`` makes them with the installed version. Those in ``tests/fixtures/saved`` are
-never made again: `test_saved_before.py` loads them.
+``python tests/helpers/saved_before.py FOLDER`` makes them with the installed version. Those in
+``tests/fixtures/saved`` are never made again: `test_saved_before.py` loads them.
 """
 
 from __future__ import annotations

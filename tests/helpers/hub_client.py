@@ -16,8 +16,7 @@ import transformers
 from hub_server import TOKEN, HubServer
 from huggingface_hub import constants, file_download, hf_api
 from huggingface_hub.utils import _http
-
-TESTS = Path(__file__).resolve().parent
+from places import HELPERS
 
 
 class _Impatient:
@@ -87,7 +86,7 @@ class Hub(HubServer):
             env: more variables.
         """
         variables = self.environment(home, token, offline) | (env or {})
-        variables["PYTHONPATH"] = str(TESTS)
+        variables["PYTHONPATH"] = str(HELPERS)
         done = subprocess.run([sys.executable, "-c", code, *arguments], env=variables, capture_output=True, text=True)
         if check and done.returncode:
             raise AssertionError(f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}")

@@ -1,7 +1,7 @@
 """What transformers and peft bring past our bounds: installs them beside, tells what changed, runs the patch tests.
 
-`make upstream`; run by the Python of the environment with the newest that the bounds allow. It looks ahead, so nothing
-that it finds is a failure: the exit status is 0.
+`make upstream`, which names the folders of tests; run by the Python of the environment with the newest that the bounds
+allow. It looks ahead, so nothing that it finds is a failure: the exit status is 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 import sysconfig
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from package_check import ROOT
 
@@ -71,7 +70,7 @@ def changes(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[s
     return lines or ["The signatures that patches rely on are unchanged."]
 
 
-def main() -> Any:
+def main() -> None:
     held = {name: metadata.version(name) for name in PACKAGES}
     planned = ahead()
     if not planned:
@@ -81,7 +80,7 @@ def main() -> Any:
     python = environment(planned)
     print("\n".join(changes(signatures(sys.executable), signatures(python))))
     command = ["-P", "-m", "pytest", "-q", "-n", "2", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
-    command += ["--confcutdir", ".", "-p", "no:cacheprovider", "patching"]
+    command += ["--confcutdir", ".", "-p", "no:cacheprovider", *sys.argv[1:]]
     done = subprocess.run([str(python), *command], cwd=ROOT / "tests", check=False)
     print(f"The patch tests {'passed' if done.returncode == 0 else 'did not all pass'} there.")
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from places import ROOT
 
 from hf_tokcomp.cli import main
 
-ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 300
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends SIGINT as POSIX has it")
 

@@ -12,6 +12,7 @@ from typing import Any
 import tiny
 import torch
 from peft import LoraConfig
+from places import HELPERS, ROOT, TESTS
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast, TrainingArguments
@@ -67,8 +68,7 @@ def plain_processor(kind: str) -> Any:
 def run_processes(program: str, folder: Path, *arguments: Any, processes: int = 2) -> None:
     """Run a program, which finds the tests' modules, in several processes."""
     file = folder / "program.py"
-    here = Path(__file__).resolve().parent
-    paths = [str(here / "training"), str(here), str(here.parent)]
+    paths = [str(TESTS / "training"), str(HELPERS), str(ROOT)]
     file.write_text(f"import sys\nsys.path[:0] = {paths}\n{program}")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     run = subprocess.Popen(

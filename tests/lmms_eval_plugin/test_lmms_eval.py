@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import pytest
 import tiny
 from datasets import Audio, Dataset
+from places import ROOT
 
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.lmms_eval_plugin import MODELS, TASKS, captioning
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (docs/lmms-eval.md)")
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "lmms-eval.md").read_text(encoding="utf-8")
 DIGITS = PAGE.split("```yaml\n")[1].split("```")[0]
 """The task on the page."""

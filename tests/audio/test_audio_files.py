@@ -23,11 +23,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from places import FIXTURES
 
 from hf_tokcomp.audio.loading import load_audio
 from hf_tokcomp.data import load_examples
 
-FOLDER = Path(__file__).parent / "fixtures" / "audio"
+FOLDER = FIXTURES / "audio"
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "README.md")
 RATE, SECONDS, HERTZ = 16_000, 0.3, 440
 LONGEST = 0.11

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import tiny
+import torch
 
 
 @pytest.fixture(params=tiny.KINDS)
@@ -20,3 +21,13 @@ def model(kind):
 def seconds(kind):
     """Lengths of a ragged batch: with Audio Flamingo 3 one audio spans several windows."""
     return [0.9, 0.43, 0.05] if kind == "qwen2_audio" else [2.63, 0.5, 1.0]
+
+
+@pytest.fixture(autouse=True)
+def no_grad(request):
+    """Most tests need no gradients; those marked `grad` do."""
+    if request.node.get_closest_marker("grad"):
+        yield
+        return
+    with torch.no_grad():
+        yield

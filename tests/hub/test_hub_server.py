@@ -11,6 +11,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from places import ROOT
 
 REPO = "someone/something"
 
@@ -89,9 +90,7 @@ from pathlib import Path
 assert Path(hf_tokcomp.__file__).parent.parent == Path(sys.argv[1]), hf_tokcomp.__file__
 print(huggingface_hub.HfApi().whoami()["name"])
 """
-    from hub_client import TESTS
-
-    assert hub.run(code, str(TESTS.parent)).stdout.strip() == "someone"
+    assert hub.run(code, str(ROOT)).stdout.strip() == "someone"
     done = hub.run("import huggingface_hub as h; h.HfApi().whoami()", token="hf_unknown", check=False)
     assert done.returncode != 0
     assert [r.status for r in hub.requests] == [200, 401]
