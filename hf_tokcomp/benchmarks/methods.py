@@ -17,18 +17,16 @@ from typing import Any
 
 import torch
 
-from ..cli.options import parse_list
 from ..errors import CompressionConfigError
 from ..inference.devices import check_device
 from ..reporting.console import complain
+from ..reporting.options import DTYPES, parse_list
 from ..reporting.pages import check_place, fill_place, show, tell
 from ..whole_files import write_whole
 from .plan import Plan
 from .runner import Benchmark
 from .tables import BEGIN, markdown, notes, tables
 from .workload import Size
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 def main(arguments: Sequence[str] | None = None, size: Size | None = None) -> int:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..reporting.console import print_json
+from ..reporting.options import parse_list
 from .interrupted import keeping
-from .options import DeviceOption, DtypeOption, JsonOption, ModelOption, parse_list
+from .options import DeviceOption, DtypeOption, JsonOption, ModelOption
 
 if TYPE_CHECKING:
     from ..benchmarks.speed.subject import Subject
