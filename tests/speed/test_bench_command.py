@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import tiny
 from toy_sizes import TOY_SIZES
 
 import hf_tokcomp
+from hf_tokcomp.benchmarks import full_size
+from hf_tokcomp.benchmarks.full_size import PARTS
 from hf_tokcomp.benchmarks.speed import architectures, tables
 from hf_tokcomp.cli import main
 from hf_tokcomp.reporting import pages
@@ -134,6 +137,7 @@ def test_the_defaults(call: Callable[..., Any]) -> None:
         (["--markdown", "gone.md#long"], 1, "There is no page gone.md."),
         (["--markdown", "toys/qwen2-audio-7b.json"], 1, "has no place for the tables"),
         (["--new-tokens", "0"], 2, "greater than or equal to 1"),
+        (["--full-size", "out"], 1, "leave out --new-tokens, --rounds, --seconds."),
     ],
 )
 def test_errors_are_one_line_and_come_before_a_model(
@@ -149,6 +153,47 @@ def test_errors_are_one_line_and_come_before_a_model(
     assert err.startswith("hf-tokcomp: error: ")
     assert err.count("\n") == 1
     assert words in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "x", "--batch-size", "1", "--json"], "leave out --model, --batch-size, --json."),
+        (["--markdown", "page.md#large"], "give --markdown PAGE, without #"),
+        (["--markdown", "gone.md"], "There is no page gone.md."),
+    ],
+)
+def test_full_size_refuses_what_it_says_itself(
+    call: Callable[..., Any], tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    code, out, err = call("--full-size", "out", *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("hf-tokcomp: error: ")
+    assert err.count("\n") == 1
+    assert words in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_full_size_is_the_same_as_its_module(
+    call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = replace(PARTS["qwen"], windows=(1,), batch_sizes=(1,), methods=("stride",), ratios=(1 / 4,))
+    for name in set(PARTS) - {"qwen"}:
+        monkeypatch.delitem(PARTS, name)
+    monkeypatch.setitem(PARTS, "qwen", part)
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n{full_size.BEGIN}\n{pages.END}\n")
+    options = ("--layers", "1", "--device", "cpu")
+    code, out, err = call("--full-size", "out", *options, "--markdown", "page.md")
+    assert code == 0, err
+    assert out == "out holds qwen; speed.md has the tables.\n"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"qwen.json", "qwen.png", "speed.md"}
+    report = json.loads((tmp_path / "out" / "qwen.json").read_text())
+    assert report["settings"] == {"layers": 1, "small": False, "device": "cpu", "dtype": "float32"}
+    assert {row["candidate"] for row in report["rows"]} == {"uncompressed", "stride"}
+    assert f"### {part.title}\n" in page.read_text()
+    monkeypatch.setattr(full_size, "random_subject", None)  # nothing is measured again
+    assert full_size.main(["out", "--parts", "qwen", *options]) == 0
 
 
 def test_an_adapter_is_as_fast_as_its_base(call: Callable[..., Any], tmp_path: Path) -> None:
