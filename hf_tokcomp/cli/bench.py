@@ -116,9 +116,9 @@ def bench(
         typer.Option(
             "--full-size",
             metavar="FOLDER",
-            help="Instead: both public models at full size with random weights, all that docs/benchmarks.md has of "
-            "them, into a folder. What is there already is not measured again. It goes with --layers, --device, "
-            "--dtype and --markdown; needs matplotlib.",
+            help="Measure both public models at full size, with random weights, and write reports, tables and pictures "
+            "to the folder. What is there already is not measured again. Goes with --layers, --device, --dtype and "
+            "--markdown only; needs matplotlib.",
         ),
     ] = None,
 ) -> None:
