@@ -1,4 +1,7 @@
-"""Lets the tests run from a bare checkout: without an install, `patches/` is not yet `hf_tokcomp.patches`."""
+"""Lets the tests run from a bare checkout: without an install, `patches/` is not yet `hf_tokcomp.patches`.
+
+That this file is here also puts this folder on the path, where `recipes` is found, which nothing installs.
+"""
 
 import importlib.util
 from pathlib import Path

@@ -21,8 +21,6 @@ from places import ROOT
 
 import hf_tokcomp
 from hf_tokcomp import cli
-from hf_tokcomp.benchmarks import finetuning
-from hf_tokcomp.benchmarks import tables as benchmark_tables
 from hf_tokcomp.benchmarks.speed import tables as speed_tables
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli.finetune import parse
@@ -30,9 +28,12 @@ from hf_tokcomp.cli.tables import list_methods, markdown_table
 from hf_tokcomp.config import registry
 from hf_tokcomp.models import registry as models
 from hf_tokcomp.reporting import pages
+from recipes import finetuning
+from recipes.costs import tables as benchmark_tables
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+SOURCES = ("hf_tokcomp", "patches", "recipes")
 
 # What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
 QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
@@ -213,10 +214,20 @@ def test_make_targets_exist() -> None:
 
 def test_named_test_files_exist() -> None:
     named = {word.partition("::")[0] for _, words in commands() for word in words if word.startswith("tests/")}
-    named |= set(re.findall(r"`((?:tests|hf_tokcomp|patches|docs)/[\w/]+\.\w+)`", "".join(map(read, PAGES))))
+    named |= set(re.findall(r"`((?:tests|hf_tokcomp|patches|recipes|docs)/[\w/]+\.\w+)`", "".join(map(read, PAGES))))
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
     for file, _, function in (word.partition("::") for _, words in commands() for word in words if "::" in word):
         assert f"def {function}(" in read(ROOT / file)
+
+
+def test_named_modules_exist() -> None:
+    """Whatever is started by ``-m``, on a page, in a docstring or at a place that a command writes."""
+    files = [*PAGES, SMALL_MODEL / "README.md", *(f for part in SOURCES for f in (ROOT / part).rglob("*.py"))]
+    named = {name for file in files for name in re.findall(r"-m ((?:hf_tokcomp|recipes)[\w.]*)", read(file))}
+    assert {"hf_tokcomp.benchmarks.full_size", "recipes.costs", "recipes.small_model.train"} <= named
+    for name in named:
+        path = ROOT.joinpath(*name.split("."))
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), name
 
 
 def test_links_lead_somewhere() -> None:

@@ -20,6 +20,8 @@ SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 FOLDERS = {"hf_tokcomp": ROOT / "hf_tokcomp", "hf_tokcomp.patches": ROOT / "patches"}
 SOURCES = sorted(file for folder in FOLDERS.values() for file in folder.rglob("*.py"))
 NAMES = [file.relative_to(ROOT).as_posix() for file in SOURCES]
+RECIPES = sorted((ROOT / "recipes").rglob("*.py"))  # in the repository, in no install
+ALL, ALL_NAMES = [*SOURCES, *RECIPES], [*NAMES, *(file.relative_to(ROOT).as_posix() for file in RECIPES)]
 
 
 def packages_on_disk() -> dict[str, Path]:
@@ -101,7 +103,7 @@ def test_public_names_are_listed_once():
 
 
 def test_a_file_says_what_is_in_it():
-    for file, name in zip(SOURCES, NAMES, strict=True):
+    for file, name in zip(ALL, ALL_NAMES, strict=True):
         text = file.read_text(encoding="utf-8")
         first_line = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
         assert re.fullmatch(r'"""\S.+', text.partition("\n")[0]), f"{name}: the first line is the docstring"
@@ -118,9 +120,26 @@ def test_patches_are_loaded_by_name_only():
         assert [each for each in imported if f"{each}.".startswith("hf_tokcomp.patches.")] == [], name
 
 
+def test_the_recipes_are_in_the_sdist_and_in_no_install():
+    assert RECIPES
+    assert [name for name in SETUPTOOLS["packages"] if "recipes" in name.split(".")] == []
+    assert "recipes" not in SETUPTOOLS["package-dir"].values()
+    assert "graft recipes" in (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    inits = {file.parent for file in RECIPES if file.name == "__init__.py"}
+    assert {file.parent for file in RECIPES} == inits, "`python -m recipes...` is of packages"
+    assert [name for file in SOURCES for name, _ in imported_names(file) if name.split(".")[0] == "recipes"] == []
+
+
+def test_recipes_import_the_library_by_its_name_and_each_other_relatively():
+    names = [(file, name, relative) for file in RECIPES for name, relative in imported_names(file)]
+    assert [file for file, name, relative in names if relative and name.split(".")[0] != "recipes"] == []
+    assert [file for file, name, relative in names if name.split(".")[0] == "recipes" and not relative] == []
+
+
 def imported_names(file: Path):
     """Every dotted name that a file imports, and whether it does so relatively."""
-    package = next(name for name, folder in packages_on_disk().items() if folder == file.parent).split(".")
+    package = ".".join(file.parent.relative_to(ROOT).parts) if file in RECIPES else None
+    package = (package or next(name for name, folder in packages_on_disk().items() if folder == file.parent)).split(".")
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, False) for alias in node.names)

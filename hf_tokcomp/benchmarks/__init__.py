@@ -1,1 +1,1 @@
-"""Measuring what the methods cost: `python -m hf_tokcomp.benchmarks.methods`."""
+"""Measuring what compression saves: in phases under `speed`, and everything at full size in `full_size`."""

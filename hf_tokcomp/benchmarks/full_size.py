@@ -1,13 +1,15 @@
 """What compression saves at full size: both public models with random weights, on one GPU, in one command.
 
-``python -m hf_tokcomp.benchmarks.full_size FOLDER`` measures Qwen2-Audio 7B and Audio Flamingo 3, one clip and eight,
-ten minutes of audio, ragged batches, and the usual way to attention scores. A part that is in FOLDER already is not
-measured again. docs/benchmarks.md explains the tables. To try it on a small machine: ``--layers 1 --small``.
+``hf-tokcomp bench --full-size FOLDER`` measures Qwen2-Audio 7B and Audio Flamingo 3, one clip and eight, ten minutes of
+audio, ragged batches, and the usual way to attention scores. A part that is in FOLDER already is not measured again.
+docs/benchmarks.md explains the tables. ``python -m hf_tokcomp.benchmarks.full_size FOLDER`` does the same, also in
+parts, and on a small machine: ``--layers 1 --small``.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,14 +19,13 @@ from typing import Any
 
 import torch
 
-from ..cli.options import parse_list
 from ..errors import CompressionConfigError
 from ..evaluation.plan import plan
 from ..inference.devices import check_device
 from ..reporting.console import complain
+from ..reporting.options import DTYPES, parse_list
 from ..reporting.pages import check_place, fill_place, tell
 from ..whole_files import write_whole
-from .methods import DTYPES
 from .speed.architectures import sizes_of
 from .speed.clips import make_room
 from .speed.plan import SpeedPlan
@@ -71,6 +72,34 @@ PARTS = {
 }
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How everything in a folder is measured.
+
+    Args:
+        layers: so many of each stack; None for all.
+        small: little of everything, to see whether it works.
+        device: ``"auto"`` is a GPU if there is one, else the CPU.
+        dtype: ``"auto"`` is float32 on a CPU, bfloat16 elsewhere.
+    """
+
+    layers: int | None = None
+    small: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+
+    def resolved(self) -> Settings:
+        """The same with a device and a precision instead of ``"auto"``.
+
+        Raises:
+            ValueError: this machine has no such device.
+        """
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        device = check_device(found if self.device == "auto" else self.device)
+        dtype = ("float32" if device == "cpu" else "bfloat16") if self.dtype == "auto" else self.dtype
+        return dataclasses.replace(self, device=device, dtype=dtype)
+
+
 def main(arguments: Sequence[str] | None = None, sizes: Mapping[str, Mapping[str, Any]] | None = None) -> int:
     """Run the command and return its exit code.
 
@@ -81,31 +110,61 @@ def main(arguments: Sequence[str] | None = None, sizes: Mapping[str, Mapping[str
     given = _parser().parse_args(arguments)
     try:
         names = parse_list(given.parts, "--parts", str, tuple(PARTS))
-        if given.markdown is not None:
-            check_place(given.markdown, BEGIN)
-        reports = _run(given, names, sizes)
+        how = Settings(given.layers, given.small, given.device or "auto", given.dtype or "auto")
+        said = run(given.folder, how, given.markdown, names, plots=not given.no_plots, sizes=sizes)
     except (CompressionConfigError, ValueError, OSError, RuntimeError, ImportError) as error:
         complain("error", error)
         return 1
-    text = "\n\n".join(f"### {PARTS[name].title}\n\n{markdown(report, 4)}" for name, report in reports.items())
-    write_whole(given.folder / PAGE, f"# Full size\n\n{text}\n")
-    if given.markdown is not None:
-        fill_place(given.markdown, BEGIN, text)
-    print(f"{given.folder} holds {', '.join(reports)}; {PAGE} has the tables.")
+    print(said)
     return 0
 
 
-def _run(
-    given: argparse.Namespace, names: Sequence[str], sizes: Mapping[str, Mapping[str, Any]] | None
+def run(
+    folder: Path,
+    how: Settings,
+    page: Path | None = None,
+    names: Sequence[str] | None = None,
+    plots: bool = True,
+    sizes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """Measure what is not in the folder yet, and write the tables of all that is.
+
+    Args:
+        folder: where reports, tables and pictures go.
+        how: the same for all that is in one folder.
+        page: whose tables to write anew, too.
+        names: of the parts; None for all.
+        plots: whether to draw pictures, which need matplotlib.
+        sizes: of the models by name; None for those that ship.
+
+    Returns:
+        A line that says what is in the folder.
+
+    Raises:
+        FileNotFoundError: there is no such page.
+        ImportError: there is no matplotlib for the pictures.
+        ValueError: the page has no place for the tables, there is no such device, or the folder holds what was measured
+            in another way.
+    """
+    if page is not None:
+        check_place(page, BEGIN)
+    reports = _measure(folder, how.resolved(), names or tuple(PARTS), plots, sizes)
+    text = "\n\n".join(f"### {PARTS[name].title}\n\n{markdown(report, 4)}" for name, report in reports.items())
+    write_whole(folder / PAGE, f"# Full size\n\n{text}\n")
+    if page is not None:
+        fill_place(page, BEGIN, text)
+    return f"{folder} holds {', '.join(reports)}; {PAGE} has the tables."
+
+
+def _measure(
+    folder: Path, how: Settings, names: Sequence[str], plots: bool, sizes: Mapping[str, Mapping[str, Any]] | None
 ) -> dict[str, dict[str, Any]]:
     """The reports of all parts that are in the folder in the end, by name."""
-    device = check_device(given.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = given.dtype or ("float32" if device == "cpu" else "bfloat16")
-    if not given.no_plots:
+    if plots:
         from .. import plotting  # noqa: F401  # complains of a missing matplotlib before anything is measured
-    settings = {"layers": given.layers, "small": given.small, "device": device, "dtype": dtype}
-    given.folder.mkdir(parents=True, exist_ok=True)
-    reports = {name: found for name in PARTS if (found := _finished(given.folder, name, settings)) is not None}
+    settings = dataclasses.asdict(how)
+    folder.mkdir(parents=True, exist_ok=True)
+    reports = {name: found for name in PARTS if (found := _finished(folder, name, settings)) is not None}
     subject: Subject | None = None
     for name in names:
         if name in reports:
@@ -114,19 +173,19 @@ def _run(
         part = PARTS[name]
         if subject is None or subject.name != part.model:
             subject = None  # its memory is needed
-            make_room(torch.device(device))
-            values = sizes_of(part.model, given.layers) if sizes is None else sizes[part.model]
-            subject = random_subject(part.model, values, device, getattr(torch, dtype), given.layers)
-        file = given.folder / f"{name}.json"
+            make_room(torch.device(how.device))
+            values = sizes_of(part.model, how.layers) if sizes is None else sizes[part.model]
+            subject = random_subject(part.model, values, how.device, getattr(torch, how.dtype), how.layers)
+        file = folder / f"{name}.json"
         whole = SpeedBenchmark(
-            _plan(part, subject.window_seconds, given.small),
+            _plan(part, subject.window_seconds, how.small),
             subject,
             tell,
             lambda report, file=file: _save(file, report | {"settings": settings, "done": False}),  # type: ignore[misc]
         ).run()
         reports[name] = whole | {"settings": settings, "done": True}
         _save(file, reports[name])
-        if not part.ragged and not given.no_plots:
+        if not part.ragged and plots:
             from ..plotting import save
             from ..plotting.speed import plot_speed
 

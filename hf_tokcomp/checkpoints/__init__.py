@@ -1,8 +1,8 @@
 """A small real model that ships with the package, and recordings it can be tried on.
 
 The model reads strings of spoken digits, captions clips of environmental sounds and answers multiple choice questions
-about them; it is a plain Qwen2-Audio model of 2.35 million parameters. How it was made is in
-`hf_tokcomp.checkpoints.recipe`, what it can do in its README.md.
+about them; it is a plain Qwen2-Audio model of 2.35 million parameters. What it can do, and
+how it was made, is in its README.md; `test_sets` has what it is asked there.
 """
 
 import json

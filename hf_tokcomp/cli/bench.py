@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..reporting.console import print_json
+from ..reporting.options import parse_list
 from .interrupted import keeping
-from .options import DeviceOption, DtypeOption, JsonOption, ModelOption, parse_list
+from .options import DeviceOption, DtypeOption, JsonOption, ModelOption
 
 if TYPE_CHECKING:
     from ..benchmarks.speed.subject import Subject
 
 METHODS = ("segmentwise_top_k", "average_pooling")
 RATIOS = "1/2,1/4,1/10"
+WITH_FULL_SIZE = {"full_size", "layers", "device", "dtype", "markdown"}
 
 
 def bench(
+    context: typer.Context,
     model: ModelOption = None,
     random_weights: Annotated[
         str | None,
@@ -39,7 +42,8 @@ def bench(
             "--layers",
             metavar="N",
             min=1,
-            help="With --random-weights: keep N layers of the encoder and of the language model, for a small machine.",
+            help="With --random-weights or --full-size: keep N layers of the encoder and of the language model, for a "
+            "small machine.",
         ),
     ] = None,
     compression: Annotated[
@@ -107,12 +111,26 @@ def bench(
             help="Write the tables between the page's markers; of several places, the one of this name.",
         ),
     ] = None,
+    full_size: Annotated[
+        Path | None,
+        typer.Option(
+            "--full-size",
+            metavar="FOLDER",
+            help="Measure both public models at full size, with random weights, and write reports, tables and pictures "
+            "to the folder. What is there already is not measured again. Goes with --layers, --device, --dtype and "
+            "--markdown only; needs matplotlib.",
+        ),
+    ] = None,
 ) -> None:
     """Measure time to the first token phase by phase, time per token, and memory, with and without compression.
 
     Uncompressed model and compressions take turns; the first round is thrown away; the device is waited for. Beside
     every speed-up stands the one that the operations alone allow. docs/benchmarks.md explains the tables.
     """
+    if full_size is not None:
+        check_alone(context)
+        measure_full_size(full_size, layers, device, dtype, markdown)
+        return
     from ..benchmarks.speed import tables
     from ..benchmarks.speed.plan import SpeedPlan
     from ..benchmarks.speed.runner import SpeedBenchmark
@@ -173,6 +191,36 @@ def bench(
     show(tables.tables(report), tables.notes(report))
     if picture is not None:
         print(f"Wrote {picture}.")
+
+
+def check_alone(context: typer.Context) -> None:
+    """Make sure that nothing is given beside ``--full-size`` that it says itself.
+
+    Raises:
+        ValueError: something is.
+    """
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in WITH_FULL_SIZE:
+            given.append(parameter.opts[0])
+    if given:
+        raise ValueError(f"--full-size says itself what is measured and what is written; leave out {', '.join(given)}.")
+
+
+def measure_full_size(folder: Path, layers: int | None, device: str, dtype: str, markdown: str | None) -> None:
+    """What ``python -m hf_tokcomp.benchmarks.full_size`` does.
+
+    Raises:
+        ValueError: a place is named on a page, where there is but one for this.
+        what `hf_tokcomp.benchmarks.full_size.run` raises.
+    """
+    if markdown is not None and "#" in markdown:
+        raise ValueError("--full-size has one place on a page: give --markdown PAGE, without #.")
+    from ..benchmarks.full_size import Settings, run
+
+    with keeping(lambda: f"{folder} has what was measured so far; the same command goes on."):
+        print(run(folder, Settings(layers, False, device, dtype), None if markdown is None else Path(markdown)))
 
 
 def find_subject(

@@ -14,6 +14,7 @@ import typer
 from ..evaluation.metrics.texts import NORMALISATION
 from ..reporting.console import print_json
 from ..reporting.environment import environment
+from ..reporting.options import parse_list
 from ..whole_files import write_whole
 from .cells import Cell, plan
 from .options import (
@@ -27,7 +28,6 @@ from .options import (
     OnErrorOption,
     Positions,
     PromptOption,
-    parse_list,
 )
 from .report import print_notes, print_scores, print_texts
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from ..reporting.options import parse_list
 from .interrupted import keeping, same_command
-from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions, parse_list
+from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

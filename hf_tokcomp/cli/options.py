@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-
-from ..messages import shown
 
 if TYPE_CHECKING:
     from ..config.config import CompressionConfig
@@ -103,23 +100,3 @@ def change_compression(
         names = " and ".join(f"--{name.replace('_', '-')}" for name in changes)
         raise ValueError(f"{names}: of which method? Add --compression METHOD, one of `hf-tokcomp methods`.")
     return config.replace(**changes)
-
-
-def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequence[str] = ()) -> list[Any]:
-    """The values of a list with commas.
-
-    Raises:
-        ValueError: it is empty, or a value is not of the kind.
-    """
-    values = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            value = kind(part)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f"{option}: {shown(part)} is not a number.") from None
-        if allowed and value not in allowed:
-            raise ValueError(f"{option}: {shown(part)} is not one of {', '.join(allowed)}.")
-        values.append(value)
-    if not values:
-        raise ValueError(f"{option} is empty.")
-    return list(dict.fromkeys(values))

@@ -62,7 +62,7 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def check_contents(sdist: Path, wheel: Path) -> None:
-    """Both hold all source files, the checkpoint and the licence; the wheel holds no tests."""
+    """Both hold all source files, the checkpoint and the licence; the recipes and the tests are in the sdist alone."""
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     with zipfile.ZipFile(wheel) as archive:
@@ -77,7 +77,10 @@ def check_contents(sdist: Path, wheel: Path) -> None:
         require(file.as_posix() in names, f"{file} is missing in {sdist.name}")
         require(inside.as_posix() in installed, f"{inside} is missing in {wheel.name}")
     require(any(name.endswith(".dist-info/licenses/LICENSE") for name in installed), "the wheel has no LICENSE")
-    require(not any(name.startswith("tests/") for name in installed), "the wheel installs the tests")
+    for folder in ("recipes", "tests"):
+        require(not any(f"{folder}/" in name for name in installed), f"the wheel installs {folder}/")
+        for file in (f.relative_to(ROOT) for f in (ROOT / folder).rglob("*.py")):
+            require(file.as_posix() in names, f"{file} is missing in {sdist.name}")
 
 
 def checkpoints() -> Path:

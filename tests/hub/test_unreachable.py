@@ -150,10 +150,10 @@ def test_a_missing_device_is_said_before_anything_is_loaded(
     assert hub_here.requests == []
 
 
-@pytest.mark.parametrize("module", ["methods", "full_size"])
+@pytest.mark.parametrize("module", ["recipes.costs.__main__", "hf_tokcomp.benchmarks.full_size"])
 def test_benchmarks_say_it_too(module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import importlib
 
-    run: Callable[[list[str]], int] = importlib.import_module(f"hf_tokcomp.benchmarks.{module}").main
-    assert run([*([str(tmp_path / "x")] if module == "full_size" else []), "--device", missing()[0]]) == 1
+    run: Callable[[list[str]], int] = importlib.import_module(module).main
+    assert run([*([str(tmp_path / "x")] if "full_size" in module else []), "--device", missing()[0]]) == 1
     assert "This machine has no device" in capsys.readouterr().err

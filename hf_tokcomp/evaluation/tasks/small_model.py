@@ -11,8 +11,8 @@ ITEMS = 500
 
 
 def _rows(skill: str, folder: Path, split: str | None, count: int | None, seed: int) -> list[Row]:
-    from ...checkpoints.recipe.sources import SAMPLE_RATE, data_folder
-    from ...checkpoints.recipe.test_set import TASKS
+    from ...checkpoints.test_sets.items import TASKS
+    from ...checkpoints.test_sets.sources import SAMPLE_RATE, data_folder
 
     return [
         {
@@ -33,7 +33,7 @@ def source_of(file: str) -> str:
 
 CORPORA = "HF_TOKCOMP_DATA"
 ASKED = {"": "{question}"}
-# As the recipe's test_set writes them.
+# As a manifest of these items has them.
 QUESTION = ("prompt", "question")
 
 DIGITS = Task(

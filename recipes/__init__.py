@@ -1,0 +1,5 @@
+"""How the shipped model and the pages in docs/ were made; run from a checkout, and installed by nothing.
+
+``python -m recipes.small_model.train`` makes the model, ``recipes.quality`` docs/results.md, ``recipes.costs``
+docs/costs.md and ``recipes.finetuning`` the table of docs/training.md.
+"""

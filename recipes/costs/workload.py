@@ -1,0 +1,187 @@
+"""What the methods are measured on: tokens as an encoder makes them, and what else a method asks for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hf_tokcomp.config.encoder_options import EncoderOptions
+from hf_tokcomp.models.registry import supported_models
+from hf_tokcomp.ops.audio_tokens import PER_TOKEN, AudioTokens, FirstLayer
+
+
+@dataclass(frozen=True)
+class Size:
+    """Measures of the models; the defaults are whisper-large-v3's encoder, as in Qwen2-Audio and Audio Flamingo 3.
+
+    Args:
+        layers: the encoder's layers.
+        width: of its states, and so of an audio token.
+        heads: its attention heads.
+        ffn: width inside its feed-forward part.
+        mel_bins: of its input.
+        positions: of a window at 50 Hz; a token is two of them.
+        hidden: width of the language model (Qwen2-Audio's).
+        text_heads: attention heads of the language model.
+        words: of the user's question.
+    """
+
+    layers: int = 32
+    width: int = 1280
+    heads: int = 20
+    ffn: int = 5120
+    mel_bins: int = 128
+    positions: int = 1500
+    hidden: int = 4096
+    text_heads: int = 32
+    words: int = 20
+
+    @property
+    def window_seconds(self) -> float:
+        return self.positions / 50
+
+    @property
+    def window_tokens(self) -> int:
+        return self.positions // 2
+
+    def windows(self, seconds: float) -> int:
+        """Windows of an audio, the last one full, too."""
+        return max(1, math.ceil(seconds / self.window_seconds))
+
+
+class Workload:
+    """A batch of equally long audios, as an encoder leaves them.
+
+    Args:
+        size: of the models.
+        windows: of each audio.
+        audios: in the batch.
+        device: where they are.
+        dtype: the encoder's.
+    """
+
+    def __init__(self, size: Size, windows: int, audios: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.size, self.audios, self.windows = size, audios, windows
+        self.device, self.dtype = device, dtype
+        self.tokens = windows * size.window_tokens
+        self.seconds = windows * size.window_seconds
+        self.features = self._draw(size.window_tokens, seed=0, offset=1.0)
+
+    def _draw(self, steps: int, seed: int, offset: float = 0.0) -> Tensor:
+        states = draw_states(self.audios * self.windows, steps, self.size.width, seed, offset)
+        return states.to(self.device, self.dtype)
+
+    @cached_property
+    def _model(self) -> Any:
+        """What a patch takes for the model: an encoder that has just run, so that it costs nothing."""
+        size = self.size
+        attention = nn.Module()
+        attention.q_proj = _Ready(1.5 * self._draw(size.positions, seed=1))
+        attention.k_proj = _Ready(1.5 * self._draw(size.positions, seed=2))
+        head_dim = size.width // size.heads
+        for name, value in {"num_heads": size.heads, "head_dim": head_dim, "scaling": head_dim**-0.5}.items():
+            setattr(attention, name, value)
+        return SimpleNamespace(model=SimpleNamespace(audio_tower=_Tower(attention)))
+
+    @cached_property
+    def _projector(self) -> Any:
+        projector = nn.Linear(self.size.width, self.size.hidden, device=self.device, dtype=self.dtype)
+        return SimpleNamespace(model=SimpleNamespace(multi_modal_projector=projector))
+
+    @cached_property
+    def _text(self) -> dict[str, Any]:
+        """The question and the first layer: the model has them anyway, so they are made outside of what is timed."""
+        shape = (self.size.hidden, self.size.hidden)
+        query, key = (torch.randn(shape, device=self.device, dtype=self.dtype) for _ in range(2))
+        words = torch.randn(self.audios, self.size.words, self.size.hidden, device=self.device, dtype=self.dtype)
+        return {"query": words, "first_layer": FirstLayer(query, key, self.size.text_heads, self.size.text_heads)}
+
+    def prepare(self, needs: frozenset[str]) -> None:
+        """Draw what `supply` starts from, so that no clock sees it."""
+        if needs & set(PER_TOKEN) - {"projected"}:
+            _ = self._model
+        if "projected" in needs:
+            _ = self._projector
+        if needs & {"query", "first_layer"}:
+            _ = self._text
+
+    def supply(self, needs: frozenset[str]) -> AudioTokens:
+        """The tokens with what a method needs, computed as a patched model computes it from recorded projections.
+
+        Raises:
+            ValueError: no patch supplies it.
+        """
+        fields: dict[str, Any] = {}
+        per_token = needs & set(PER_TOKEN) - {"projected"}
+        if per_token:
+            frames = [2 * self.size.positions] * len(self.features)
+            mask = torch.ones(len(frames), frames[0], dtype=torch.long, device=self.device)
+            # This model's patch calls the encoder in the plainest way; what it reads off the last layer, all do.
+            whole = EncoderOptions(skip_padding=False)
+            encoded = supported_models()["audioflamingo3"].encode(
+                self._model, self.features, mask, needs, whole, frames
+            )
+            fields = {name: getattr(encoded, name, None) for name in per_token}
+        if "projected" in needs:
+            fields["projected"] = supported_models()["qwen2_audio"].project(self._projector, self.features)
+        fields = {name: self._whole(value) for name, value in fields.items() if value is not None}
+        if needs & {"query", "first_layer"}:
+            fields |= {name: value for name, value in self._text.items() if name in needs}
+        if missing := sorted(needs - set(fields) - {"query_lengths"}):
+            raise ValueError(f"no patch supplies {', '.join(missing)}")
+        counts = [self.tokens] * self.audios
+        return AudioTokens(self._whole(self.features), torch.tensor(counts), counts=list(counts), **fields)
+
+    def _whole(self, value: Tensor) -> Tensor:
+        return value.view(self.audios, self.tokens, *value.shape[2:])
+
+
+def draw_states(windows: int, steps: int, width: int, seed: int, offset: float = 0.0) -> Tensor:
+    """``(windows, steps, width)`` that look like an encoder's: neighbours are alike, some stretches repeat.
+
+    An AR(1) process along time (correlation 0.9) around a common vector; in every window a sixth is one token over and
+    over, and a tenth is silence, the same in all windows.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(windows, steps, width, generator=generator)
+    for step in range(1, steps):
+        states[:, step].mul_(math.sqrt(1 - 0.9**2)).add_(states[:, step - 1], alpha=0.9)
+    silence, common = torch.randn(2, width, generator=generator)
+    for window in states:
+        for share, value in ((6, None), (10, silence)):
+            start = int(torch.randint(steps, (1,), generator=generator))
+            window[start : start + steps // share] = window[start].clone() if value is None else value
+    return states.add_(common, alpha=offset)
+
+
+class _Ready(nn.Module):
+    """A projection whose result is there."""
+
+    def __init__(self, states: Tensor) -> None:
+        super().__init__()
+        self.states = states
+
+    def forward(self) -> Tensor:
+        return self.states
+
+
+class _Tower(nn.Module):
+    """An encoder that has just run: its last layer's projections are called, for whoever records them."""
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        layer = nn.Module()
+        layer.self_attn = attention
+        self.layers = nn.ModuleList([layer])
+
+    def forward(self, features: Tensor, **_: Any) -> Any:
+        attention: Any = self.layers[-1].self_attn
+        attention.q_proj()
+        attention.k_proj()
+        return SimpleNamespace(last_hidden_state=features)
