@@ -1,66 +1,42 @@
 """hf_tokcomp: fewer audio tokens for audio-language models, with one keyword.
 
-Importing it teaches `from_pretrained` of transformers' models and processors the keyword ``compression=``.
+Importing it teaches `from_pretrained` of transformers' models and processors the keyword ``compression=``. The command
+line alone imports torch and transformers, and with them the names of `hf_tokcomp.api`, not before a command needs them.
 """
 
-from . import starting  # noqa: F401 - before what takes seconds to import
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-# isort: split
-from . import compressors
-from ._version import __version__
-from .compressors import *  # noqa: F403 - the classes of every method; `compressors.__all__` lists them
-from .compressors.base import AudioTokenCompressor, register_compressor
-from .config.config import CompressionConfig
-from .config.registry import methods
-from .errors import (
-    CacheContinuationError,
-    CompressionConfigError,
-    CompressorOutputError,
-    CompressorWeightsError,
-    PlaceholderMismatchError,
-    UnsupportedModelError,
-    UnsupportedVersionError,
-)
-from .loading.adapters import load_adapter
-from .loading.keyword import install, uninstall
-from .models.base import ModelPatch
-from .models.instance import active_config
-from .models.registry import register_model, supported_models
-from .ops.assignment import Assignment
-from .ops.audio_tokens import AudioTokens
-from .ops.record import CompressedAudio, CompressionRecord
-from .patching.patch import compressed, patch, unpatch
-from .sharing.push import push_to_hub
+from . import starting  # before what takes seconds to import
+from ._version import __version__ as __version__
 
-__all__ = [
-    "Assignment",
-    "AudioTokenCompressor",
-    "AudioTokens",
-    "CacheContinuationError",
-    "CompressedAudio",
-    "CompressionConfig",
-    "CompressionConfigError",
-    "CompressionRecord",
-    "CompressorOutputError",
-    "CompressorWeightsError",
-    "ModelPatch",
-    "PlaceholderMismatchError",
-    "UnsupportedModelError",
-    "UnsupportedVersionError",
-    "__version__",
-    "active_config",
-    "compressed",
-    "install",
-    "load_adapter",
-    "methods",
-    "patch",
-    "push_to_hub",
-    "register_compressor",
-    "register_model",
-    "supported_models",
-    "uninstall",
-    "unpatch",
-    *compressors.__all__,
-]
+if TYPE_CHECKING:
+    from .api import *  # noqa: F403
+    from .api import __all__ as __all__
 
-install()
+
+def ready() -> None:
+    """Have all public names here and all methods registered, and teach `from_pretrained` its keyword; once."""
+    if "__all__" in globals():
+        return
+    from . import api
+
+    globals().update({name: getattr(api, name) for name in ("__all__", *api.__all__)})
+    api.install()
+
+
+def __getattr__(name: str) -> Any:
+    public = name == "__all__" or not name.startswith("_")
+    if public and "__all__" not in globals() and find_spec(f"{__name__}.{name}") is None:
+        ready()
+        if name in globals():
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")} if "__all__" not in globals() else globals())
+
+
+if not starting.COMMAND_LINE:
+    ready()

@@ -52,4 +52,6 @@ def _change(old: signal._HANDLER, new: signal._HANDLER) -> bool:
     return True
 
 
-_watching = _is_the_command_line() and _change(signal.default_int_handler, _end_at_once)
+COMMAND_LINE = _is_the_command_line()
+"""Whether this process is ``hf-tokcomp`` or ``python -m hf_tokcomp``."""
+_watching = COMMAND_LINE and _change(signal.default_int_handler, _end_at_once)

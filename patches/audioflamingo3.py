@@ -14,6 +14,7 @@ class AudioFlamingo3Patch(WhisperEncoderPatch):
 
     model_type = "audioflamingo3"
     model_classes = ("AudioFlamingo3ForConditionalGeneration",)
+    auto_classes = ("AutoModelForPreTraining", "AutoModelForSeq2SeqLM")
     processor_class = "AudioFlamingo3Processor"
     feature_mask = "input_features_mask"
     audio_spans_windows = True

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers.masking_utils import create_bidirectional_mask
 
 from .whisper.encoder import WhisperEncoderPatch
 
@@ -21,6 +20,7 @@ class Qwen2AudioPatch(WhisperEncoderPatch):
 
     model_type = "qwen2_audio"
     model_classes = ("Qwen2AudioForConditionalGeneration",)
+    auto_classes = ("AutoModelForMultimodalLM", "AutoModelForPreTraining", "AutoModelForSeq2SeqLM")
     processor_class = "Qwen2AudioProcessor"
     feature_mask = "feature_attention_mask"
     audio_spans_windows = False
@@ -41,6 +41,8 @@ class Qwen2AudioPatch(WhisperEncoderPatch):
     }
 
     def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
+        from transformers.masking_utils import create_bidirectional_mask  # takes a second, as in whisper/forward.py
+
         tower = model.model.audio_tower
         features, mask = features.to(tower.device), mask.to(tower.device)
         positions, _ = tower._get_feat_extract_output_lengths(mask.sum(-1))

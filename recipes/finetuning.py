@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from hf_tokcomp.whole_files import write_whole
+from hf_tokcomp.hub.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -22,11 +22,11 @@ from hf_tokcomp.evaluation.journal import Given, Journal, Key
 from hf_tokcomp.evaluation.plan import Run, by_cell, plan
 from hf_tokcomp.evaluation.scores import Differences
 from hf_tokcomp.evaluation.tasks import get_task
+from hf_tokcomp.hub.whole_files import write_whole
 from hf_tokcomp.inference.processes import process
 from hf_tokcomp.inference.reader import Reader
 from hf_tokcomp.reporting.console import complain
 from hf_tokcomp.reporting.pages import Table, as_markdown, check_place, fill_place
-from hf_tokcomp.whole_files import write_whole
 
 BEGIN = "<!-- begin: written by python -m recipes.quality --markdown -->"
 COMPARED = "comparisons.md"

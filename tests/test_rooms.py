@@ -15,7 +15,7 @@ from places import ROOT
 
 FOLDERS = {"hf_tokcomp": ROOT / "hf_tokcomp", "hf_tokcomp.patches": ROOT / "patches"}
 ROOMS = (
-    ("_version", "errors", "messages", "starting", "whole_files"),
+    ("_version", "errors", "messages", "starting"),
     ("hub",),
     ("config",),
     ("audio",),
@@ -39,8 +39,9 @@ ROOMS = (
     ("plotting",),
     ("benchmarks",),
     ("lmms_eval_plugin",),
+    ("api", ""),
     ("cli",),
-    ("", "__main__"),
+    ("__main__",),
 )
 """From the lowest to the highest; those in one line know nothing of each other but what stands before them in it."""
 HEIGHT = {name: (height, place) for height, names in enumerate(ROOMS) for place, name in enumerate(names)}

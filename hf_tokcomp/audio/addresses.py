@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import importlib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ SECONDS = 60
 """Longest silence of a server."""
 # Two letters at least: `C:` is a drive.
 SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]+)://|(data):|(file):/)", re.IGNORECASE)
+BASE64 = re.compile(r"[\sA-Za-z0-9+/=_-]+")
 
 
 def scheme(text: str) -> str | None:
@@ -86,3 +88,20 @@ def _fetched(address: str) -> bytes:
     response = client.get(address, follow_redirects=True, timeout=SECONDS)
     response.raise_for_status()
     return bytes(response.content)
+
+
+def check_there(path: str | os.PathLike[str]) -> None:
+    """Raise where a path is no file.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        ValueError: it is a folder.
+    """
+    name = shortened(os.fspath(path))
+    if os.path.isdir(path):
+        raise ValueError(f"{name} is a folder, not an audio file.")
+    if not os.path.exists(path):
+        hint = ""
+        if isinstance(path, str) and len(path) > 200 and BASE64.fullmatch(path):
+            hint = " Audio in base64 is given as 'data:audio/wav;base64,...', or as bytes: base64.b64decode(...)."
+        raise FileNotFoundError(f"There is no audio file {name}.{hint}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ import soxr
 from numpy.typing import NDArray
 
 from ..messages import shortened, shown
-from .addresses import is_address, path_of, read_address
+from .addresses import check_there, is_address, path_of, read_address
 from .headers import filled_in
 
 Samples = NDArray[np.float32]
@@ -28,7 +27,6 @@ READABLE = "wav, flac, ogg, opus or mp3"
 BLOCK = 2**20
 LOUD = 10.0
 """Full scale is 1. Recordings that were mixed or decoded without a limit go over it, but not so far."""
-BASE64 = re.compile(r"[\sA-Za-z0-9+/=_-]+")
 UNREADABLE = (OSError, ValueError, TypeError, RuntimeError)
 """What `load_audio` raises where one recording cannot be read, and others can."""
 logger = logging.getLogger(__name__)
@@ -84,15 +82,8 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> Samples:
 
 
 def _from_file(path: str | os.PathLike[str], sampling_rate: int) -> Samples:
-    name = shortened(os.fspath(path))
-    if os.path.isdir(path):
-        raise ValueError(f"{name} is a folder, not an audio file.")
-    if not os.path.exists(path):
-        hint = ""
-        if isinstance(path, str) and len(path) > 200 and BASE64.fullmatch(path):
-            hint = " Audio in base64 is given as 'data:audio/wav;base64,...', or as bytes: base64.b64decode(...)."
-        raise FileNotFoundError(f"There is no audio file {name}.{hint}")
-    return _decode(Path(path).read_bytes(), name, sampling_rate)
+    check_there(path)
+    return _decode(Path(path).read_bytes(), shortened(os.fspath(path)), sampling_rate)
 
 
 def _from_dict(source: Mapping[str, Any], sampling_rate: int) -> Samples:

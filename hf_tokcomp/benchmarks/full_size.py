@@ -21,11 +21,11 @@ import torch
 
 from ..errors import CompressionConfigError
 from ..evaluation.plan import plan
+from ..hub.whole_files import write_whole
 from ..inference.devices import check_device
 from ..reporting.console import complain
 from ..reporting.options import DTYPES, parse_list
 from ..reporting.pages import check_place, fill_place, tell
-from ..whole_files import write_whole
 from .speed.architectures import sizes_of
 from .speed.clips import make_room
 from .speed.plan import SpeedPlan

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..config.config import CompressionConfig
 from ..hub.ids import CARD_NAME
-from ..whole_files import write_whole
+from ..hub.whole_files import write_whole
 from .card import CompressionCard
 from .existing import is_written, may_renew, read_card, renew
 from .results import Measurement, Score, read_measurements

@@ -23,6 +23,7 @@ from .finetune import SETTINGS as FINETUNE_SETTINGS
 from .finetune import finetune
 from .interrupted import ARGUMENTS, Interrupted
 from .plot import plot
+from .prepared import prepared
 from .push import card, push
 from .run import run
 from .tables import methods, models
@@ -46,11 +47,11 @@ for command, summary in (
     (methods, "List the compression methods."),
     (models, "List the models that can be patched."),
 ):
-    app.command(short_help=summary)(command)
-app.command("eval", short_help="Measure compressions on benchmarks.")(evaluate)
+    app.command(short_help=summary)(command if command in (methods, models) else prepared(command))
+app.command("eval", short_help="Measure compressions on benchmarks.")(prepared(evaluate))
 app.command(
     short_help="Fine-tune a model under compression.", context_settings=FINETUNE_SETTINGS, add_help_option=False
-)(finetune)
+)(prepared(finetune))
 
 
 def _show_version(wanted: bool) -> None:

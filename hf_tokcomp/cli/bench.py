@@ -135,8 +135,8 @@ def bench(
     from ..benchmarks.speed.plan import SpeedPlan
     from ..benchmarks.speed.runner import SpeedBenchmark
     from ..evaluation.plan import plan
+    from ..hub.whole_files import write_whole
     from ..reporting.pages import check_place, fill_place, show
-    from ..whole_files import write_whole
 
     if random_weights is not None and model is not None:
         raise ValueError("Give --model or --random-weights, not both.")

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from ..evaluation.metrics.texts import NORMALISATION
+from ..hub.whole_files import write_whole
 from ..reporting.console import print_json
-from ..reporting.environment import environment
 from ..reporting.options import parse_list
-from ..whole_files import write_whole
 from .cells import Cell, plan
 from .options import (
     AudioArgument,
@@ -73,6 +72,7 @@ def compare(
     """
     from ..inference.reader import Reader
     from ..inference.recordings import find_entries, find_model, load_recordings
+    from ..reporting.environment import environment
 
     kinds = cast("list[Positions]", parse_list(positions, "--positions", str, get_args(Positions)))
     shares = parse_list(ratios, "--ratios", lambda text: float(Fraction(text)))

@@ -129,7 +129,7 @@ def card(
 ) -> None:
     """Print the model card that `push` would send, or write it to a file."""
     from ..cards import is_written, read_card
-    from ..whole_files import write_whole
+    from ..hub.whole_files import write_whole
 
     config = change_compression(parse_compression(compression), retention_ratio, positions)
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)

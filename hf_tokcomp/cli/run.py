@@ -9,7 +9,6 @@ import typer
 
 from ..messages import shortened
 from ..reporting.console import print_json
-from ..reporting.environment import environment
 from .options import (
     AudioArgument,
     DeviceOption,
@@ -63,6 +62,7 @@ def run(
     """
     from ..inference.reader import Reader
     from ..inference.recordings import find_entries, find_model, load_recordings
+    from ..reporting.environment import environment
 
     config = parse_compression(compression)
     name = find_model(model)

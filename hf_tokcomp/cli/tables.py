@@ -68,6 +68,7 @@ def markdown_table(listed: list[dict[str, Any]]) -> list[str]:
 
 def list_methods() -> list[dict[str, Any]]:
     """Every registered method as a dict."""
+    from .. import compressors  # noqa: F401 - registers them
     from ..config.config import CompressionConfig
     from ..config.registry import methods as registered
 
@@ -141,10 +142,8 @@ def models(as_json: JsonOption = False) -> None:
 
 def list_models() -> list[dict[str, Any]]:
     """Every supported model as a dict."""
-    import transformers
-
     from ..models.registry import auto_classes, supported_models
-    from ..models.versions import NEWEST_TRIED, OLDEST_TRIED, out_of_bounds, verdict
+    from ..models.versions import NEWEST_TRIED, OLDEST_TRIED, installed_version, out_of_bounds, verdict
 
     patches = supported_models()
     problems = {model_type: verdict(patch) for model_type, patch in patches.items()}
@@ -157,7 +156,7 @@ def list_models() -> list[dict[str, Any]]:
             "auto_classes": auto_classes(patch),
             "audio_tokens_per_second": patch.frame_rate,
             "transformers": f"{OLDEST_TRIED}-{NEWEST_TRIED}",
-            "installed": transformers.__version__,
+            "installed": installed_version(),
             "accepted": problems[model_type] is None,
             "problem": problems[model_type],
             "out_of_bounds": outside,

@@ -12,7 +12,7 @@ from huggingface_hub import CommitInfo
 from ..hub.errors import MissingFileError
 from ..hub.ids import MODEL_CONFIG_NAME, download, split_revision
 from ..hub.json_text import MAX_BYTES, parse_json, too_large
-from ..whole_files import write_whole
+from ..hub.whole_files import write_whole
 
 CONFIG_NAME = "compression_config.json"
 CONFIG_KEY = "compression_config"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config.config import CompressionConfig
+from ..hub.whole_files import write_whole
 from ..messages import shown
-from ..whole_files import write_whole
 from .asked import Asked
 from .plan import Run
 from .score import Score

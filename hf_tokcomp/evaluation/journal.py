@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from ..whole_files import not_written
+from ..hub.whole_files import not_written
 
 PATTERN = "answers-*.jsonl"
 Key = tuple[str, str, str]

@@ -14,6 +14,7 @@ from ..checkpoints import SMALL_MODEL
 from ..checkpoints import recordings as shipped_recordings
 from ..hub.ids import MODEL_FILES, check_reachable
 from ..messages import shortened
+from ..reporting.options import one_of
 
 SMALL_MODEL_PROMPT = "Transcribe the digits."
 GENERAL_PROMPT = "Please describe the audio in detail."
@@ -158,8 +159,7 @@ def load_recordings(
             recording = _load(entry, prompt, reader)
         except UNREADABLE as error:
             if on_error == "stop" and len(entries) > 1:
-                hint = f"It is one of {len(entries)} recordings; --on-error skip leaves out what cannot be read."
-                raise ValueError(f"{error} {hint}") from error
+                raise ValueError(f"{error} {one_of(len(entries))}") from error
             if on_error == "stop":
                 raise
             loaded.skipped.append((_name(entry.audio), str(error)))

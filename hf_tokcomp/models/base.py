@@ -64,6 +64,9 @@ class ModelPatch(ABC):
     """``config.model_type``."""
     model_classes: ClassVar[tuple[str, ...]]
     """Names of the classes with a head that can be patched."""
+    auto_classes: ClassVar[tuple[str, ...]] = ()
+    """Names of the Auto classes that resolve to one of these, sorted; () to have transformers asked, which takes a
+    second."""
     processor_class: ClassVar[str]
     feature_mask: ClassVar[str]
     """Name of the keyword with the mask of the mel frames, ``(windows, frames)``."""

@@ -77,6 +77,11 @@ def patch_for_processor(processor: Any) -> tuple[str, ModelPatch]:
 
 def auto_classes(patch: ModelPatch) -> list[str]:
     """Names of the Auto classes that resolve to a class of this patch."""
+    return list(patch.auto_classes) or resolving_to(patch)
+
+
+def resolving_to(patch: ModelPatch) -> list[str]:
+    """What transformers says of it."""
     from transformers.models.auto import modeling_auto
 
     found = []

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
-from importlib import metadata
+from importlib import import_module, metadata
 
-import transformers
 from packaging.requirements import Requirement
 from packaging.version import Version
 
 from ..errors import UnsupportedVersionError
 from .base import ModelPatch
-from .cache_names import CACHE, CACHE_NAMES
 
 OLDEST_TRIED = "5.17.0"
 NEWEST_TRIED = "5.24.0"
 _warned = False
+
+
+def installed_version() -> str:
+    """The version of transformers, which is not imported for it."""
+    loaded = sys.modules.get("transformers")
+    return metadata.version("transformers") if loaded is None else str(loaded.__version__)
 
 
 def check_transformers(model_class: type, patch: ModelPatch, installed: str | None = None) -> None:
@@ -26,13 +31,8 @@ def check_transformers(model_class: type, patch: ModelPatch, installed: str | No
         UnsupportedVersionError: it is older than the oldest tried, or newer with a signature that changed.
     """
     global _warned
-    version = Version(installed or transformers.__version__)
-    if version < Version(OLDEST_TRIED):
-        raise UnsupportedVersionError(
-            f"transformers {version} is older than {OLDEST_TRIED}, the oldest hf_tokcomp was tried with; "
-            "run `pip install -U transformers`."
-        )
-    if version.release[:2] <= Version(NEWEST_TRIED).release[:2]:  # as the requirement has it: to the next minor release
+    version = Version(installed or installed_version())
+    if not _is_newer(version):
         return
     check_signatures(model_class, patch)
     if not _warned:
@@ -44,16 +44,29 @@ def check_transformers(model_class: type, patch: ModelPatch, installed: str | No
         )
 
 
+def _is_newer(version: Version) -> bool:
+    """Whether this transformers is newer than what was tried; as the requirement has it, to the next minor release.
+
+    Raises:
+        UnsupportedVersionError: it is older than the oldest tried.
+    """
+    if version < Version(OLDEST_TRIED):
+        raise UnsupportedVersionError(
+            f"transformers {version} is older than {OLDEST_TRIED}, the oldest hf_tokcomp was tried with; "
+            "run `pip install -U transformers`."
+        )
+    return version.release[:2] > Version(NEWEST_TRIED).release[:2]
+
+
 def verdict(patch: ModelPatch) -> str | None:
     """Why `patch` refuses this model with the installed transformers; None where it is accepted."""
     for name in patch.model_classes:
-        model_class = getattr(transformers, name, None)
-        if model_class is None:
-            return f"transformers {transformers.__version__} has no {name}."
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                check_transformers(model_class, patch)
+            if _is_newer(Version(installed_version())):  # what was tried has them all
+                model_class = getattr(import_module("transformers"), name, None)
+                if model_class is None:
+                    return f"transformers {installed_version()} has no {name}."
+                check_signatures(model_class, patch)
         except UnsupportedVersionError as error:
             return str(error)
     return None
@@ -86,6 +99,8 @@ def check_signatures(model_class: type, patch: ModelPatch) -> None:
     Raises:
         UnsupportedVersionError: some are gone; the message names them.
     """
+    from .cache_names import CACHE, CACHE_NAMES  # imports what generates, which takes seconds
+
     for method, wanted in patch.relies_on.items():
         function = getattr(model_class, method, None)
         present = [] if function is None else list(inspect.signature(function).parameters)
@@ -93,6 +108,6 @@ def check_signatures(model_class: type, patch: ModelPatch) -> None:
         gone = [name for name in wanted if name not in present and not (name in CACHE_NAMES and CACHE in present)]
         if gone:
             raise UnsupportedVersionError(
-                f"transformers {transformers.__version__} changed {model_class.__name__}.{method}: "
+                f"transformers {installed_version()} changed {model_class.__name__}.{method}: "
                 f"{', '.join(gone)} gone, now ({', '.join(present)}). Use transformers {NEWEST_TRIED}."
             )

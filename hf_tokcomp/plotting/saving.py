@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from ..whole_files import whole_file
+from ..hub.whole_files import whole_file
 
 SUFFIXES = (".png", ".pdf", ".svg")
 

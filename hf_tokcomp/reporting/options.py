@@ -28,3 +28,10 @@ def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequ
     if not values:
         raise ValueError(f"{option} is empty.")
     return list(dict.fromkeys(values))
+
+
+def one_of(recordings: int) -> str:
+    """What a message about one of several recordings ends with: the way to go on without it; "" where it is alone."""
+    if recordings == 1:
+        return ""
+    return f"It is one of {recordings} recordings; --on-error skip leaves out what cannot be read."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..whole_files import write_whole
+from ..hub.whole_files import write_whole
 from .console import print_table
 
 END = "<!-- end -->"

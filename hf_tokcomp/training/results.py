@@ -14,8 +14,8 @@ from ..cards.results import Measurement, Score
 from ..data import Examples
 from ..evaluation.metrics.texts import NORMALISATION
 from ..hub.ids import split_revision
+from ..hub.whole_files import write_whole
 from ..models.instance import active_config
-from ..whole_files import write_whole
 from .arguments import FinetuneArguments
 
 METRICS_NAME = "metrics.json"

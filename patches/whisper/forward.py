@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.masking_utils import create_bidirectional_mask
 
 from ...config.encoder_options import EncoderOptions
 from ...errors import CompressionConfigError
@@ -64,6 +63,8 @@ def _pooled(tower: Any, states: Tensor) -> Tensor:
 def _through_layers(tower: Any, states: Tensor, counts: list[int]) -> Tensor:
     """The states ``(windows, positions, dim)`` behind the last layer."""
     valid = torch.arange(states.shape[1], device=states.device) < on_device(counts, states.device)[:, None]
+    from transformers.masking_utils import create_bidirectional_mask  # takes a second, which tables need not wait for
+
     mask = create_bidirectional_mask(config=tower.config, inputs_embeds=states, attention_mask=valid.long())
     for layer in tower.layers:
         if not (tower.training and tower.layerdrop > 0 and torch.rand([]) < tower.layerdrop):

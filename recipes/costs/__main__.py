@@ -18,11 +18,11 @@ from typing import Any
 import torch
 
 from hf_tokcomp.errors import CompressionConfigError
+from hf_tokcomp.hub.whole_files import write_whole
 from hf_tokcomp.inference.devices import check_device
 from hf_tokcomp.reporting.console import complain
 from hf_tokcomp.reporting.options import DTYPES, parse_list
 from hf_tokcomp.reporting.pages import check_place, fill_place, show, tell
-from hf_tokcomp.whole_files import write_whole
 
 from .plan import Plan
 from .runner import Benchmark

@@ -20,7 +20,7 @@ from transformers import Qwen2AudioForConditionalGeneration
 from hf_tokcomp.checkpoints.test_sets.items import Item, digit_strings, sound_captions, sound_choices
 from hf_tokcomp.checkpoints.test_sets.prompts import chat
 from hf_tokcomp.checkpoints.test_sets.sources import SAMPLE_RATE, data_folder
-from hf_tokcomp.whole_files import write_whole
+from hf_tokcomp.hub.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import soundfile
 
 from hf_tokcomp.checkpoints.test_sets.clips import join
 from hf_tokcomp.checkpoints.test_sets.sources import SAMPLE_RATE
-from hf_tokcomp.whole_files import write_whole
+from hf_tokcomp.hub.whole_files import write_whole
 
 from .voices import speak
 

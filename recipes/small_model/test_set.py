@@ -16,7 +16,7 @@ import soundfile
 
 from hf_tokcomp.checkpoints.test_sets.items import TASKS, Item
 from hf_tokcomp.checkpoints.test_sets.sources import SAMPLE_RATE, data_folder
-from hf_tokcomp.whole_files import write_whole
+from hf_tokcomp.hub.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from hf_tokcomp.cli import main
 from hf_tokcomp.evaluation.folder import RESULTS, SETTINGS, ResultFolder
 from hf_tokcomp.evaluation.journal import Given, Journal
 from hf_tokcomp.evaluation.plan import plan
+from hf_tokcomp.hub.whole_files import whole_file, write_whole
 from hf_tokcomp.reporting.pages import END, fill_place
-from hf_tokcomp.whole_files import whole_file, write_whole
 
 CONFIG = hf_tokcomp.CompressionConfig(method="ltbm")
 PACKAGE = Path(hf_tokcomp.__file__).parent

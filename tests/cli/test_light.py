@@ -1,0 +1,76 @@
+"""What the command line answers without a model imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate"}
+RUN = """
+import json, sys
+sys.argv = ["hf-tokcomp", *{arguments!r}]
+from hf_tokcomp.cli import main
+code = main()
+names = sorted({{name for name in sys.modules if name in {heavy!r} or name.startswith("transformers.models.")}})
+print("\\n" + json.dumps([code, names]))
+"""
+HELP = ["run", "compare", "eval", "bench", "plot", "demo", "push", "card", "methods", "models"]
+
+
+def loaded(*arguments: str) -> tuple[int, set[str]]:
+    """The exit code of a command line, and what it imported."""
+    program = RUN.format(arguments=list(arguments), heavy=HEAVY)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    code, names = json.loads(done.stdout.splitlines()[-1])
+    return code, set(names)
+
+
+ASKED = [
+    (["--help"], 0),
+    (["--version"], 0),
+    (["jump"], 2),
+    (["run", "--bogus"], 2),
+    (["run", "gone.wav"], 1),
+    (["compare", "gone.wav", "gone too.wav"], 1),
+    (["plot", "gone.wav", "--output", "a.png"], 1),
+    *(([command, "--help"], 0) for command in HELP),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code"), ASKED, ids=[" ".join(arguments) for arguments, _ in ASKED])
+def test_what_needs_no_library_imports_none(arguments: list[str], code: int) -> None:
+    assert loaded(*arguments) == (code, set())
+
+
+def test_methods_come_without_transformers() -> None:
+    assert loaded("methods") == (0, {"torch"})
+
+
+def test_models_come_without_a_model_of_transformers() -> None:
+    code, names = loaded("models")
+    assert code == 0
+    assert names == {"torch"}
+
+
+def test_a_program_that_imports_the_package_has_all_of_it() -> None:
+    program = "import hf_tokcomp, sys; assert 'transformers' in sys.modules; print(len(hf_tokcomp.methods()))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 20
+
+
+def test_the_command_line_has_the_public_names_when_they_are_asked_for() -> None:
+    program = (
+        "import sys; sys.argv = ['hf-tokcomp']\n"
+        "import hf_tokcomp\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert not hasattr(hf_tokcomp, '__wrapped__')\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert hf_tokcomp.patch.__module__ == 'hf_tokcomp.patching.patch'\n"
+        "assert 'patch' in hf_tokcomp.__all__ and 'patch' in dir(hf_tokcomp)\n"
+        "from transformers import PreTrainedModel\n"
+        "assert 'hf_tokcomp' in PreTrainedModel.from_pretrained.__func__.__code__.co_filename"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,11 @@
+"""What patches say of the Auto classes is what the installed transformers does."""
+
+from __future__ import annotations
+
+import hf_tokcomp
+from hf_tokcomp.models.registry import resolving_to
+
+
+def test_the_auto_classes_of_a_patch_are_those_that_resolve_to_it() -> None:
+    for model_type, patch in hf_tokcomp.supported_models().items():
+        assert list(patch.auto_classes) == resolving_to(patch), model_type
