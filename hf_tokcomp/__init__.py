@@ -9,7 +9,8 @@ from . import starting  # noqa: F401 - before what takes seconds to import
 from . import compressors
 from ._version import __version__
 from .compressors import *  # noqa: F403 - the classes of every method; `compressors.__all__` lists them
-from .compressors.base import AudioTokenCompressor, CompressedAudio
+from .compressors.base import AudioTokenCompressor, CompressedAudio, ScoringCompressor
+from .config.checks import option
 from .config.config import CompressionConfig
 from .config.registry import methods, register_compressor
 from .errors import (
@@ -44,6 +45,7 @@ __all__ = [
     "CompressorWeightsError",
     "ModelPatch",
     "PlaceholderMismatchError",
+    "ScoringCompressor",
     "UnsupportedModelError",
     "UnsupportedVersionError",
     "__version__",
@@ -52,6 +54,7 @@ __all__ = [
     "install",
     "load_adapter",
     "methods",
+    "option",
     "patch",
     "push_to_hub",
     "register_compressor",
