@@ -75,8 +75,7 @@ class FieldChecks:
         for name, kinds, limits in _demands(cls):
             value = getattr(self, name)
             if not any(_fits(value, kind, limits) for kind in kinds):
-                wanted = " or ".join(_said(kind, limits, value) for kind in kinds if kind is not types.NoneType)
-                raise CompressionConfigError(f"{name}={shown(value)} must be {wanted}.")
+                raise CompressionConfigError(f"{name}={shown(value)} must be {_said_of(kinds, limits, value)}.")
 
 
 def needed_by(config: Any) -> frozenset[str]:
@@ -90,6 +89,14 @@ def metadata_of(cls: type, name: str) -> dict[str, Any]:
     """What `option` says of a field: its class's words before those of the bases, where only the default is new."""
     fields = (vars(base).get("__dataclass_fields__", {}).get(name) for base in reversed(cls.__mro__))
     return {key: value for field in fields if field is not None for key, value in field.metadata.items()}
+
+
+def values_of(cls: type, name: str) -> str:
+    """What a field takes, in words; empty where `check_fields` cannot tell."""
+    kinds = kinds_of(annotations_of(cls)[name])
+    if not all(_is_plain(kind) for kind in kinds):
+        return ""
+    return _said_of(kinds, metadata_of(cls, name), None) + (" or none" if types.NoneType in kinds else "")
 
 
 def kinds_of(annotation: Any) -> list[Any]:
@@ -147,6 +154,11 @@ def _fits(value: Any, kind: Any, limits: Mapping[str, Any]) -> bool:
 
 def _is_same(value: Any, choice: Any) -> bool:
     return isinstance(value, type(choice)) and isinstance(value, bool) == isinstance(choice, bool) and value == choice
+
+
+def _said_of(kinds: list[Any], limits: Mapping[str, Any], value: Any) -> str:
+    """What a value must be, other than None."""
+    return " or ".join(_said(kind, limits, value) for kind in kinds if kind is not types.NoneType)
 
 
 def _said(kind: Any, limits: Mapping[str, Any], value: Any) -> str:
