@@ -15,13 +15,13 @@ PYTEST := -m pytest -n $(WORKERS)
 PATCH_TESTS := models prompt generation patching loading
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint patch-tests-oldest newest upstream wheel-check release clean
+.PHONY: help install demo test lint methods patch-tests-oldest newest upstream wheel-check release clean
 
 # Tests and demo use nothing from the network, and models this small are fastest on one thread.
-demo test patch-tests-oldest newest upstream wheel-check release: export HF_HUB_OFFLINE = 1
-demo test patch-tests-oldest newest upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
-demo test patch-tests-oldest newest upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
-demo test patch-tests-oldest newest upstream wheel-check release: export OMP_NUM_THREADS = 1
+demo test methods patch-tests-oldest newest upstream wheel-check release: export HF_HUB_OFFLINE = 1
+demo test methods patch-tests-oldest newest upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
+demo test methods patch-tests-oldest newest upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
+demo test methods patch-tests-oldest newest upstream wheel-check release: export OMP_NUM_THREADS = 1
 
 help:  ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ lint: $(VENV)/installed  ## Check style, formatting and types
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
+
+methods: $(VENV)/installed  ## Write down what follows from the table of methods: rows, sections, files of configs
+	$(VENV)/bin/python tests/helpers/write_methods.py
 
 patch-tests-oldest: $(OLDEST)/installed  ## Run the tests of the model patches on the oldest supported transformers
 	$(OLDEST)/bin/python $(PYTEST) $(PATCH_TESTS:%=tests/%) $(PYTEST_ARGS)

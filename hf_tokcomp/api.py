@@ -3,7 +3,8 @@
 from . import compressors
 from ._version import __version__
 from .compressors import *  # noqa: F403 - the classes of every method; `compressors.__all__` lists them
-from .compressors.base import AudioTokenCompressor, register_compressor
+from .compressors.base import AudioTokenCompressor, ScoringCompressor, register_compressor
+from .config.checks import option
 from .config.config import CompressionConfig
 from .config.registry import methods
 from .errors import (
@@ -39,6 +40,7 @@ __all__ = [
     "CompressorWeightsError",
     "ModelPatch",
     "PlaceholderMismatchError",
+    "ScoringCompressor",
     "UnsupportedModelError",
     "UnsupportedVersionError",
     "__version__",
@@ -47,6 +49,7 @@ __all__ = [
     "install",
     "load_adapter",
     "methods",
+    "option",
     "patch",
     "push_to_hub",
     "register_compressor",

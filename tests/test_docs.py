@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import tiny
 import transformers
+import write_methods
 from hub_client import Hub
 from places import ROOT
 
@@ -278,7 +279,7 @@ def test_every_method_is_defined_in_the_docs() -> None:
 def test_the_table_of_all_methods_is_the_printed_one() -> None:
     page = read(ROOT / "docs" / "methods.md")
     inside = page.split("<!-- methods -->\n")[1].split("<!-- /methods -->")[0].strip().splitlines()
-    assert inside == markdown_table(list_methods()), "paste what `hf-tokcomp methods --markdown` prints"
+    assert inside == markdown_table(list_methods()), "run `make methods`"
 
 
 def test_the_tables_of_costs_are_made_of_the_evidence() -> None:
@@ -286,7 +287,10 @@ def test_the_tables_of_costs_are_made_of_the_evidence() -> None:
     inside = page.split(benchmark_tables.BEGIN)[1].split(pages.END)[0].strip()
     assert inside == benchmark_tables.markdown(json.loads(read(ROOT / "docs" / "evidence" / "costs.json")))
     named = set(re.findall(r"^\| `(\w+)` \|", inside, re.MULTILINE))
-    assert set(hf_tokcomp.methods()) - {"compose"} == named, "compose costs what its stages do"
+    unmeasured = re.search(rf"^{write_methods.UNMEASURED}(.*)\.$", page, re.MULTILINE)
+    newer = set(re.findall(r"`(\w+)`", unmeasured[1])) if unmeasured else set()
+    assert not named & newer
+    assert set(hf_tokcomp.methods()) - {"compose"} == named | newer, "compose costs what its stages do"
 
 
 def test_the_tables_of_speed_are_made_of_the_evidence() -> None:

@@ -18,19 +18,26 @@ if TYPE_CHECKING:
 
 FAMILIES = ("-", "pooling", "sampling", "pruning", "merging", "hybrid", "learned", "compose")
 """In the order in which methods are listed; those of other families come last."""
+DASH = "\N{EN DASH}"
 
 
 def methods(
+    name: Annotated[str | None, typer.Argument(help="Show this one, and what its options mean.")] = None,
     as_json: JsonOption = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/methods.md.")] = False,
 ) -> None:
     """List the compression methods, with their options and defaults."""
-    listed = list_methods()
+    from ..config.registry import get_method
+
+    listed = [row for row in list_methods() if name is None or row["method"] == get_method(name).name]
     if as_json:
         print_json(listed)
         return
     if markdown:
         print("\n".join(markdown_table(listed)))
+        return
+    if name is not None:
+        _print_one(listed[0])
         return
     rows = [
         (
@@ -51,24 +58,63 @@ def methods(
         "Every method but `none` and `compose` takes a budget: retention_ratio (default 0.5, but for a\n"
         "count by content), tokens_per_second or max_tokens. All take positions: contiguous (default) or\n"
         "original. Most take chunk_seconds and allocation (even or content), see docs/methods.md.\n"
-        "All take skip_padding, encoder_stride (1 or 2) and encoder_merge (0 to 0.9): the encoder's cost."
+        "All take skip_padding, encoder_stride (1 or 2) and encoder_merge (0 to 0.9): the encoder's cost.\n"
+        "`hf-tokcomp methods NAME` says what the options of one are."
     )
 
 
+def _print_one(row: dict[str, Any]) -> None:
+    """A method, and its options below each other: those that are its own, then those of all methods."""
+    from ..config.checks import metadata_of, values_of
+    from ..config.config import BUDGETS, CHUNKS
+    from ..config.registry import get_method
+
+    cls = get_method(row["method"]).config_class
+    print(f"{row['method']}: {row['idea']}\n")
+    print(f"family: {row['family']}\nsource: {row['source'] or '-'}\ncount by: {row['count']}")
+    print(f"needs: {', '.join(row['needs']) or '-'}\n")
+    refused = {"method", "schema_version", "hf_tokcomp_version"}
+    refused |= set(() if row["budget"] else BUDGETS) | set(() if row["chunks"] else CHUNKS)
+    fields = [field for field in dataclasses.fields(cls) if field.name not in refused]
+    rows = [
+        (
+            field.name,
+            str(_default(field)),
+            values_of(cls, field.name) or "-",
+            metadata_of(cls, field.name).get("help", "-"),
+        )
+        for field in sorted(fields, key=lambda field: field.name not in row["options"])
+    ]
+    print_table(("option", "default", "takes", "what it is"), rows)
+
+
 def markdown_table(listed: list[dict[str, Any]]) -> list[str]:
-    """The methods as the lines of a Markdown table."""
+    """The methods as the lines of the table in docs/methods.md."""
     lines = ["| method | family | count by | needs | source | idea |", "|---|---|---|---|---|---|"]
     for row in listed:
-        source = re.sub(r"arXiv (\d{4}\.\d{5})", r"[\1](https://arxiv.org/abs/\1)", row["source"]) or "-"
         link = f"[`{row['method']}`](#{row['method']})"
         needs = ", ".join(row["needs"]) or "-"
-        lines.append(f"| {link} | {row['family']} | {row['count']} | {needs} | {source} | {row['idea']} |")
+        lines.append(f"| {link} | {row['family']} | {row['count']} | {needs} | {_linked(row)} | {row['idea']} |")
     return lines
+
+
+def readme_table(listed: list[dict[str, Any]]) -> list[str]:
+    """The methods as the lines of the table in README.md."""
+    lines = ["| key | family | idea | needs | source |", "|---|---|---|---|---|"]
+    for row in listed:
+        cells = (row["family"], row["idea"], ", ".join(row["needs"]), _linked(row))
+        lines.append(f"| `{row['method']}` | {' | '.join(cell.strip('-') or DASH for cell in cells)} |")
+    return lines
+
+
+def _linked(row: dict[str, Any]) -> str:
+    return re.sub(r"arXiv (\d{4}\.\d{5})", r"[\1](https://arxiv.org/abs/\1)", row["source"]) or "-"
 
 
 def list_methods() -> list[dict[str, Any]]:
     """Every registered method as a dict."""
     from .. import compressors  # noqa: F401 - registers them
+    from ..config.checks import metadata_of
     from ..config.config import CompressionConfig
     from ..config.registry import methods as registered
 
@@ -84,6 +130,11 @@ def list_methods() -> list[dict[str, Any]]:
             "chunks": method.config_class.accepts_chunks,
             "options": {
                 field.name: _default(field)
+                for field in dataclasses.fields(method.config_class)
+                if field.name not in shared
+            },
+            "help": {
+                field.name: metadata_of(method.config_class, field.name).get("help", "")
                 for field in dataclasses.fields(method.config_class)
                 if field.name not in shared
             },

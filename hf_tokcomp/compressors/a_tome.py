@@ -8,40 +8,36 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..config.checks import option
 from ..config.config import BUDGETS, CompressionConfig
 from ..errors import CompressionConfigError
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.ranking import descending_rank
-from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
+from ..ops.similarity import SPACE_HELP, SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
 from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)
 class ATomeConfig(CompressionConfig):
-    """Adjacent token merging.
-
-    Args:
-        threshold: instead of a budget, all pairs merge whose cosine is above it, -1 < threshold <= 1; how many tokens
-            are left then depends on the content. None to merge down to the budget.
-        similarity: what is compared: the last encoder layer's ``"keys"``, the ``"features"`` themselves, or the
-            ``"projected"`` features.
-    """
+    """Adjacent token merging."""
 
     method: str = "a_tome"
-    threshold: float | None = None
-    similarity: SimilaritySpace = "keys"
+    threshold: float | None = option(
+        None,
+        above=-1,
+        at_most=1,
+        help="instead of a budget, all pairs merge whose cosine is above it, -1 < threshold <= 1; how many tokens are "
+        "left then depends on the content. None to merge down to the budget",
+    )
+    similarity: SimilaritySpace = option("keys", needs=SPACE_NEEDS, help=SPACE_HELP)
     instead_of_budget: ClassVar[tuple[str, ...]] = ("threshold",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_choice("similarity", SimilaritySpace)
-        if self.threshold is None:
-            return
-        self.check_number("threshold", -1, 1)
         given = [name for name in BUDGETS if getattr(self, name) is not None]
-        if given:
+        if given and self.threshold is not None:
             raise CompressionConfigError(
                 f"A threshold takes the place of a budget; leave out threshold or {' and '.join(given)}."
             )
@@ -69,10 +65,6 @@ class ATome(AudioTokenCompressor[ATomeConfig]):
 
     family = "merging"
     source = "arXiv 2306.16009"
-
-    def __init__(self, config: ATomeConfig) -> None:
-        super().__init__(config)
-        self.requires = SPACE_NEEDS[config.similarity]
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         space = finite(tokens.similarity_space(self.config.similarity))

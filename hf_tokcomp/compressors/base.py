@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ..config.checks import needed_by
 from ..config.config import CompressionConfig
 from ..config.registry import Method, add_method, get_method
 from ..errors import CompressorOutputError
@@ -15,6 +16,7 @@ from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.chunks import assign_in_chunks
 from ..ops.device import on_device
+from ..ops.ranking import keep_best
 from ..ops.record import CompressedAudio, CompressionRecord, RecordsOfThreads
 
 ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
@@ -33,8 +35,8 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     source: ClassVar[str] = ""
     """The paper the method comes from, with its arXiv number."""
     requires: frozenset[str] = frozenset()
-    """What the method needs beside the features: any of `hf_tokcomp.ops.audio_tokens.NEEDS`. Where that depends on the
-    options, set it in ``__init__``, if it does not learn."""
+    """What the method needs beside the features: any of `hf_tokcomp.ops.audio_tokens.NEEDS`. What an option needs is
+    added, where its `option` has ``needs``; what depends on more than one, set in ``__init__``."""
     preserves_mass: bool = True
     """Whether the weights of every merged slot sum to one. Where that depends on the options, set it in
     ``__init__``."""
@@ -44,6 +46,7 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     def __init__(self, config: ConfigType) -> None:
         super().__init__()
         self.config = config
+        self.requires = self.requires | needed_by(config)
         self.records = RecordsOfThreads()
 
     @property
@@ -148,6 +151,27 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{k}={v!r}" for k, v in self.config.to_dict().items() if "version" not in k)
+
+
+class ScoringCompressor(AudioTokenCompressor[ConfigType]):
+    """Base class of methods that rank tokens: those with the best scores stay, and the others are dropped.
+
+    A method overrides `score`. Slots stand in temporal order, or the best first where the config's ``temporal_order``
+    is False.
+    """
+
+    family = "pruning"
+
+    def score(self, tokens: AudioTokens) -> Tensor:
+        """``(audios, tokens)``: the larger the better. Ties go to the earlier token; NaN comes last.
+
+        Args:
+            tokens: audios of at least two tokens each; what is returned for padding does not matter.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must override `score`.")
+
+    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
+        return keep_best(self.score(tokens), tokens, counts, in_time=self.config.temporal_order)
 
 
 CompressorType = TypeVar("CompressorType", bound=type[AudioTokenCompressor[Any]])

@@ -4,43 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from ..config.checks import option
 from ..config.config import CompressionConfig
-from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
-from ..ops.ranking import ATTENTION, HeadReduction, keep_best
-from .base import AudioTokenCompressor, register_compressor
+from ..ops.ranking import ATTENTION, HEAD_NEEDS, HEADS_HELP, HeadReduction
+from .base import ScoringCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)
 class BottomKConfig(CompressionConfig):
-    """Bottom-k.
-
-    Args:
-        head_reduction: how the heads' scores are put together; the paper takes the mean and names others as possible.
-    """
+    """Bottom-k."""
 
     method: str = "bottom_k"
-    head_reduction: HeadReduction = "mean"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("head_reduction", HeadReduction)
+    head_reduction: HeadReduction = option("mean", needs=HEAD_NEEDS, help=HEADS_HELP)
 
 
 @register_compressor(BottomKConfig)
-class BottomK(AudioTokenCompressor[BottomKConfig]):
+class BottomK(ScoringCompressor[BottomKConfig]):
     """Keeps the K tokens that receive the least attention in the encoder's last layer.
 
     Source: the control of arXiv 2511.14293, table 3. Ties go to the earlier token.
     """
 
-    family = "pruning"
     source = "arXiv 2511.14293, table 3"
 
-    def __init__(self, config: BottomKConfig) -> None:
-        super().__init__(config)
-        self.requires = frozenset({ATTENTION[config.head_reduction]})
-
-    def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        scores = tokens.need(ATTENTION[self.config.head_reduction])
-        return keep_best(-scores, tokens, counts)
+    def score(self, tokens: AudioTokens) -> Tensor:
+        return -tokens.need(ATTENTION[self.config.head_reduction])

@@ -8,37 +8,31 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.diversity import largest_determinant
-from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, unit_double
+from ..ops.similarity import SPACE_HELP, SPACE_NEEDS, SimilaritySpace, unit_double
 from .base import AudioTokenCompressor, register_compressor
 
 Relevance = Literal["none", "query", "attention"]
-NEEDS: dict[str, set[str]] = {"none": set(), "query": {"query", "projected"}, "attention": {"attention"}}
+RELEVANCE_NEEDS: dict[str, set[str]] = {"query": {"query", "projected"}, "attention": {"attention"}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CDPrunerConfig(CompressionConfig):
-    """Pruning by conditional diversity.
-
-    Args:
-        relevance: what makes a token worth more: ``"none"``, its likeness to the words of the user's question
-            (``"query"``), or the attention it receives in the encoder's last layer (``"attention"``).
-        similarity: what is compared among tokens: ``"features"`` (the encoder's output, as in the original),
-            ``"projected"`` (as the language model sees them) or ``"keys"`` (the last encoder layer's).
-    """
+    """Pruning by conditional diversity."""
 
     method: str = "cdpruner"
-    relevance: Relevance = "none"
-    similarity: SimilaritySpace = "features"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("relevance", Relevance)
-        self.check_choice("similarity", SimilaritySpace)
+    relevance: Relevance = option(
+        "none",
+        needs=RELEVANCE_NEEDS,
+        help="what makes a token worth more: its likeness to the words of the user's question (`query`), or the "
+        "attention it receives in the encoder's last layer (`attention`)",
+    )
+    similarity: SimilaritySpace = option("features", needs=SPACE_NEEDS, help=SPACE_HELP)
 
 
 @register_compressor(CDPrunerConfig)
@@ -59,10 +53,6 @@ class CDPruner(AudioTokenCompressor[CDPrunerConfig]):
 
     family = "pruning"
     source = "NeurIPS 2025, arXiv 2506.10967"
-
-    def __init__(self, config: CDPrunerConfig) -> None:
-        super().__init__(config)
-        self.requires = SPACE_NEEDS[config.similarity] | NEEDS[config.relevance]
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         space = tokens.similarity_space(self.config.similarity)

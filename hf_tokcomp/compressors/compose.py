@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..config.checks import option
 from ..config.config import ENCODER, CompressionConfig
 from ..config.registry import get_method
 from ..errors import CompressionConfigError
@@ -24,17 +25,17 @@ MAX_STAGES = 32
 class ComposeConfig(CompressionConfig):
     """Several methods in sequence.
 
-    Args:
-        stages: the configs, or dicts, in order. Every stage has its own budget, of what the stage before left;
-            ``tokens_per_second`` and other durations mean seconds of audio in every stage. `positions` and what the
-            encoder does are set here and not in a stage.
-
     Raises:
         CompressionConfigError: no stage, or one that cannot stand where it stands.
     """
 
     method: str = "compose"
-    stages: tuple[CompressionConfig, ...] = ()
+    stages: tuple[CompressionConfig, ...] = option(
+        (),
+        help="the configs, or dicts, in order. Every stage has its own budget, of what the stage before left; "
+        "tokens_per_second and other durations mean seconds of audio in every stage. positions and what the encoder "
+        "does are set here and not in a stage",
+    )
     default_retention_ratio: ClassVar[float | None] = None
     accepts_budget: ClassVar[bool] = False
     accepts_chunks: ClassVar[bool] = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..config.checks import option
 from ..ops.assignment import sum_per_slot
 from .base import register_compressor
 from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_per_slot, starts_at_zero
@@ -14,21 +15,13 @@ from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_p
 
 @dataclass(frozen=True, kw_only=True)
 class ConvResamplerConfig(LearnedConfig):
-    """The convolutional resampler.
-
-    Args:
-        layers: residual layers of convolutions.
-        kernel_size: tokens that a convolution sees; of an even number one more behind than before.
-    """
+    """The convolutional resampler."""
 
     method: str = "conv_resampler"
-    layers: int = 2
-    kernel_size: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_size("layers", 1, 16)
-        self.check_size("kernel_size", 1, 255)
+    layers: int = option(2, at_least=1, at_most=16, help="residual layers of convolutions")
+    kernel_size: int = option(
+        5, at_least=1, at_most=255, help="tokens that a convolution sees; of an even number one more behind than before"
+    )
 
 
 class ConvLayer(nn.Module):

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.diversity import farthest_points
-from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, unit_double
+from ..ops.similarity import SPACE_HELP, SPACE_NEEDS, SimilaritySpace, unit_double
 from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)
 class DivPruneConfig(CompressionConfig):
-    """Diversity-based pruning.
-
-    Args:
-        similarity: what is compared: ``"features"``, ``"projected"`` (the features as the language model sees them,
-            the original's choice) or ``"keys"`` (the last encoder layer's).
-    """
+    """Diversity-based pruning."""
 
     method: str = "divprune"
-    similarity: SimilaritySpace = "features"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("similarity", SimilaritySpace)
+    similarity: SimilaritySpace = option("features", needs=SPACE_NEEDS, help=SPACE_HELP)
 
 
 @register_compressor(DivPruneConfig)
@@ -43,10 +35,6 @@ class DivPrune(AudioTokenCompressor[DivPruneConfig]):
 
     family = "pruning"
     source = "CVPR 2025, arXiv 2503.02175"
-
-    def __init__(self, config: DivPruneConfig) -> None:
-        super().__init__(config)
-        self.requires = SPACE_NEEDS[config.similarity]
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         space = tokens.similarity_space(self.config.similarity)

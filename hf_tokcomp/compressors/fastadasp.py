@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
@@ -20,18 +21,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class FastAdaSPConfig(CompressionConfig):
-    """FastAdaSP.
-
-    Args:
-        weighting: a run becomes its mean weighted by ``"attention"``, or its plain ``"mean"``, which needs none.
-    """
+    """FastAdaSP."""
 
     method: str = "fastadasp"
-    weighting: Literal["attention", "mean"] = "attention"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("weighting", Literal["attention", "mean"])
+    weighting: Literal["attention", "mean"] = option(
+        "attention",
+        needs={"attention": {"attention"}},
+        help="a run becomes its mean weighted by `attention`, or its plain `mean`, which needs none",
+    )
 
 
 @register_compressor(FastAdaSPConfig)
@@ -47,10 +44,6 @@ class FastAdaSP(AudioTokenCompressor[FastAdaSPConfig]):
 
     family = "merging"
     source = "arXiv 2410.03007"
-
-    def __init__(self, config: FastAdaSPConfig) -> None:
-        super().__init__(config)
-        self.requires = frozenset({"attention"} if config.weighting == "attention" else ())
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         lengths = on_device(counts, tokens.features.device)

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.merging import merge_in_rounds
-from ..ops.similarity import SPACE_NEEDS, SimilaritySpace
+from ..ops.similarity import SPACE_HELP, SPACE_NEEDS, SimilaritySpace
 from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalMergeConfig(CompressionConfig):
-    """Global bipartite merging.
-
-    Args:
-        similarity: what is compared: the ``"features"`` in encoder space, the encoder's last-layer ``"keys"`` as ToMe
-            does (averaged over heads), or the ``"projected"`` features. It is the features that are merged.
-    """
+    """Global bipartite merging."""
 
     method: str = "global_merge"
-    similarity: SimilaritySpace = "features"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_choice("similarity", SimilaritySpace)
+    similarity: SimilaritySpace = option("features", needs=SPACE_NEEDS, help=SPACE_HELP)
 
 
 @register_compressor(GlobalMergeConfig)
@@ -39,10 +31,6 @@ class GlobalMerge(AudioTokenCompressor[GlobalMergeConfig]):
 
     family = "merging"
     source = "arXiv 2605.25179"
-
-    def __init__(self, config: GlobalMergeConfig) -> None:
-        super().__init__(config)
-        self.requires = SPACE_NEEDS[config.similarity]
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         vectors = tokens.similarity_space(self.config.similarity)

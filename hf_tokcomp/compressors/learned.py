@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ..config.config import CompressionConfig
-from ..errors import CompressionConfigError
 from ..ops.assignment import sum_per_slot
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
@@ -21,15 +20,12 @@ ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedConfig(CompressionConfig):
-    """The config of a compressor that learns. Its options are the sizes of weights, so none of them is a ratio."""
+    """The config of a compressor that learns. Its options are the sizes of weights, so none of them is a ratio.
+
+    Sizes have an ``at_most``: a stranger's config must not fill the memory.
+    """
 
     accepts_chunks: ClassVar[bool] = False
-
-    def check_size(self, name: str, low: int, high: int) -> None:
-        """Raise unless the field is an integer from low to high: a stranger's config must not fill the memory."""
-        self.check_integer(name, low)
-        if getattr(self, name) > high:
-            raise CompressionConfigError(f"{name}={getattr(self, name)} must be at most {high}.")
 
 
 @dataclass(eq=False)

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.merging import merge_in_rounds
-from ..ops.similarity import SPACE_NEEDS, SimilaritySpace
+from ..ops.similarity import SPACE_HELP, SPACE_NEEDS, SimilaritySpace
 from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)
 class LTBMConfig(CompressionConfig):
-    """Local temporal bipartite merging.
-
-    Args:
-        window: farthest two tokens may be apart to merge, in original tokens (8 are 0.32 s), at least 1.
-        similarity: what is compared: the ``"features"`` in encoder space, the encoder's last-layer ``"keys"`` as ToMe
-            does (averaged over heads), or the ``"projected"`` features. It is the features that are merged.
-    """
+    """Local temporal bipartite merging."""
 
     method: str = "ltbm"
-    window: int = 8
-    similarity: SimilaritySpace = "features"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_integer("window", 1)
-        self.check_choice("similarity", SimilaritySpace)
+    window: int = option(
+        8, at_least=1, help="farthest two tokens may be apart to merge, in original tokens (8 are 0.32 s), at least 1"
+    )
+    similarity: SimilaritySpace = option("features", needs=SPACE_NEEDS, help=SPACE_HELP)
 
 
 @register_compressor(LTBMConfig)
@@ -43,10 +35,6 @@ class LTBM(AudioTokenCompressor[LTBMConfig]):
 
     family = "merging"
     source = "arXiv 2605.25179"
-
-    def __init__(self, config: LTBMConfig) -> None:
-        super().__init__(config)
-        self.requires = SPACE_NEEDS[config.similarity]
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         vectors = tokens.similarity_space(self.config.similarity)

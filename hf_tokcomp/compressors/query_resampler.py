@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..config.checks import option
 from ..ops.assignment import sum_per_slot
 from .base import register_compressor
 from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_per_slot, starts_at_zero
@@ -14,24 +15,16 @@ from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_p
 
 @dataclass(frozen=True, kw_only=True)
 class QueryResamplerConfig(LearnedConfig):
-    """The query resampler.
-
-    Args:
-        heads: attention heads.
-        head_dim: width of a head; all of them together are the width of the attention.
-        context: slots to either side whose tokens a query sees beside those of its own slot.
-    """
+    """The query resampler."""
 
     method: str = "query_resampler"
-    heads: int = 8
-    head_dim: int = 64
-    context: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_size("heads", 1, 64)
-        self.check_size("head_dim", 1, 256)
-        self.check_size("context", 0, 8)
+    heads: int = option(8, at_least=1, at_most=64, help="attention heads")
+    head_dim: int = option(
+        64, at_least=1, at_most=256, help="width of a head; all of them together are the width of the attention"
+    )
+    context: int = option(
+        1, at_least=0, at_most=8, help="slots to either side whose tokens a query sees beside those of its own slot"
+    )
 
 
 @register_compressor(QueryResamplerConfig)

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
@@ -19,19 +20,11 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class RandomConfig(CompressionConfig):
-    """Random pruning.
-
-    Args:
-        seed: the draw depends on the seed, N and K alone; compare several seeds.
-    """
+    """Random pruning."""
 
     method: str = "random"
-    seed: int = 0
+    seed: int = option(0, at_least=0, help="the draw depends on the seed, N and K alone; compare several seeds")
     accepts_chunks: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_integer("seed", 0)
 
 
 @register_compressor(RandomConfig)

@@ -8,48 +8,45 @@ from typing import ClassVar, Literal
 
 import torch
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..errors import CompressionConfigError
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
-from ..ops.ranking import ATTENTION, HeadReduction, descending_rank, invert
+from ..ops.ranking import ATTENTION, HEAD_NEEDS, HEADS_HELP, HeadReduction, descending_rank, invert
 from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentwiseTopKConfig(CompressionConfig):
-    """Segmentwise Top-K.
-
-    Args:
-        segments: S, the number of equal segments; 1 is top_k, ``"budget"`` is one per token kept (figure 1 of the
-            paper). The paper's sweep of 2 to 15 on MMAU was best at 10.
-        segment_seconds: sets S instead, so that segments last that long at most: ceil(duration / segment_seconds).
-            ``segments`` is left at 10 then.
-        remainder: ``"drop"`` keeps floor(K / S) tokens per segment, as the paper has it; ``"spread"`` gives what is
-            left of K to the most attended tokens that were not kept.
-        head_reduction: how the heads' scores are put together; the paper takes the mean and names others as possible.
-    """
+    """Segmentwise Top-K."""
 
     method: str = "segmentwise_top_k"
-    segments: int | Literal["budget"] = 10
-    segment_seconds: float | None = None
-    remainder: Literal["drop", "spread"] = "drop"
-    head_reduction: HeadReduction = "mean"
+    segments: int | Literal["budget"] = option(
+        10,
+        at_least=1,
+        help="S, the number of equal segments; 1 is top_k, `budget` is one per token kept (figure 1 of the paper). The "
+        "paper's sweep of 2 to 15 on MMAU was best at 10",
+    )
+    segment_seconds: float | None = option(
+        None,
+        above=0,
+        help="sets S instead, so that segments last that long at most: ceil(duration / segment_seconds). `segments` is "
+        "left at 10 then",
+    )
+    remainder: Literal["drop", "spread"] = option(
+        "drop",
+        help="`drop` keeps floor(K / S) tokens per segment, as the paper has it; `spread` gives what is left of K to "
+        "the most attended tokens that were not kept",
+    )
+    head_reduction: HeadReduction = option("mean", needs=HEAD_NEEDS, help=HEADS_HELP)
     accepts_chunks: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.segments != "budget":
-            if isinstance(self.segments, str):
-                raise CompressionConfigError(f"segments={self.segments!r} must be a number or 'budget'.")
-            self.check_integer("segments", 1)
-        if self.segment_seconds is not None:
-            self.check_number("segment_seconds", 0, math.inf)
-            if self.segments != 10:
-                raise CompressionConfigError("Give segments or segment_seconds, not both.")
-        self.check_choice("remainder", Literal["drop", "spread"])
-        self.check_choice("head_reduction", HeadReduction)
+        if self.segment_seconds is not None and self.segments != 10:
+            raise CompressionConfigError("Give segments or segment_seconds, not both.")
 
     def segments_of(self, n: int, count: int, frame_rate: float) -> int:
         """S for an audio of ``n`` tokens and a budget of ``count``."""
@@ -79,10 +76,6 @@ class SegmentwiseTopK(AudioTokenCompressor[SegmentwiseTopKConfig]):
 
     family = "pruning"
     source = "arXiv 2511.14293, section 3.3"
-
-    def __init__(self, config: SegmentwiseTopKConfig) -> None:
-        super().__init__(config)
-        self.requires = frozenset({ATTENTION[config.head_reduction]})
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         device = tokens.features.device

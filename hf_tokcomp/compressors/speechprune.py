@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..ops.assignment import Assignment
 from ..ops.attention import attention_received
@@ -22,23 +23,16 @@ PHASE1_TOKENS = 750
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechPruneConfig(CompressionConfig):
-    """SpeechPrune.
-
-    Args:
-        phase1_tokens: tokens that the first phase keeps. None for 750 where there are more (as the paper has it), and
-            else for the geometric mean of N and K (our reading).
-        frame_seconds: length of the frames that share these tokens; 1 s in the paper.
-    """
+    """SpeechPrune."""
 
     method: str = "speechprune"
-    phase1_tokens: int | None = None
-    frame_seconds: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.phase1_tokens is not None:
-            self.check_integer("phase1_tokens", 1)
-        self.check_number("frame_seconds", 0, math.inf)
+    phase1_tokens: int | None = option(
+        None,
+        at_least=1,
+        help="tokens that the first phase keeps. None for 750 where there are more (as the paper has it), and else for "
+        "the geometric mean of N and K (our reading)",
+    )
+    frame_seconds: float = option(1.0, above=0, help="length of the frames that share these tokens; 1 s in the paper")
 
     def left_by_phase1(self, n: int, k: int) -> int:
         """How many of ``n`` tokens the first phase keeps for a budget of ``k``."""

@@ -9,12 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ..config.checks import option
 from ..config.config import CompressionConfig
 from ..ops.assignment import Assignment
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.ranking import descending_rank
-from ..ops.similarity import SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
+from ..ops.similarity import SPACE_HELP, SPACE_NEEDS, SimilaritySpace, finite, quantise, unit
 from .base import AudioTokenCompressor, register_compressor
 
 BLOCK = 1 << 22
@@ -23,26 +24,18 @@ BLOCK = 1 << 22
 
 @dataclass(frozen=True, kw_only=True)
 class VisionZipConfig(CompressionConfig):
-    """VisionZip.
-
-    Args:
-        contextual_ratio: contextual tokens per dominant token, at least 0; 0 is top_k.
-        contextual: a contextual token is its target plus the mean of the tokens assigned to it (``"sum"``), or the mean
-            of them all (``"mean"``).
-        similarity: what is compared: the last encoder layer's ``"keys"``, the ``"features"`` themselves, or the
-            ``"projected"`` features.
-    """
+    """VisionZip."""
 
     method: str = "visionzip"
-    contextual_ratio: float = 0.18
-    contextual: Literal["sum", "mean"] = "sum"
-    similarity: SimilaritySpace = "keys"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_number("contextual_ratio", 0, math.inf, or_low=True)
-        self.check_choice("contextual", Literal["sum", "mean"])
-        self.check_choice("similarity", SimilaritySpace)
+    contextual_ratio: float = option(
+        0.18, at_least=0, help="contextual tokens per dominant token, at least 0; 0 is top_k"
+    )
+    contextual: Literal["sum", "mean"] = option(
+        "sum",
+        help="a contextual token is its target plus the mean of the tokens assigned to it (`sum`), or the mean of them "
+        "all (`mean`)",
+    )
+    similarity: SimilaritySpace = option("keys", help=SPACE_HELP)
 
     def contextual_count(self, count: int) -> int:
         """How many of ``count`` tokens are contextual."""

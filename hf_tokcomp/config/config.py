@@ -7,14 +7,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from .._version import __version__
 from ..errors import CompressionConfigError
 from ..hub.json_text import check_size
 from ..messages import did_you_mean, shown
-from .checks import FieldChecks
+from .checks import FieldChecks, option
 from .encoder_options import EncoderOptions
 from .files import PushToHubConfigMixin
 from .presets import options_for
@@ -38,42 +38,53 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
     ``CompressionConfig(method="ltbm", window=4)`` returns the method's own class (``LTBMConfig``), whose fields are the
     method's hyper-parameters. Configs are immutable; `replace` gives a changed copy.
 
-    Args:
-        method: the key of a registered method.
-        retention_ratio: fraction of an audio's tokens that is kept, 0 < ratio <= 1. The default budget is 0.5.
-        tokens_per_second: tokens kept per second of audio, > 0.
-        max_tokens: most tokens kept per audio, >= 1.
-        positions: ``"contiguous"`` renumbers the shortened prompt; ``"original"`` keeps every token, audio and text,
-            at the position id it had in the full prompt, so that time keeps its scale.
-        chunk_seconds: the method works within equal chunks of this length at most, each with its share of the budget;
-            longer ones where there would be more chunks than tokens to keep (with ``"content"``, than half of them).
-            None for the whole audio at once.
-        allocation: how the budget is shared among the chunks. ``"even"``: by their length. ``"content"``: by how much
-            their tokens differ from their neighbours, at least one each; chunks last 0.4 s then, unless given. The
-            audio's total is the same either way.
-        skip_padding: the encoder stops at the end of a batch's longest audio, not of its window; the answers are the
-            same within rounding. Off by default under ``none``, which is bit for bit upstream.
-        encoder_stride: 2: the encoder's layers see one position per token, not two. Lossy.
-        encoder_merge: share of the encoder's positions, at most 0.9, that merge from layer to layer. Lossy.
-        schema_version: version of the written form.
-        hf_tokcomp_version: version of hf_tokcomp that wrote the config.
-
     Raises:
         CompressionConfigError: two budgets at once, or a value of the wrong type or out of range.
     """
 
-    method: str = ""
-    retention_ratio: float | None = None
-    tokens_per_second: float | None = None
-    max_tokens: int | None = None
-    positions: Positions = "contiguous"
-    chunk_seconds: float | None = None
-    allocation: Allocation = "even"
-    skip_padding: bool = True
-    encoder_stride: int = 1
-    encoder_merge: float = 0.0
-    schema_version: int = field(default=SCHEMA_VERSION, compare=False)
-    hf_tokcomp_version: str = field(default=__version__, compare=False)
+    method: str = option("", help="the key of a registered method")
+    retention_ratio: float | None = option(
+        None,
+        above=0,
+        at_most=1,
+        help="fraction of an audio's tokens that is kept, 0 < ratio <= 1. The default budget is 0.5",
+    )
+    tokens_per_second: float | None = option(None, above=0, help="tokens kept per second of audio, > 0")
+    max_tokens: int | None = option(None, at_least=1, help="most tokens kept per audio, >= 1")
+    positions: Positions = option(
+        "contiguous",
+        help="`contiguous` renumbers the shortened prompt; `original` keeps every token, audio and text, at the "
+        "position id it had in the full prompt, so that time keeps its scale",
+    )
+    chunk_seconds: float | None = option(
+        None,
+        above=0,
+        help="the method works within equal chunks of this length at most, each with its share of the budget; longer "
+        "ones where there would be more chunks than tokens to keep (with `content`, than half of them). None for the "
+        "whole audio at once",
+    )
+    allocation: Allocation = option(
+        "even",
+        help="how the budget is shared among the chunks. `even`: by their length. `content`: by how much their tokens "
+        "differ from their neighbours, at least one each; chunks last 0.4 s then, unless given. The audio's total is "
+        "the same either way",
+    )
+    skip_padding: bool = option(
+        True,
+        help="the encoder stops at the end of a batch's longest audio, not of its window; the answers are the same "
+        "within rounding. Off by default under `none`, which is bit for bit upstream",
+    )
+    encoder_stride: int = option(
+        1, at_least=1, at_most=2, help="2: the encoder's layers see one position per token, not two. Lossy"
+    )
+    encoder_merge: float = option(
+        0.0,
+        at_least=0,
+        at_most=0.9,
+        help="share of the encoder's positions, at most 0.9, that merge from layer to layer. Lossy",
+    )
+    schema_version: int = option(SCHEMA_VERSION, at_least=0, help="version of the written form", compare=False)
+    hf_tokcomp_version: str = option(__version__, help="version of hf_tokcomp that wrote the config", compare=False)
 
     default_retention_ratio: ClassVar[float | None] = 0.5
     """Budget where none is given; None where a method's own count is its point, or where it refuses a budget."""
@@ -100,22 +111,21 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
                 f"{cls.__name__} is the config of {cls.method!r}, not of {shown(self.method)}; "
                 f"use CompressionConfig(method={shown(self.method)}, ...)."
             )
+        version = self.hf_tokcomp_version
+        # It stands in messages and on model cards, so it must not be a text of somebody's choice.
+        if not (isinstance(version, str) and re.fullmatch(r"[\w.+!-]{0,64}", version, re.ASCII)):
+            raise CompressionConfigError(f"hf_tokcomp_version={shown(version)} must be a version such as '0.1.0'.")
         self._check_budget()
-        self._check_chunks()
-        self.check_flag("skip_padding")
-        self.check_integer("encoder_stride", 1, 2)
-        self.check_number("encoder_merge", 0, 0.9, or_low=True)
-        self.check_choice("positions", Positions)
+        self.check_fields()
+        if self.chunk_length is not None and not (self.accepts_chunks and self.deterministic_length):
+            raise CompressionConfigError(
+                f"The method {self.method!r} cannot work in chunks; leave out chunk_seconds and allocation."
+            )
         if not self.temporal_order and (self.positions == "original" or self.chunk_length is not None):
             raise CompressionConfigError(
                 "Tokens that are not in temporal order go with positions='contiguous' and without chunk_seconds; "
                 "leave these out, or the order."
             )
-        self.check_integer("schema_version", 0)
-        version = self.hf_tokcomp_version
-        # It stands in messages and on model cards, so it must not be a text of somebody's choice.
-        if not (isinstance(version, str) and re.fullmatch(r"[\w.+!-]{0,64}", version, re.ASCII)):
-            raise CompressionConfigError(f"hf_tokcomp_version={shown(version)} must be a version such as '0.1.0'.")
 
     def _check_budget(self) -> None:
         given = [name for name in BUDGETS if getattr(self, name) is not None]
@@ -125,11 +135,6 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
             raise CompressionConfigError(f"Give one budget, not several: {' and '.join(given)}.")
         if not given:
             object.__setattr__(self, "retention_ratio", self._default_ratio())
-        for name, most in (("retention_ratio", 1), ("tokens_per_second", math.inf)):
-            if getattr(self, name) is not None:
-                self.check_number(name, 0, most)
-        if self.max_tokens is not None:
-            self.check_integer("max_tokens", 1)
 
     def _default_ratio(self) -> float | None:
         """The budget where none is given; a method with an option that takes its place overrides this."""
@@ -163,17 +168,6 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         """Most seconds that a chunk lasts; None where the method works on the whole audio at once."""
         by_default = CONTENT_CHUNK_SECONDS if self.allocation == "content" else None
         return by_default if self.chunk_seconds is None else self.chunk_seconds
-
-    def _check_chunks(self) -> None:
-        self.check_choice("allocation", Allocation)
-        if self.chunk_length is None:
-            return
-        if not (self.accepts_chunks and self.deterministic_length):
-            raise CompressionConfigError(
-                f"The method {self.method!r} cannot work in chunks; leave out chunk_seconds and allocation."
-            )
-        if self.chunk_seconds is not None:
-            self.check_number("chunk_seconds", 0, math.inf)
 
     def budget_length(self, n: int, frame_rate: float = FRAME_RATE) -> int | None:
         """How many tokens the budget alone asks for; a method may keep fewer, which `output_length` knows.

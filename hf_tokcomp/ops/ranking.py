@@ -14,6 +14,8 @@ from .device import on_device
 HeadReduction = Literal["mean", "max"]
 ATTENTION = {"mean": "attention", "max": "attention_max"}
 """Field of `AudioTokens` with the attention received, by how the heads are put together."""
+HEAD_NEEDS = {name: frozenset({field}) for name, field in ATTENTION.items()}
+HEADS_HELP = "how the heads' scores are put together; the paper takes the mean and names others as possible"
 
 
 def clean_scores(scores: Tensor, mask: Tensor) -> Tensor:

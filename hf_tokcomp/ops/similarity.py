@@ -14,6 +14,10 @@ SPACE_NEEDS: dict[str, frozenset[str]] = {
     "keys": frozenset({"keys"}),
     "projected": frozenset({"projected"}),
 }
+SPACE_HELP = (
+    "what is compared: the `features` in encoder space, the encoder's last-layer `keys` (averaged over heads), or the "
+    "`projected` features, as the language model sees them; it is the features that are kept or merged"
+)
 STEPS = 1 << 20
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -24,6 +25,7 @@ import hf_tokcomp
 from hf_tokcomp.checkpoints import recordings
 from hf_tokcomp.cli import app, main
 from hf_tokcomp.cli.cells import plan, score
+from hf_tokcomp.config.checks import metadata_of
 from hf_tokcomp.inference.reader import Reader
 from hf_tokcomp.inference.recordings import Recording
 from hf_tokcomp.models import versions
@@ -322,6 +324,28 @@ def test_run_without_arguments_reads_what_ships(capsys: pytest.CaptureFixture[st
     assert {r["prompt"] for r in results} == {"Transcribe the digits."}
 
 
+def test_methods_explains_the_options_of_one() -> None:
+    for name, method in hf_tokcomp.methods().items():
+        result = CliRunner().invoke(app, ["methods", name])
+        assert result.stdout.startswith(f"{name}: {method.idea}\n\nfamily: {method.family}\n")
+        lines = {line.split()[0]: line for line in result.stdout.split("\noption ")[1].splitlines()[1:]}
+        fields = {field.name for field in dataclasses.fields(method.config_class)}
+        refused = {"method", "schema_version", "hf_tokcomp_version"}
+        refused |= (
+            set() if method.config_class.accepts_budget else {"retention_ratio", "tokens_per_second", "max_tokens"}
+        )
+        refused |= set() if method.config_class.accepts_chunks else {"chunk_seconds", "allocation"}
+        assert set(lines) == fields - refused
+        for option, line in lines.items():
+            assert line.endswith(metadata_of(method.config_class, option)["help"])
+    out = CliRunner().invoke(app, ["methods", "ltbm"]).stdout
+    assert re.search(r"^window +8 +an integer of at least 1 +farthest two tokens", out, re.MULTILINE)
+    assert re.search(r"^similarity +features +one of \('features', 'keys', 'projected'\) +what is", out, re.MULTILINE)
+    assert re.search(r"^max_tokens +None +an integer of at least 1 or none +most tokens", out, re.MULTILINE)
+    (listed,) = json.loads(CliRunner().invoke(app, ["methods", "ltbm", "--json"]).stdout)
+    assert listed["help"]["window"] == metadata_of(hf_tokcomp.LTBMConfig, "window")["help"]
+
+
 def test_methods_lists_the_registry() -> None:
     result = CliRunner().invoke(app, ["methods", "--json"])
     listed = {row["method"]: row for row in json.loads(result.stdout)}
@@ -422,6 +446,7 @@ def test_models_names_packages_past_the_bounds(monkeypatch: pytest.MonkeyPatch) 
         (["compare", "--output", "gone/report.json"], 1, "There is no folder"),
         (["demo", "--method", "ltmb"], 1, "did you mean 'ltbm'?"),
         (["run", "--bogus"], 2, "No such option: --bogus. See `hf-tokcomp run --help`."),
+        (["methods", "ltmb"], 1, "did you mean 'ltbm'?"),
         (["jump"], 2, "No such command 'jump'."),
     ],
 )

@@ -13,8 +13,8 @@ from oracle_diversity import determinantal
 from oracles import CloseCall
 from test_method_oracles import compare
 
+from hf_tokcomp.compressors import sa_map as groups
 from hf_tokcomp.ops import diversity as greedy
-from hf_tokcomp.ops import groups
 
 RUNS: list[tuple[str, dict[str, Any]]] = [
     ("divprune", {}),

@@ -12,7 +12,7 @@ from oracle_segmentation import equal_parts, halve_one
 from scipy.signal import peak_prominences
 from torch import Tensor
 
-from hf_tokcomp.ops.peaks import is_peak, prominences, well_spaced
+from hf_tokcomp.compressors.segmentation import is_peak, prominences, well_spaced
 from hf_tokcomp.ops.segments import halve_longest, split_longer_than
 
 Curves = list[np.ndarray]
