@@ -20,13 +20,15 @@ from ..models.cache_names import CACHE
 from ..prompt.shorten import ShortPrompt
 from .cache_memory import START_ANEW, CacheMemory
 
-_ATTRIBUTE = "_hf_tokcomp_memory"
-_MAPPED: ContextVar[bool] = ContextVar("hf_tokcomp_mapped", default=False)
+MEMORY = "_hf_tokcomp_memory"
+"""Name under which a cache that we filled has its memory."""
+MAPPED: ContextVar[bool] = ContextVar("hf_tokcomp_mapped", default=False)
+"""Whether the call that is under way has its masks and positions in the cache's own columns."""
 
 
 def remember(cache: Any, memory: CacheMemory) -> None:
     """Attach a memory to a cache, and guard the cache."""
-    cache.__dict__[_ATTRIBUTE] = memory
+    cache.__dict__[MEMORY] = memory
     for name, guarded in _GUARDED.items():
         if hasattr(type(cache), name):
             cache.__dict__[name] = functools.partial(guarded, cache)
@@ -41,7 +43,7 @@ def remember_filled(prompt: ShortPrompt, *caches: Any) -> None:
 
 def recall(cache: Any) -> CacheMemory | None:
     """The memory of a cache that we filled; an emptied cache has none."""
-    memory: CacheMemory | None = getattr(cache, _ATTRIBUTE, None)
+    memory: CacheMemory | None = getattr(cache, MEMORY, None)
     if memory is not None and cached_tokens(cache) == 0:
         forget(cache)
         return None
@@ -50,8 +52,8 @@ def recall(cache: Any) -> CacheMemory | None:
 
 def forget(cache: Any) -> None:
     """Detach the memory: while upstream's `generate` works on the cache, its calls are in the cache's own columns."""
-    if getattr(cache, _ATTRIBUTE, None) is not None:
-        for name in (_ATTRIBUTE, *_GUARDED):
+    if getattr(cache, MEMORY, None) is not None:
+        for name in (MEMORY, *_GUARDED):
             cache.__dict__.pop(name, None)
 
 
@@ -74,20 +76,15 @@ def starts_anew(inputs: dict[str, Any]) -> bool:
 @contextmanager
 def mapped_call() -> Iterator[None]:
     """Around a call whose masks and positions are in the cache's own columns."""
-    token = _MAPPED.set(True)
+    token = MAPPED.set(True)
     try:
         yield
     finally:
-        _MAPPED.reset(token)
-
-
-def is_mapped() -> bool:
-    """Whether the call that is under way is in the cache's own columns."""
-    return _MAPPED.get()
+        MAPPED.reset(token)
 
 
 def _update(cache: Any, *args: Any, **kwargs: Any) -> Any:
-    if not _MAPPED.get():
+    if not MAPPED.get():
         raise CacheContinuationError(
             "This cache holds a compressed prompt, and only a patched model can go on with it: patch the model again, "
             f"if only with 'none'. {START_ANEW}"
@@ -97,17 +94,17 @@ def _update(cache: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _reorder_cache(cache: Any, beam_idx: Tensor) -> None:
     type(cache).reorder_cache(cache, beam_idx)
-    cache.__dict__[_ATTRIBUTE] = cache.__dict__[_ATTRIBUTE].select(beam_idx)
+    cache.__dict__[MEMORY] = cache.__dict__[MEMORY].select(beam_idx)
 
 
 def _batch_select_indices(cache: Any, indices: Tensor) -> None:
     type(cache).batch_select_indices(cache, indices)
-    cache.__dict__[_ATTRIBUTE] = cache.__dict__[_ATTRIBUTE].select(indices)
+    cache.__dict__[MEMORY] = cache.__dict__[MEMORY].select(indices)
 
 
 def _batch_repeat_interleave(cache: Any, repeats: int) -> None:
     type(cache).batch_repeat_interleave(cache, repeats)
-    cache.__dict__[_ATTRIBUTE] = cache.__dict__[_ATTRIBUTE].repeat(repeats)
+    cache.__dict__[MEMORY] = cache.__dict__[MEMORY].repeat(repeats)
 
 
 _GUARDED: dict[str, Callable[..., Any]] = {

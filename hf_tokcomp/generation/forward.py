@@ -9,16 +9,18 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from ..models.announced import Announced
+from ..models.announced import PLACEHOLDERS, WINDOWS, Announced
 from ..models.base import ModelPatch
-from ..models.cache_names import CACHE, cache_of, with_cache_name
-from ..models.instance import MODEL, original, patch_of
+from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
+from ..models.instance import MODEL, STATE, original, patch_of
 from ..ops.record import note
-from .cache_guard import cached_tokens, is_mapped, mapped_call, recall, remember_filled, starts_anew
+from .cache_guard import MAPPED, MEMORY, cached_tokens, mapped_call, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
 from .loss import forward_with_items
 from .prefill import Prefill, carries_audio, compress_prompt
 
+_NOT_UPSTREAMS = frozenset({OTHER, WINDOWS, PLACEHOLDERS, "num_items_in_batch"})
+"""Keywords that upstream's `forward` does not get as they are."""
 _UNCOMPRESSED: ContextVar[bool] = ContextVar("hf_tokcomp_uncompressed", default=False)
 """Whether `forward` has looked at the audio of the call that is under way, and left it to upstream."""
 
@@ -33,13 +35,29 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
         PlaceholderMismatchError: the placeholders do not fit the audio.
         CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
     """
+    ids, cache = kwargs.get("input_ids"), kwargs.get(CACHE)
+    # A decoding step leaves here: one id behind a cache that is in its own columns, as in `generate`. It runs for every
+    # token, so it calls no function of ours, and `torch.compile` makes one graph of it.
+    if (
+        not args
+        and ids is not None
+        and ids.shape[1] == 1
+        and cache is not None
+        and getattr(cache, MEMORY, None) is None
+        and _NOT_UPSTREAMS.isdisjoint(kwargs)
+        and cache.is_initialized
+    ):
+        state = model.__dict__.get(STATE)
+        earlier = None if state is None else state.earlier.get("forward")
+        return type(model).forward(model, **kwargs) if earlier is None else earlier(**kwargs)
+    if args and args[0] is model:  # somebody bound us once more
+        args = args[1:]
     upstream = original(model, "forward")
     if getattr(model, "audio_compressor", None) is None:
         return upstream(*args, **kwargs)
     inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
     announced = Announced.taken_from(inputs)
     memory = recall(inputs.get(CACHE))
-    # A decoding step goes this way, and `torch.compile` makes one graph of it: nothing it cannot trace comes before.
     if memory is None and not carries_audio(inputs):
         if inputs.get("inputs_embeds") is None and starts_anew(inputs):
             note(model.audio_compressor, None)  # a new prompt, without audio
@@ -72,6 +90,19 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     Raises:
         what `forward` raises.
     """
+    ids = kwargs.get("input_ids")
+    # As in `forward`: what carries no audio leaves here, and what goes on with a compressed prompt is mapped already.
+    if (
+        not args
+        and (kwargs.get("input_features") is None or (ids is not None and ids.shape[1] == 1))
+        and (getattr(kwargs.get(CACHE), MEMORY, None) is None or MAPPED.get())
+        and _NOT_UPSTREAMS.isdisjoint(kwargs)
+    ):
+        state = backbone.__dict__.get(STATE)
+        earlier = None if state is None else state.earlier.get("forward")
+        return type(backbone).forward(backbone, **kwargs) if earlier is None else earlier(**kwargs)
+    if args and args[0] is backbone:
+        args = args[1:]
     upstream = original(backbone, "forward")
     model = backbone.__dict__.get(MODEL)
     if getattr(model, "audio_compressor", None) is None:
@@ -79,7 +110,7 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
     announced = Announced.taken_from(inputs)
     memory = recall(inputs.get(CACHE))
-    if memory is not None and not is_mapped():
+    if memory is not None and not MAPPED.get():
         step = continue_inputs(model, memory, inputs)
         with mapped_call():
             return upstream(**step)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..models.instance import original
+from ..models.instance import bound_once, original
 
 
+@bound_once
 def push_model(model: Any, *args: Any, **options: Any) -> Any:
     """A patched model's `push_to_hub`."""
     own = original(model, "push_to_hub")
