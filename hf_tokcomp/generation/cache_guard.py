@@ -8,8 +8,7 @@ are reordered, selected or repeated, the memory's are, too.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -41,13 +40,16 @@ def remember_filled(prompt: ShortPrompt, *caches: Any) -> None:
             remember(cache, CacheMemory.of(prompt))
 
 
-def recall(cache: Any) -> CacheMemory | None:
-    """The memory of a cache that we filled; an emptied cache has none."""
+def recall(cache: Any) -> tuple[CacheMemory | None, int]:
+    """The memory of a cache that we filled, and the tokens in it; None and 0 for any other, and for an emptied one."""
     memory: CacheMemory | None = getattr(cache, MEMORY, None)
-    if memory is not None and cached_tokens(cache) == 0:
+    if memory is None:
+        return None, 0
+    cached = cached_tokens(cache)
+    if cached == 0:
         forget(cache)
-        return None
-    return memory
+        return None, 0
+    return memory, cached
 
 
 def forget(cache: Any) -> None:
@@ -71,16 +73,6 @@ def starts_anew(inputs: dict[str, Any]) -> bool:
     if cache is not None and ids is not None and ids.shape[1] == 1:
         return not cache.is_initialized
     return cached_tokens(cache) == 0
-
-
-@contextmanager
-def mapped_call() -> Iterator[None]:
-    """Around a call whose masks and positions are in the cache's own columns."""
-    token = MAPPED.set(True)
-    try:
-        yield
-    finally:
-        MAPPED.reset(token)
 
 
 def _update(cache: Any, *args: Any, **kwargs: Any) -> Any:

@@ -14,7 +14,7 @@ from ..models.base import ModelPatch
 from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
 from ..models.instance import MODEL, STATE, original, patch_of
 from ..ops.record import note
-from .cache_guard import MAPPED, MEMORY, cached_tokens, mapped_call, recall, remember_filled, starts_anew
+from .cache_guard import MAPPED, MEMORY, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
 from .loss import forward_with_items
 from .prefill import Prefill, carries_audio, compress_prompt
@@ -57,16 +57,19 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
         return upstream(*args, **kwargs)
     inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
     announced = Announced.taken_from(inputs)
-    memory = recall(inputs.get(CACHE))
+    memory, cached = recall(inputs.get(CACHE))
     if memory is None and not carries_audio(inputs):
         if inputs.get("inputs_embeds") is None and starts_anew(inputs):
             note(model.audio_compressor, None)  # a new prompt, without audio
         return _own_forward(model, upstream)(inputs) if "num_items_in_batch" in inputs else upstream(**inputs)
     own_forward = _own_forward(model, upstream)
     if memory is not None:
-        step = continue_inputs(model, memory, inputs)
-        with mapped_call():
+        step = continue_inputs(model, memory, cached, inputs)
+        token = MAPPED.set(True)
+        try:
             return own_forward(step)
+        finally:
+            MAPPED.reset(token)
     patch = patch_of(model)
     _refuse_columns(model, inputs)
     prefill = compress_prompt(model, patch, inputs, announced)
@@ -109,11 +112,14 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
         return upstream(*args, **kwargs)
     inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
     announced = Announced.taken_from(inputs)
-    memory = recall(inputs.get(CACHE))
+    memory, cached = recall(inputs.get(CACHE))
     if memory is not None and not MAPPED.get():
-        step = continue_inputs(model, memory, inputs)
-        with mapped_call():
+        step = continue_inputs(model, memory, cached, inputs)
+        token = MAPPED.set(True)
+        try:
             return upstream(**step)
+        finally:
+            MAPPED.reset(token)
     if not carries_audio(inputs) or _UNCOMPRESSED.get():
         return upstream(**inputs)
     patch = patch_of(model)
@@ -159,13 +165,16 @@ def short_inputs(inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch) ->
     }
 
 
-def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of a call on a cache that holds compressed audio."""
+def continue_inputs(model: Any, memory: CacheMemory, cached: int, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of a call on a cache that holds compressed audio, so many tokens with what came after it."""
     patch = patch_of(model)
     if inputs.get("labels") is not None:
         raise ValueError(f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`.")
-    step = memory.continuation(inputs, cached_tokens(inputs[CACHE]), patch.audio_token_id(model))
     kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
+    if memory.takes_one(inputs):
+        kept["attention_mask"], kept["position_ids"] = memory.next_token(inputs, cached)
+        return kept
+    step = memory.continuation(inputs, cached, patch.audio_token_id(model))
     positions = step.positions[:, -step.new.shape[1] :]
     return kept | {"input_ids": step.new, "attention_mask": step.mask, "position_ids": positions}
 

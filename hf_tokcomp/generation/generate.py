@@ -19,7 +19,7 @@ from torch import Tensor
 from ..models.announced import Announced
 from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
 from ..models.instance import STATE, bound_once, original, patch_of
-from .cache_guard import cached_tokens, forget, recall, remember, remember_filled
+from .cache_guard import forget, recall, remember, remember_filled
 from .cache_memory import CacheMemory
 from .forward import short_inputs
 from .prefill import carries_audio, compress_prompt
@@ -58,9 +58,9 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     if inputs is not None:
         call["input_ids"] = inputs
     cache = call.get(CACHE)
-    memory = recall(cache)
+    memory, cached = recall(cache)
     if memory is not None:
-        return _continue(model, own_generate, memory, call)
+        return _continue(model, own_generate, memory, cached, call)
     prefill = None
     if carries_audio(call):
         patch = patch_of(model)
@@ -137,11 +137,11 @@ def _run(model: Any, own_generate: Any, decoding: _Decoding | None, call: dict[s
         _ACTIVE.reset(token)
 
 
-def _continue(model: Any, own_generate: Any, memory: CacheMemory, call: dict[str, Any]) -> Any:
+def _continue(model: Any, own_generate: Any, memory: CacheMemory, cached: int, call: dict[str, Any]) -> Any:
     """Generate on a cache that holds compressed audio."""
     patch = patch_of(model)
     cache = call[CACHE]
-    step = memory.continuation(call, cached_tokens(cache), patch.audio_token_id(model))
+    step = memory.continuation(call, cached, patch.audio_token_id(model))
     _refuse_unsupported(model, call)
     rows = step.memory
     positions = torch.cat([rows.position_ids.to(step.positions.device), step.positions], 1)
