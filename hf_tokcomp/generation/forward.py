@@ -58,19 +58,19 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
     announced = Announced.taken_from(inputs)
     memory, cached = recall(inputs.get(CACHE))
+    patch = patch_of(model)
     if memory is None and not carries_audio(inputs):
         if inputs.get("inputs_embeds") is None and starts_anew(inputs):
             note(model.audio_compressor, None)  # a new prompt, without audio
-        return _own_forward(model, upstream)(inputs) if "num_items_in_batch" in inputs else upstream(**inputs)
-    own_forward = _own_forward(model, upstream)
+        return forward_with_items(upstream, patch.loss_counts_items, inputs)
+    own_forward = functools.partial(forward_with_items, upstream, patch.loss_counts_items)
     if memory is not None:
-        step = continue_inputs(model, memory, cached, inputs)
+        step = continue_inputs(model, patch, memory, cached, inputs)
         token = MAPPED.set(True)
         try:
             return own_forward(step)
         finally:
             MAPPED.reset(token)
-    patch = patch_of(model)
     _refuse_columns(model, inputs)
     prefill = compress_prompt(model, patch, inputs, announced)
     if prefill is None:
@@ -114,7 +114,7 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     announced = Announced.taken_from(inputs)
     memory, cached = recall(inputs.get(CACHE))
     if memory is not None and not MAPPED.get():
-        step = continue_inputs(model, memory, cached, inputs)
+        step = continue_inputs(model, patch_of(model), memory, cached, inputs)
         token = MAPPED.set(True)
         try:
             return upstream(**step)
@@ -135,10 +135,6 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
             outputs[name] = inputs.get(name)
     outputs["last_hidden_state"] = record.to_prompt(outputs["last_hidden_state"], fill=None)
     return outputs
-
-
-def _own_forward(model: Any, upstream: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
-    return functools.partial(forward_with_items, upstream, patch_of(model).loss_counts_items)
 
 
 def _on_short_prompt(
@@ -165,9 +161,10 @@ def short_inputs(inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch) ->
     }
 
 
-def continue_inputs(model: Any, memory: CacheMemory, cached: int, inputs: dict[str, Any]) -> dict[str, Any]:
+def continue_inputs(
+    model: Any, patch: ModelPatch, memory: CacheMemory, cached: int, inputs: dict[str, Any]
+) -> dict[str, Any]:
     """The keywords of a call on a cache that holds compressed audio, so many tokens with what came after it."""
-    patch = patch_of(model)
     if inputs.get("labels") is not None:
         raise ValueError(f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`.")
     kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
