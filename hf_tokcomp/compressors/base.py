@@ -94,9 +94,10 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
 
     def wanted_counts(self, tokens: AudioTokens) -> list[int]:
         """The slots each audio shall have; 0 where only the content can tell."""
-        if not self.config.deterministic_length:
+        config = self.config
+        if not config.deterministic_length:
             return [n if n <= 1 else 0 for n in tokens.counts]
-        return [self.config.output_length(n, rate) for n, rate in zip(tokens.counts, tokens.frame_rates, strict=True)]
+        return tokens.slots_for(config, lambda: list(map(config.output_length, tokens.counts, tokens.frame_rates)))
 
     def forward(self, tokens: AudioTokens) -> CompressedAudio:
         """Compress a batch of audios; gradients flow to the features.

@@ -8,8 +8,7 @@ are reordered, selected or repeated, the memory's are, too.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,13 +19,15 @@ from ..models.cache_names import CACHE
 from ..prompt.shorten import ShortPrompt
 from .cache_memory import START_ANEW, CacheMemory
 
-_ATTRIBUTE = "_hf_tokcomp_memory"
-_MAPPED: ContextVar[bool] = ContextVar("hf_tokcomp_mapped", default=False)
+MEMORY = "_hf_tokcomp_memory"
+"""Name under which a cache that we filled has its memory."""
+MAPPED: ContextVar[bool] = ContextVar("hf_tokcomp_mapped", default=False)
+"""Whether the call that is under way has its masks and positions in the cache's own columns."""
 
 
 def remember(cache: Any, memory: CacheMemory) -> None:
     """Attach a memory to a cache, and guard the cache."""
-    cache.__dict__[_ATTRIBUTE] = memory
+    cache.__dict__[MEMORY] = memory
     for name, guarded in _GUARDED.items():
         if hasattr(type(cache), name):
             cache.__dict__[name] = functools.partial(guarded, cache)
@@ -39,19 +40,22 @@ def remember_filled(prompt: ShortPrompt, *caches: Any) -> None:
             remember(cache, CacheMemory.of(prompt))
 
 
-def recall(cache: Any) -> CacheMemory | None:
-    """The memory of a cache that we filled; an emptied cache has none."""
-    memory: CacheMemory | None = getattr(cache, _ATTRIBUTE, None)
-    if memory is not None and cached_tokens(cache) == 0:
+def recall(cache: Any) -> tuple[CacheMemory | None, int]:
+    """The memory of a cache that we filled, and the tokens in it; None and 0 for any other, and for an emptied one."""
+    memory: CacheMemory | None = getattr(cache, MEMORY, None)
+    if memory is None:
+        return None, 0
+    cached = cached_tokens(cache)
+    if cached == 0:
         forget(cache)
-        return None
-    return memory
+        return None, 0
+    return memory, cached
 
 
 def forget(cache: Any) -> None:
     """Detach the memory: while upstream's `generate` works on the cache, its calls are in the cache's own columns."""
-    if getattr(cache, _ATTRIBUTE, None) is not None:
-        for name in (_ATTRIBUTE, *_GUARDED):
+    if getattr(cache, MEMORY, None) is not None:
+        for name in (MEMORY, *_GUARDED):
             cache.__dict__.pop(name, None)
 
 
@@ -71,23 +75,8 @@ def starts_anew(inputs: dict[str, Any]) -> bool:
     return cached_tokens(cache) == 0
 
 
-@contextmanager
-def mapped_call() -> Iterator[None]:
-    """Around a call whose masks and positions are in the cache's own columns."""
-    token = _MAPPED.set(True)
-    try:
-        yield
-    finally:
-        _MAPPED.reset(token)
-
-
-def is_mapped() -> bool:
-    """Whether the call that is under way is in the cache's own columns."""
-    return _MAPPED.get()
-
-
 def _update(cache: Any, *args: Any, **kwargs: Any) -> Any:
-    if not _MAPPED.get():
+    if not MAPPED.get():
         raise CacheContinuationError(
             "This cache holds a compressed prompt, and only a patched model can go on with it: patch the model again, "
             f"if only with 'none'. {START_ANEW}"
@@ -97,17 +86,17 @@ def _update(cache: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _reorder_cache(cache: Any, beam_idx: Tensor) -> None:
     type(cache).reorder_cache(cache, beam_idx)
-    cache.__dict__[_ATTRIBUTE] = cache.__dict__[_ATTRIBUTE].select(beam_idx)
+    cache.__dict__[MEMORY] = cache.__dict__[MEMORY].select(beam_idx)
 
 
 def _batch_select_indices(cache: Any, indices: Tensor) -> None:
     type(cache).batch_select_indices(cache, indices)
-    cache.__dict__[_ATTRIBUTE] = cache.__dict__[_ATTRIBUTE].select(indices)
+    cache.__dict__[MEMORY] = cache.__dict__[MEMORY].select(indices)
 
 
 def _batch_repeat_interleave(cache: Any, repeats: int) -> None:
     type(cache).batch_repeat_interleave(cache, repeats)
-    cache.__dict__[_ATTRIBUTE] = cache.__dict__[_ATTRIBUTE].repeat(repeats)
+    cache.__dict__[MEMORY] = cache.__dict__[MEMORY].repeat(repeats)
 
 
 _GUARDED: dict[str, Callable[..., Any]] = {

@@ -9,16 +9,18 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from ..models.announced import Announced
+from ..models.announced import PLACEHOLDERS, WINDOWS, Announced
 from ..models.base import ModelPatch
-from ..models.cache_names import CACHE, cache_of, with_cache_name
-from ..models.instance import MODEL, original, patch_of
+from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
+from ..models.instance import MODEL, STATE, original, patch_of
 from ..ops.record import note
-from .cache_guard import cached_tokens, is_mapped, mapped_call, recall, remember_filled, starts_anew
+from .cache_guard import MAPPED, MEMORY, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
 from .loss import forward_with_items
 from .prefill import Prefill, carries_audio, compress_prompt
 
+_NOT_UPSTREAMS = frozenset({OTHER, WINDOWS, PLACEHOLDERS, "num_items_in_batch"})
+"""Keywords that upstream's `forward` does not get as they are."""
 _UNCOMPRESSED: ContextVar[bool] = ContextVar("hf_tokcomp_uncompressed", default=False)
 """Whether `forward` has looked at the audio of the call that is under way, and left it to upstream."""
 
@@ -33,23 +35,42 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
         PlaceholderMismatchError: the placeholders do not fit the audio.
         CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
     """
+    ids, cache = kwargs.get("input_ids"), kwargs.get(CACHE)
+    # A decoding step leaves here: one id behind a cache that is in its own columns, as in `generate`. It runs for every
+    # token, so it calls no function of ours, and `torch.compile` makes one graph of it.
+    if (
+        not args
+        and ids is not None
+        and ids.shape[1] == 1
+        and cache is not None
+        and getattr(cache, MEMORY, None) is None
+        and _NOT_UPSTREAMS.isdisjoint(kwargs)
+        and cache.is_initialized
+    ):
+        state = model.__dict__.get(STATE)
+        earlier = None if state is None else state.earlier.get("forward")
+        return type(model).forward(model, **kwargs) if earlier is None else earlier(**kwargs)
+    if args and args[0] is model:  # somebody bound us once more
+        args = args[1:]
     upstream = original(model, "forward")
     if getattr(model, "audio_compressor", None) is None:
         return upstream(*args, **kwargs)
     inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
     announced = Announced.taken_from(inputs)
-    memory = recall(inputs.get(CACHE))
-    # A decoding step goes this way, and `torch.compile` makes one graph of it: nothing it cannot trace comes before.
+    memory, cached = recall(inputs.get(CACHE))
+    patch = patch_of(model)
     if memory is None and not carries_audio(inputs):
         if inputs.get("inputs_embeds") is None and starts_anew(inputs):
             note(model.audio_compressor, None)  # a new prompt, without audio
-        return _own_forward(model, upstream)(inputs) if "num_items_in_batch" in inputs else upstream(**inputs)
-    own_forward = _own_forward(model, upstream)
+        return forward_with_items(upstream, patch.loss_counts_items, inputs)
+    own_forward = functools.partial(forward_with_items, upstream, patch.loss_counts_items)
     if memory is not None:
-        step = continue_inputs(model, memory, inputs)
-        with mapped_call():
+        step = continue_inputs(model, patch, memory, cached, inputs)
+        token = MAPPED.set(True)
+        try:
             return own_forward(step)
-    patch = patch_of(model)
+        finally:
+            MAPPED.reset(token)
     _refuse_columns(model, inputs)
     prefill = compress_prompt(model, patch, inputs, announced)
     if prefill is None:
@@ -72,17 +93,33 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     Raises:
         what `forward` raises.
     """
+    ids = kwargs.get("input_ids")
+    # As in `forward`: what carries no audio leaves here, and what goes on with a compressed prompt is mapped already.
+    if (
+        not args
+        and (kwargs.get("input_features") is None or (ids is not None and ids.shape[1] == 1))
+        and (getattr(kwargs.get(CACHE), MEMORY, None) is None or MAPPED.get())
+        and _NOT_UPSTREAMS.isdisjoint(kwargs)
+    ):
+        state = backbone.__dict__.get(STATE)
+        earlier = None if state is None else state.earlier.get("forward")
+        return type(backbone).forward(backbone, **kwargs) if earlier is None else earlier(**kwargs)
+    if args and args[0] is backbone:
+        args = args[1:]
     upstream = original(backbone, "forward")
     model = backbone.__dict__.get(MODEL)
     if getattr(model, "audio_compressor", None) is None:
         return upstream(*args, **kwargs)
     inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
     announced = Announced.taken_from(inputs)
-    memory = recall(inputs.get(CACHE))
-    if memory is not None and not is_mapped():
-        step = continue_inputs(model, memory, inputs)
-        with mapped_call():
+    memory, cached = recall(inputs.get(CACHE))
+    if memory is not None and not MAPPED.get():
+        step = continue_inputs(model, patch_of(model), memory, cached, inputs)
+        token = MAPPED.set(True)
+        try:
             return upstream(**step)
+        finally:
+            MAPPED.reset(token)
     if not carries_audio(inputs) or _UNCOMPRESSED.get():
         return upstream(**inputs)
     patch = patch_of(model)
@@ -98,10 +135,6 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
             outputs[name] = inputs.get(name)
     outputs["last_hidden_state"] = record.to_prompt(outputs["last_hidden_state"], fill=None)
     return outputs
-
-
-def _own_forward(model: Any, upstream: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
-    return functools.partial(forward_with_items, upstream, patch_of(model).loss_counts_items)
 
 
 def _on_short_prompt(
@@ -128,13 +161,17 @@ def short_inputs(inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch) ->
     }
 
 
-def continue_inputs(model: Any, memory: CacheMemory, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of a call on a cache that holds compressed audio."""
-    patch = patch_of(model)
+def continue_inputs(
+    model: Any, patch: ModelPatch, memory: CacheMemory, cached: int, inputs: dict[str, Any]
+) -> dict[str, Any]:
+    """The keywords of a call on a cache that holds compressed audio, so many tokens with what came after it."""
     if inputs.get("labels") is not None:
         raise ValueError(f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`.")
-    step = memory.continuation(inputs, cached_tokens(inputs[CACHE]), patch.audio_token_id(model))
     kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
+    if memory.takes_one(inputs):
+        kept["attention_mask"], kept["position_ids"] = memory.next_token(inputs, cached)
+        return kept
+    step = memory.continuation(inputs, cached, patch.audio_token_id(model))
     positions = step.positions[:, -step.new.shape[1] :]
     return kept | {"input_ids": step.new, "attention_mask": step.mask, "position_ids": positions}
 

@@ -8,6 +8,7 @@ streamers, logits processors, stopping criteria, `prefix_allowed_tokens_fn`, `ma
 from __future__ import annotations
 
 import copy
+import functools
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ..models.announced import Announced
-from ..models.cache_names import CACHE, cache_of, with_cache_name
-from ..models.instance import original, patch_of
-from .cache_guard import cached_tokens, forget, recall, remember, remember_filled
+from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
+from ..models.instance import STATE, bound_once, original, patch_of
+from .cache_guard import forget, recall, remember, remember_filled
 from .cache_memory import CacheMemory
 from .forward import short_inputs
 from .prefill import carries_audio, compress_prompt
@@ -36,6 +37,7 @@ class _Decoding:
     next_position: Tensor
 
 
+@bound_once
 def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
     """Upstream's `generate`, with the audio compressed. Arguments are upstream's own.
 
@@ -56,9 +58,9 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     if inputs is not None:
         call["input_ids"] = inputs
     cache = call.get(CACHE)
-    memory = recall(cache)
+    memory, cached = recall(cache)
     if memory is not None:
-        return _continue(model, own_generate, memory, call)
+        return _continue(model, own_generate, memory, cached, call)
     prefill = None
     if carries_audio(call):
         patch = patch_of(model)
@@ -95,15 +97,18 @@ _POSITIONAL = (
 )
 
 
-def prepare_inputs_for_generation(model: Any, input_ids: Tensor, *args: Any, **kwargs: Any) -> dict[str, Any]:
+def prepare_inputs_for_generation(model: Any, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Upstream's `prepare_inputs_for_generation`, right for assisted decoding and for prompts that end in audio.
 
     In the first step upstream lets `inputs_embeds` take the place of all ids, and so loses the candidates behind the
     prompt; their embeddings are appended here. Positions after the prompt are set from the full prompt's, which
     upstream would count on from the last column that is left.
     """
+    if input_ids is model:  # somebody bound us once more
+        input_ids, *args = args  # type: ignore[assignment]
+    if OTHER in kwargs:
+        with_cache_name(kwargs)
     decoding = _ACTIVE.get()
-    with_cache_name(kwargs)
     if decoding is not None and decoding.model is model:
         embeds, positions = kwargs.get("inputs_embeds"), kwargs.get("position_ids")
         known = input_ids.shape[1] if embeds is None else embeds.shape[1]
@@ -115,7 +120,11 @@ def prepare_inputs_for_generation(model: Any, input_ids: Tensor, *args: Any, **k
             first = decoding.next_position.to(positions.device)
             first = first.repeat_interleave(positions.shape[0] // first.shape[0])
             kwargs["position_ids"] = torch.cat([positions[:, : decoding.short], first[:, None] + behind], 1)
-    result: dict[str, Any] = original(model, "prepare_inputs_for_generation")(input_ids, *args, **kwargs)
+    # This runs for every token, so `original` is written out.
+    state = model.__dict__.get(STATE)
+    earlier = None if state is None else state.earlier.get("prepare_inputs_for_generation")
+    own = functools.partial(type(model).prepare_inputs_for_generation, model) if earlier is None else earlier
+    result: dict[str, Any] = own(input_ids, *args, **kwargs)
     return result
 
 
@@ -128,11 +137,11 @@ def _run(model: Any, own_generate: Any, decoding: _Decoding | None, call: dict[s
         _ACTIVE.reset(token)
 
 
-def _continue(model: Any, own_generate: Any, memory: CacheMemory, call: dict[str, Any]) -> Any:
+def _continue(model: Any, own_generate: Any, memory: CacheMemory, cached: int, call: dict[str, Any]) -> Any:
     """Generate on a cache that holds compressed audio."""
     patch = patch_of(model)
     cache = call[CACHE]
-    step = memory.continuation(call, cached_tokens(cache), patch.audio_token_id(model))
+    step = memory.continuation(call, cached, patch.audio_token_id(model))
     _refuse_unsupported(model, call)
     rows = step.memory
     positions = torch.cat([rows.position_ids.to(step.positions.device), step.positions], 1)

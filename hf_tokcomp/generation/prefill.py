@@ -57,6 +57,25 @@ def carries_audio(inputs: dict[str, Any]) -> bool:
     )
 
 
+@dataclass(eq=False)
+class _Reading:
+    """What the inputs of a call say, each read once.
+
+    Args:
+        frame_mask: ``(windows, frames)``, the mask of the mel frames.
+        mask: ``(batch, prompt)``, the attention mask, or None.
+        facts: what ids and masks say.
+        layout: the audios.
+        output_length: how many tokens are left of so many, counted once for each length; None where the content says.
+    """
+
+    frame_mask: Tensor
+    mask: Tensor | None
+    facts: PromptFacts
+    layout: AudioLayout
+    output_length: OutputLength | None
+
+
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # how many tokens are left is read from the device, and hooks are put on for the time being
 def compress_prompt(
     model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced, generating: bool = False
@@ -87,19 +106,22 @@ def compress_prompt(
         if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
             return None  # a cache that others filled, and no new audio: upstream's own business
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
-    mask, facts, layout = _read(model, patch, inputs, announced)
+    reading = _read(model, patch, inputs, announced)
+    facts, layout = reading.facts, reading.layout
     _refuse_packed(inputs, facts)
-    if mask.shape[-1] != patch.window_frames(model):
+    width, wanted = reading.frame_mask.shape[-1], patch.window_frames(model)
+    if width != wanted:
         raise ValueError(
-            f"The windows have {mask.shape[-1]} mel frames, this model's encoder takes {patch.window_frames(model)}. "
-            "Give the processor `padding` for the text only, as `text_kwargs={'padding': True}`."
+            f"The windows have {width} mel frames, this model's encoder takes {wanted}. Give the processor `padding` "
+            "for the text only, as `text_kwargs={'padding': True}`."
         )
 
-    encoded = encode(model, patch, inputs["input_features"], mask, compressor.requires, config.encoder, facts.frames)
+    needs = compressor.requires
+    encoded = encode(model, patch, inputs["input_features"], reading.frame_mask, needs, config.encoder, facts.frames)
     tokens = _whole_audios(encoded, layout, patch.frame_rate)
-    tokens = add_language_model_side(
-        tokens, compressor.requires, model, patch, inputs["input_ids"], _flat_mask(inputs), layout.rows
-    )
+    tokens = add_language_model_side(tokens, needs, model, patch, inputs["input_ids"], reading.mask, layout.rows)
+    if reading.output_length is not None:
+        tokens.slots_for(config, functools.partial(list, map(reading.output_length, layout.tokens)))
     audio = compressor(tokens)
     if len(audio.counts) != len(layout.tokens) or any(k > n for k, n in zip(audio.counts, layout.tokens, strict=True)):
         raise CompressorOutputError(
@@ -108,13 +130,11 @@ def compress_prompt(
     _warn_below_budget(config, layout.tokens, audio.counts, patch.frame_rate)
     prompt = shorten(
         inputs["input_ids"],
-        _flat_mask(inputs),
         inputs.get("position_ids"),
         inputs.get("labels"),
         facts=facts,
         layout=layout,
         audio=audio,
-        audio_token=patch.audio_token_id(model),
         pad_token=_pad_token(model, patch),
         positions=config.positions,
         generating=generating,
@@ -136,19 +156,21 @@ def _uncompressed_record(
     model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced
 ) -> CompressionRecord | None:
     try:
-        _, _, layout = _read(model, patch, inputs, announced)
+        tokens = _read(model, patch, inputs, announced).layout.tokens
     except ValueError:
         return None  # the model's own code will say what it thinks of these inputs
-    return CompressionRecord(list(layout.tokens), list(layout.tokens))
+    return CompressionRecord(list(tokens), list(tokens))
 
 
-def _read(
-    model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced
-) -> tuple[Tensor, PromptFacts, AudioLayout]:
-    mask = _feature_mask(inputs, patch)
+def _read(model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced) -> _Reading:
+    config = model.audio_compressor.config
+    frame_mask, mask = _frame_mask(inputs, patch), _flat_mask(inputs)
     ids, positions = inputs["input_ids"], inputs.get("position_ids")
-    facts = read_facts(ids, _flat_mask(inputs), mask, patch.audio_token_id(model), positions)
-    return mask, facts, _layout(model, patch, model.audio_compressor, facts, announced)
+    facts = read_facts(ids, mask, frame_mask, patch.audio_token_id(model), positions)
+    output_length: OutputLength | None = None
+    if config.deterministic_length:
+        output_length = functools.cache(functools.partial(config.output_length, frame_rate=patch.frame_rate))
+    return _Reading(frame_mask, mask, facts, _layout(model, patch, facts, announced, output_length), output_length)
 
 
 FAR_BELOW = 0.9
@@ -192,7 +214,7 @@ def _refuse_packed(inputs: dict[str, Any], facts: PromptFacts) -> None:
         )
 
 
-def _feature_mask(inputs: dict[str, Any], patch: ModelPatch) -> Tensor:
+def _frame_mask(inputs: dict[str, Any], patch: ModelPatch) -> Tensor:
     mask = inputs.get(patch.feature_mask)
     if not isinstance(mask, Tensor):
         raise ValueError(f"Pass `{patch.feature_mask}` beside `input_features`, as the processor returns it.")
@@ -209,17 +231,13 @@ def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
 
 
 def _layout(
-    model: Any, patch: ModelPatch, compressor: AudioTokenCompressor[Any], facts: PromptFacts, announced: Announced
+    model: Any, patch: ModelPatch, facts: PromptFacts, announced: Announced, output_length: OutputLength | None
 ) -> AudioLayout:
-    config = compressor.config
-    output_length: OutputLength | None = None
-    if config.deterministic_length:
-        output_length = functools.partial(config.output_length, frame_rate=patch.frame_rate)
-
     tokens = [patch.window_tokens(frames) for frames in facts.frames]
     if not patch.audio_spans_windows:
         return match_single_windows(facts.placeholders, tokens, output_length, announced.placeholders)
-    full = [frames == patch.window_frames(model) for frames in facts.frames]
+    whole = patch.window_frames(model)
+    full = [frames == whole for frames in facts.frames]
     return match_long_audios(facts.placeholders, tokens, full, output_length, announced.windows, announced.placeholders)
 
 

@@ -15,7 +15,8 @@ CACHE_NAMES = ("cache", "past_key_values")
 _UPSTREAM = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
 CACHE = next((name for name in CACHE_NAMES if name in _UPSTREAM), CACHE_NAMES[0])
 """What the installed transformers calls it."""
-_OTHER = next(name for name in CACHE_NAMES if name != CACHE)
+OTHER = next(name for name in CACHE_NAMES if name != CACHE)
+"""What other releases call it."""
 
 
 def with_cache_name(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -24,10 +25,10 @@ def with_cache_name(inputs: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: it is given under both names.
     """
-    if _OTHER in inputs:
-        if inputs.get(CACHE) is not None and inputs[_OTHER] is not None:
-            raise ValueError(f"`{CACHE}` and `{_OTHER}` are two names of one thing; pass `{CACHE}` alone.")
-        given = inputs.pop(_OTHER)
+    if OTHER in inputs:
+        if inputs.get(CACHE) is not None and inputs[OTHER] is not None:
+            raise ValueError(f"`{CACHE}` and `{OTHER}` are two names of one thing; pass `{CACHE}` alone.")
+        given = inputs.pop(OTHER)
         if inputs.get(CACHE) is None:
             inputs[CACHE] = given
     return inputs

@@ -22,48 +22,72 @@ from ..errors import UnsupportedModelError
 from .base import ModelPatch
 from .registry import how_to_add, load_patch
 
-_STATE = "_hf_tokcomp_state"
+STATE = "_hf_tokcomp_state"
+"""Name under which an instance has its `InstanceState`."""
 MODEL = "_hf_tokcomp_model"
 """Name under which a patched model's backbone, the model without its head, has the model."""
 
 
-class BoundFunction:
+class BoundFunction(functools.partial[Any]):
     """One of our module-level functions, bound to an instance in whose `__dict__` it stands before a method.
 
     Unlike a bound method it survives pickle and deepcopy together with what the instance holds. It shows the method's
     signature, by which `generate` validates keywords and `Trainer` keeps columns, but leads nobody to the method
     itself: what unwraps a `forward` by following ``__wrapped__`` (accelerate's `unwrap_model`) ends here, and may bind
-    it once more, as `types.MethodType(forward, model)`, without losing us.
+    it once more, as `types.MethodType(forward, model)`, without losing us: see `bound_once`.
 
-    Args:
-        function: takes the instance first.
-        instance: the model or processor.
-        method: the method it stands before, as the class has it.
+    It is a `functools.partial`, so that calling it runs no function of ours but the one that is bound.
     """
 
-    def __init__(self, function: Callable[..., Any], instance: Any, method: Callable[..., Any]) -> None:
-        self.function = function
-        self.instance = instance
-        self.__name__, self.__qualname__ = method.__name__, method.__qualname__
-        self.__doc__ = method.__doc__
+    @classmethod
+    def before(cls, method: Callable[..., Any], function: Callable[..., Any], instance: Any) -> BoundFunction:
+        """Bind a function.
+
+        Args:
+            method: the method it stands before, as the class has it.
+            function: takes the instance first.
+            instance: the model or processor.
+        """
+        bound = cls(function, instance)
+        bound.__name__, bound.__qualname__ = method.__name__, method.__qualname__
+        bound.__doc__ = method.__doc__
         signature = inspect.signature(method)
         # Annotations do not all pickle.
         parameters = [p.replace(annotation=p.empty) for p in list(signature.parameters.values())[1:]]
-        self.__signature__ = signature.replace(parameters=parameters, return_annotation=signature.empty)
+        bound.__signature__ = signature.replace(parameters=parameters, return_annotation=signature.empty)
+        return bound
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        if args and args[0] is self.instance:
-            args = args[1:]  # somebody bound us once more
-        return self.function(self.instance, *args, **kwargs)
+    __name__: str
+    __qualname__: str
+    __signature__: inspect.Signature
+
+    @property
+    def instance(self) -> Any:
+        """What it is bound to."""
+        return self.args[0]
 
     def stands_as(self, value: Any) -> bool:
         """Whether this value is this very function, perhaps bound once more."""
         return value is self or (isinstance(value, MethodType) and value.__func__ is self)
 
 
+def bound_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, called rightly also where somebody bound a `BoundFunction` of it once more.
+
+    The instance then comes twice. Functions that run in every decoding step look for that themselves.
+    """
+
+    @functools.wraps(function)
+    def called(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return function(instance, *(args[1:] if args and args[0] is instance else args), **kwargs)
+
+    return called
+
+
 _HOOKED = {"forward": "_old_forward"}
 """Where accelerate keeps the method that the hook in its place calls. What adds or removes hooks looks there and never
 at the place itself, so a replacement stands there, too."""
+_METHODS = {slot: name for name, slot in _HOOKED.items()}
 
 
 class _Missing:
@@ -78,7 +102,7 @@ MISSING = _Missing()
 
 @dataclass(eq=False)
 class InstanceState:
-    """What was replaced on an instance.
+    """What was replaced on an instance, and what is known of it.
 
     Args:
         patch_module: dotted name of the module that holds the model's patch.
@@ -92,10 +116,25 @@ class InstanceState:
     placed: dict[str, Any] = field(default_factory=dict)
     config_before: Any = MISSING
 
+    def __post_init__(self) -> None:
+        self.patch = load_patch(self.patch_module)
+        """What is known of the model, found once."""
+        slots = sorted(self.placed, key=lambda slot: slot not in _METHODS)  # ours in its own place counts
+        earlier = {_METHODS.get(slot, slot): self.saved[slot] for slot in slots}
+        self.earlier = {name: function for name, function in earlier.items() if function is not MISSING}
+        """What the instance itself had in the place of each method, by the method's name."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "patch"}
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        self.__dict__.update(values)
+        self.patch = load_patch(self.patch_module)
+
 
 def state_of(instance: Any) -> InstanceState | None:
     """What was replaced on this instance; None if nothing was."""
-    state: InstanceState | None = instance.__dict__.get(_STATE)
+    state: InstanceState | None = instance.__dict__.get(STATE)
     return state
 
 
@@ -104,17 +143,18 @@ def patch_of(model: Any) -> ModelPatch:
     state = state_of(model)
     if state is None:
         raise RuntimeError("This model is not patched; call hf_tokcomp.patch(model, ...) first.")
-    return load_patch(state.patch_module)
+    return state.patch
 
 
 def original(model: Any, name: str) -> Callable[..., Any]:
-    """The method that ours stands before: the instance's own earlier one, or the class's."""
+    """The method that ours stands before: the instance's own earlier one, or the class's.
+
+    The class is asked at every call, since others replace its methods, too.
+    """
     state = state_of(model)
-    saved: Any = MISSING
-    if state is not None:
-        saved = state.saved.get(name if name in state.placed else _HOOKED.get(name, name), MISSING)
+    earlier = None if state is None else state.earlier.get(name)
     function: Callable[..., Any] = functools.partial(getattr(type(model), name), model)
-    return function if saved is MISSING else saved
+    return function if earlier is None else earlier
 
 
 def replace(
@@ -126,13 +166,13 @@ def replace(
     for name, function in functions.items():
         slot = _HOOKED[name] if _HOOKED.get(name) in instance.__dict__ else name
         if instance.__dict__.get(slot) is None or not {name, slot} & before.placed.keys():
-            placed[slot] = BoundFunction(function, instance, getattr(type(instance), name))
+            placed[slot] = BoundFunction.before(getattr(type(instance), name), function, instance)
         # Else ours is still there, under somebody's hook.
     saved = {name: instance.__dict__.get(name, MISSING) for name in placed}
     instance.__dict__.update(placed)
     # A new state each time: a shallow copy of the instance has the same one, and must keep it.
     state = InstanceState(patch_module, before.saved | saved, before.placed | placed)
-    instance.__dict__[_STATE] = state
+    instance.__dict__[STATE] = state
     return state
 
 
@@ -141,23 +181,24 @@ def restore(instance: Any) -> None:
     state = state_of(instance)
     if state is None:
         return
-    left = InstanceState(state.patch_module)
+    left_placed: dict[str, Any] = {}
+    left_saved: dict[str, Any] = {}
     for slot, ours in state.placed.items():
         saved, name = state.saved[slot], slot
-        if slot in _HOOKED.values() and slot not in instance.__dict__:
-            name = next(n for n, s in _HOOKED.items() if s == slot)  # the hook was removed, and ours took its place
+        if slot in _METHODS and slot not in instance.__dict__:
+            name = _METHODS[slot]  # the hook was removed, and ours took its place
         there = instance.__dict__.get(name, MISSING)
         if there is not ours and not (isinstance(ours, BoundFunction) and ours.stands_as(there)):
             # Somebody's hook holds our function and will go on calling it: it passes through from now on.
-            left.placed[name], left.saved[name] = ours, saved
+            left_placed[name], left_saved[name] = ours, saved
         elif saved is MISSING:
             del instance.__dict__[name]
         else:
             instance.__dict__[name] = saved
-    if left.placed:
-        instance.__dict__[_STATE] = left
+    if left_placed:
+        instance.__dict__[STATE] = InstanceState(state.patch_module, left_saved, left_placed)
     else:
-        del instance.__dict__[_STATE]
+        del instance.__dict__[STATE]
 
 
 def belongs_to_another(instance: Any) -> bool:

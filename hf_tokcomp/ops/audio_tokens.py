@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,6 +75,7 @@ class AudioTokens:
         if self.counts is None:
             self.counts = torch.as_tensor(self.lengths).tolist()
         self.lengths = torch.as_tensor(self.lengths).to(self.features.device, non_blocking=True)
+        self._slots: list[tuple[object, list[int]]] = []
         if self.features.dim() != 3 or self.features.shape[0] != len(self.counts):
             raise ValueError(
                 f"features must be (audios, tokens, dim) with one length per audio; got {tuple(self.features.shape)} "
@@ -91,6 +93,22 @@ class AudioTokens:
     def frame_rates(self) -> list[float]:
         """Tokens per second of each audio."""
         return self.frame_rate if isinstance(self.frame_rate, list) else [self.frame_rate] * len(self.counts)
+
+    def slots_for(self, config: object, count: Callable[[], list[int]]) -> list[int]:
+        """The slots of each audio under a config, counted at the first question and known at the next.
+
+        Tokens that are made of these, fewer or others, know nothing of it.
+
+        Args:
+            config: who asks; another object may want other counts.
+            count: counts them.
+        """
+        for known, slots in self._slots:
+            if known is config:
+                return list(slots)
+        slots = count()
+        self._slots.append((config, slots))
+        return list(slots)
 
     def need(self, name: str) -> Tensor:
         """The optional field ``name``.

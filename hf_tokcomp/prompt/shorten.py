@@ -16,17 +16,21 @@ from ..ops.record import CompressedAudio
 from .layout import AudioLayout
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptFacts:
-    """What is read from the device before anything is computed, in one transfer.
+    """What a prompt's ids and masks say. Lists are read from the device, before anything is computed, in one transfer.
 
     Args:
+        placeholder: ``(batch, prompt)`` bool, the audio placeholders.
+        unmasked: ``(batch, prompt)`` bool, what the attention mask does not hide; None where there is no mask.
         placeholders: audio placeholders of each prompt.
         spans: first and one past the last unmasked column of each prompt.
         frames: valid mel frames of each window.
         restarts: whether given positions begin again within a row, as those of packed samples do.
     """
 
+    placeholder: Tensor
+    unmasked: Tensor | None
     placeholders: list[int]
     spans: list[tuple[int, int]]
     frames: list[int]
@@ -43,26 +47,27 @@ def read_facts(
     """Count placeholders ``(batch, prompt)``, the masks' spans and the windows' frames ``(windows, frames)``."""
     batch, width = input_ids.shape
     device = input_ids.device
-    if attention_mask is None:
+    placeholder = input_ids == audio_token
+    unmasked = None if attention_mask is None else attention_mask.to(device).ne(0)
+    if unmasked is None:
         first = torch.zeros(batch, dtype=torch.long, device=device)
         end = first + width
     else:
         # Masked placeholders stay in the span: their features are there and must not go to somebody else's columns.
-        valid = (attention_mask.to(device).ne(0) | (input_ids == audio_token)).long()
+        valid = (unmasked | placeholder).long()
         some = valid.amax(1)
         first = valid.argmax(1) * some
         end = (width - valid.flip(1).argmax(1)) * some
     restarts = torch.zeros(1, device=device)
     if position_ids is not None:
         falls = (position_ids.diff(dim=-1) < 0).to(device)
-        if attention_mask is not None and attention_mask.shape[-1] == width == position_ids.shape[-1]:
-            real = attention_mask.to(device).ne(0)
-            falls = falls & real[:, 1:] & real[:, :-1]  # at the edge of padding they mean nothing
+        if unmasked is not None and unmasked.shape[-1] == width == position_ids.shape[-1]:
+            falls = falls & unmasked[:, 1:] & unmasked[:, :-1]  # at the edge of padding they mean nothing
         restarts = falls.any().view(1)
-    numbers = [(input_ids == audio_token).sum(1), first, end, feature_mask.ne(0).sum(-1).to(device), restarts]
+    numbers = [placeholder.sum(1), first, end, feature_mask.ne(0).sum(-1).to(device), restarts]
     *values, restarted = torch.cat([n.long() for n in numbers]).tolist()
     spans = list(zip(values[batch : 2 * batch], values[2 * batch : 3 * batch], strict=True))
-    return PromptFacts(values[:batch], spans, values[3 * batch :], bool(restarted))
+    return PromptFacts(placeholder, unmasked, values[:batch], spans, values[3 * batch :], bool(restarted))
 
 
 @dataclass(eq=False)
@@ -92,14 +97,12 @@ class ShortPrompt:
 
 def shorten(
     input_ids: Tensor,
-    attention_mask: Tensor | None,
     position_ids: Tensor | None,
     labels: Tensor | None,
     *,
     facts: PromptFacts,
     layout: AudioLayout,
     audio: CompressedAudio,
-    audio_token: int,
     pad_token: int,
     positions: Positions,
     generating: bool = False,
@@ -108,13 +111,11 @@ def shorten(
 
     Args:
         input_ids: ``(batch, prompt)``.
-        attention_mask: ``(batch, prompt)`` or None.
         position_ids: ``(batch, prompt)`` the user's own, or None for those the mask gives.
         labels: ``(batch, prompt)`` or None.
-        facts: read from the same tensors.
+        facts: what these ids and their mask say.
         layout: the batch's audios.
         audio: what the compressor made of them.
-        audio_token: the placeholder's id.
         pad_token: id for padding columns.
         positions: where the language model believes the kept tokens to be.
         generating: whether `generate` asks: padding then goes to the left, else to the side the prompt was padded on
@@ -123,7 +124,7 @@ def shorten(
     """
     device = input_ids.device
     batch, width = input_ids.shape
-    placeholder = input_ids == audio_token
+    placeholder, unmasked = facts.placeholder, facts.unmasked
     column = torch.arange(width, device=device)
     rank = (placeholder.flatten().cumsum(0) - 1).view_as(input_ids).clamp(min=0)
     if layout.already_short:
@@ -140,7 +141,7 @@ def shorten(
     real = short >= 0
     safe = order.clamp(min=0)
 
-    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask.to(device).ne(0).long()
+    mask = torch.ones_like(input_ids) if unmasked is None else unmasked.long()
     base, counts = _base_positions(mask, position_ids, generating)
     end = base.gather(1, (spans[:, 1:] - 1).clamp(min=0)).squeeze(1) + 1
     full = base

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..models.instance import original
+from ..models.instance import bound_once, original
 from .push import push_to_hub
 
 
+@bound_once
 def push_model(model: Any, *args: Any, **options: Any) -> Any:
     """A patched model's `push_to_hub`."""
     own = original(model, "push_to_hub")

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..config.files import CONFIG_NAME
-from ..models.instance import original
+from ..models.instance import bound_once, original
 
 logger = logging.getLogger(__name__)
 
 
+@bound_once
 def save_pretrained(model: Any, *args: Any, **kwargs: Any) -> Any:
     """A patched model's `save_pretrained`: where only an adapter is written, the config goes beside it."""
     own = original(model, "save_pretrained")
