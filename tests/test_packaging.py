@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -96,6 +98,20 @@ def test_public_names_exist_and_are_documented(name):
     documentation = getattr(hf_tokcomp, name).__doc__ or ""
     assert documentation.strip()
     assert not documentation.startswith(f"{name}("), "a dataclass without a docstring documents only its signature"
+
+
+def test_entry_points_exist_and_are_light():
+    named = [place for group in PYPROJECT["project"]["entry-points"].values() for place in group.values()]
+    assert named
+    assert SETUPTOOLS["py-modules"] == ["hf_tokcomp_plugins"]
+    program = f"""
+import importlib, sys
+for place in {named!r}:
+    module, function = place.split(":")
+    assert callable(getattr(importlib.import_module(module), function)), place
+assert not {{"torch", "transformers", "hf_tokcomp"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_public_names_are_listed_once():

@@ -1,0 +1,22 @@
+"""Entry points that other programs load: what they list here costs them no import of torch or of `hf_tokcomp`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+LMMS_EVAL_MODELS: dict[str, str] = {
+    "hf_tokcomp": "CompressedAudioModel",
+    "hf_tokcomp_qwen2_audio": "CompressedQwen2Audio",
+    "hf_tokcomp_audio_flamingo_3": "CompressedAudioFlamingo3",
+}
+"""lmms-eval's name of every model, and its class in `hf_tokcomp.lmms_eval_plugin.model`."""
+
+
+def lmms_eval_models() -> list[Any]:
+    """What lmms-eval's registry is told: one `ModelManifest` per model."""
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    return [
+        ModelManifest(model_id=name, simple_class_path=f"hf_tokcomp.lmms_eval_plugin.model.{class_name}")
+        for name, class_name in LMMS_EVAL_MODELS.items()
+    ]
