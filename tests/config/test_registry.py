@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,8 +16,10 @@ from hf_tokcomp import (
     AudioTokens,
     CompressionConfig,
     CompressionConfigError,
+    ScoringCompressor,
     StrideConfig,
     methods,
+    option,
     register_compressor,
 )
 from hf_tokcomp.config import registry
@@ -144,3 +146,34 @@ def test_a_compressor_without_a_method_says_what_to_override() -> None:
 
     with pytest.raises(NotImplementedError, match="Empty must override `assign_slots` or `forward`"):
         Empty(ToyConfig())(AudioTokens(torch.ones(1, 4, 1), [4]))  # type: ignore[arg-type]
+
+
+def test_what_ranks_keeps_the_best_in_its_own_order() -> None:
+    class Ranked(ScoringCompressor[ToyConfig]):
+        def score(self, tokens: AudioTokens) -> torch.Tensor:
+            return tokens.features[..., 0]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Unordered(ToyConfig):
+        temporal_order = False
+
+    tokens = AudioTokens(torch.tensor([[[2.0], [float("nan")], [3.0], [3.0], [9.0]]]), [4])  # type: ignore[arg-type]
+    for config, wanted in ((ToyConfig(max_tokens=2), [2, 3]), (ToyConfig(max_tokens=3), [0, 2, 3])):
+        assert Ranked(config)(tokens).positions.tolist() == [wanted]
+    assert Ranked(Unordered(max_tokens=3))(tokens).positions.tolist() == [[2, 3, 0]]
+    assert Ranked.family == "pruning"
+    with pytest.raises(NotImplementedError, match="ScoringCompressor must override `score`"):
+        ScoringCompressor(ToyConfig())(tokens)
+
+
+def test_needs_of_options_add_to_those_of_the_method() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Compared(ToyConfig):
+        space: Literal["here", "there"] = option("here", help="where", needs={"there": {"keys"}})
+
+    class Needy(Toy):
+        requires = frozenset({"attention"})
+
+    assert Needy(Compared()).requires == {"attention"}
+    assert Needy(Compared(space="there")).requires == {"attention", "keys"}
+    assert Needy.requires == {"attention"}

@@ -28,7 +28,7 @@ DETERMINISTIC = [name for name, method in methods().items() if method.determinis
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "cdpruner": [{"relevance": "query", "similarity": "keys"}],
-    "sa_map": [{"threshold": 0.4}, {"threshold": -0.9}],
+    "sa_map": [{"threshold": 0.4}, {"threshold": -0.9}, {"threshold": 1.0}],
     "compose": [
         {"stages": [{"method": "global_merge"}, {"method": "average_pooling", "max_tokens": 4}]},
         {"stages": [{"method": "average_pooling"}, {"method": "segmentwise_top_k", "tokens_per_second": 5}]},
@@ -41,17 +41,18 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "query_resampler": [{"heads": 1, "head_dim": 3}, {"context": 0, "heads": 2}, {"context": 3, "heads": 3}],
     "a_tome": [{"threshold": 0.4}, {"threshold": -0.3, "similarity": "features"}],
     "global_merge": [{"chunk_seconds": 0.3}],
-    "ltbm": [{"window": 2}, {"window": 3}, {"window": 1000}],
+    "ltbm": [{"window": 1}, {"window": 2}, {"window": 3}, {"window": 1000}],
     "fastadasp": [{"chunk_seconds": 0.6}],
-    "random": [{"seed": 123456789}],
+    "random": [{"seed": 1}, {"seed": 123456789}],
     "segmentwise_top_k": [
-        *({"segments": segments} for segments in (2, 3, 1000)),
+        *({"segments": segments} for segments in (1, 2, 3, 1000)),
         {"segment_seconds": 0.2, "remainder": "spread", "head_reduction": "max"},
     ],
     "segmentation": [{"min_duration": 0.16}, {"max_duration": 0.2}, {"min_duration": 0.3, "max_duration": 0.37}],
     "speechprune": [{"phase1_tokens": 20, "frame_seconds": 0.2}, {"chunk_seconds": 0.8}],
     "top_k": [{"allocation": "content", "chunk_seconds": 0.28}],
     "visionzip": [
+        {"contextual_ratio": 0},
         {"contextual_ratio": 1.0, "contextual": "mean"},
         {"contextual_ratio": 30.0, "similarity": "features"},
     ],
@@ -83,9 +84,9 @@ def in_time() -> Iterator[None]:
 
 
 def tried(cls: type[CompressionConfig]) -> list[dict[str, Any]]:
-    """Every other choice of the method's own options, and the smallest or largest number that one takes.
+    """Every other choice of the method's own options, the smallest integer, and a float within the range.
 
-    So a new option is tested by what its field says; numbers that `VARIANTS` gives are as good.
+    So a new option is tested by what its field says. Where `VARIANTS` names a number, those there are enough.
     """
     named = set().union(*(options for options in VARIANTS.get(cls.method, [])))
     found: list[tuple[str, Any]] = []
@@ -98,10 +99,11 @@ def tried(cls: type[CompressionConfig]) -> list[dict[str, Any]]:
                 found.append((field.name, not field.default))
             elif get_origin(kind) is Literal:
                 found += [(field.name, choice) for choice in get_args(kind)]
-            elif kind in (int, float) and (ends := [limits[end] for end in ("at_least", "at_most") if end in limits]):
-                found.append((field.name, kind(ends[0] if ends[0] != field.default else field.default + 1)))
             elif kind in (int, float) and field.name not in named:
-                found.append((field.name, kind(limits.get("above", 0) + 1)))
+                low = limits.get("at_least", limits.get("above", 0))
+                middle = (low + limits["at_most"]) / 2 if "at_most" in limits else low + 1
+                value = middle if kind is float else limits.get("at_least", low + 1)
+                found.append((field.name, value + 1 if value == field.default and kind is int else value))
         found = [(name, value) for name, value in found if value != cls.__dataclass_fields__[name].default]
     return [{name: value} for name, value in found if {name: value} not in VARIANTS.get(cls.method, [])]
 

@@ -17,7 +17,7 @@ def visionzip(audio: Audio, k: int, config: Any) -> list[Slot]:
     dominant = largest(list(range(n)), audio.attention, k - contextual)
     if contextual == 0:
         return kept(dominant)
-    space = (audio.keys if config.similarity == "keys" else audio.features).astype(np.float64)
+    space = getattr(audio, config.similarity).astype(np.float64)
     rest = [i for i in range(n) if i not in dominant]
     targets = rest[:: max(1, len(rest) // contextual)][:contextual]
     assigned: dict[int, list[int]] = {target: [] for target in targets}

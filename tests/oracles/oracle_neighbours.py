@@ -11,7 +11,7 @@ from oracles import Audio, CloseCall, Slot, averaged, oracle
 
 @oracle("a_tome")
 def a_tome(audio: Audio, k: int, config: Any) -> list[Slot]:
-    space = (audio.keys if config.similarity == "keys" else audio.features).astype(np.float64)
+    space = getattr(audio, config.similarity).astype(np.float64)
     runs = [[i] for i in range(len(space))]
     while True:
         # The size-weighted mean of means is the mean over all members.
