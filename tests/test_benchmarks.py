@@ -13,7 +13,7 @@ import torch
 
 import hf_tokcomp
 from hf_tokcomp import AudioTokenCompressor, CompressionConfig, methods
-from hf_tokcomp.benchmarks import measure, tables
+from hf_tokcomp.benchmarks import measure, step, tables
 from hf_tokcomp.benchmarks.encoder import EncoderClock, scale_up
 from hf_tokcomp.benchmarks.measure import MethodClock, Spread, in_turns, most_held, peak_bytes, power
 from hf_tokcomp.benchmarks.methods import main
@@ -379,3 +379,20 @@ def test_the_processor_is_named(tmp_path: Path) -> None:
     assert processor(info) == "Abacus 3000"
     assert processor(tmp_path / "missing")
     assert machine(CPU)["gpu"] is None
+
+
+def test_decoding_steps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every model, method and kind of step has a line, and the models are as they were afterwards."""
+    names = ["audio-flamingo-3", "qwen2-audio-7b"]
+    models = {
+        name: step.build(step.config_of(step.sizes_of(name, 1)), torch.device("meta"), torch.float32) for name in names
+    }
+    forwards = {name: type(model).forward for name, model in models.items()}
+    monkeypatch.setattr(step, "model_of", models.__getitem__)
+    assert step.main(["--runs", "1", "--calls", "3"]) == 0
+    rows = [line.rsplit(maxsplit=3) for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0].split(maxsplit=2) for row in rows] == [
+        [name, method, kind] for name in names for method in step.METHODS for kind in step.STEPS
+    ]
+    assert all(0 < float(bare) < float(patched) for _, bare, patched, _ in rows)
+    assert {name: type(model).forward for name, model in models.items()} == forwards
