@@ -62,17 +62,11 @@ class CacheMemory:
         """``(batch, 1)`` position id of the prompt's last token, which those after it are counted from."""
         return self.next_position[:, None] - 1
 
-    @staticmethod
-    def takes_one(inputs: dict[str, Any]) -> bool:
-        """Whether a call goes on with a single id, as a decoding step does; no prompt with audio is as short."""
-        ids = inputs.get("input_ids")
-        return ids is not None and ids.shape[1] == 1 and inputs.get("inputs_embeds") is None
-
     def next_token(self, inputs: dict[str, Any], cached: int) -> tuple[Tensor, Tensor]:
         """What `continuation` gives for a single new id, with less work: it runs for every token of a loop.
 
         Args:
-            inputs: ``input_ids`` ``(batch, 1)``; the rest as in `continuation`.
+            inputs: ``input_ids`` ``(batch, 1)``; the rest as in `continuation`, and a mask's numbers are 0 or 1.
             cached: tokens in the cache.
 
         Returns:
@@ -81,12 +75,16 @@ class CacheMemory:
         Raises:
             CacheContinuationError: as `continuation`.
         """
-        ids: Tensor = inputs["input_ids"]
-        memory = self.for_rows(ids.shape[0])
-        tail = self._tail_mask(inputs.get("attention_mask"), ids, self._done(cached))
-        position = memory.last_position.to(tail.device) + tail.sum(1, keepdim=True)
-        self._check_positions(inputs.get("position_ids"), position)
-        return torch.cat([memory.attention_mask.to(tail.device), tail], 1), position.clamp_(min=0)
+        ids, mask, given = inputs["input_ids"], inputs.get("attention_mask"), inputs.get("position_ids")
+        rows, short = self.input_ids.shape
+        if ids.shape[0] != rows or cached < short or (given is not None and given.dim() != 2):
+            step = self.continuation(inputs, cached, -1)
+            return step.mask, step.positions[:, -1:]
+        if mask is not None and mask.dtype != torch.long:
+            mask = mask.ne(0).long()
+        tail = self._tail_mask(mask, ids, cached - short)
+        before, position = self.attention_mask.to(tail.device), self.last_position.to(tail.device)
+        return torch.cat([before, tail], 1), position + tail.sum(1, keepdim=True)
 
     def continuation(self, inputs: dict[str, Any], cached: int, audio_token: int) -> Continuation:
         """Map a call's ids, mask and positions onto the short cache.
@@ -107,7 +105,9 @@ class CacheMemory:
             )
         memory = self.for_rows(ids.shape[0])
         long, short = self.user_ids.shape[1], self.input_ids.shape[1]
-        done = self._done(cached)
+        done = cached - short
+        if done < 0:
+            raise CacheContinuationError("The cache was cropped into the compressed prompt. " + START_ANEW)
         whole = ids.shape[1] >= long and torch.equal(ids[:, :long], memory.user_ids.to(ids.device))
         later = ids[:, long:] if whole else ids
         new = later[:, done:] if whole else ids
@@ -120,27 +120,20 @@ class CacheMemory:
                 "There are audio placeholders behind the cache: either this is not the prompt that it was filled with, "
                 "or it is new audio, which cannot be added. " + START_ANEW
             )
-        tail = self._tail_mask(inputs.get("attention_mask"), new, done)
+        tail = self._tail_mask(inputs.get("attention_mask"), new, done).ne(0).long()
         mask = torch.cat([memory.attention_mask.to(tail.device), tail], 1)
         positions = memory.last_position.to(tail.device) + tail.cumsum(1)
         self._check_positions(inputs.get("position_ids"), positions[:, -new.shape[1] :])
         return Continuation(memory, new, later if whole else None, mask, positions.clamp(min=0), long, short)
 
-    def _done(self, cached: int) -> int:
-        """Tokens in the cache behind the prompt."""
-        done = cached - self.input_ids.shape[1]
-        if done < 0:
-            raise CacheContinuationError("The cache was cropped into the compressed prompt. " + START_ANEW)
-        return done
-
     def _tail_mask(self, mask: Tensor | None, new: Tensor, done: int) -> Tensor:
-        """The mask of everything after the prompt, ``(batch, done + n)`` bool."""
+        """The mask of everything after the prompt, ``(batch, done + n)``, as it was given."""
         after = done + new.shape[1]
         if mask is None:
-            return torch.ones(new.shape[0], after, dtype=torch.bool, device=new.device)
+            return torch.ones(new.shape[0], after, dtype=torch.long, device=new.device)
         long, short = self.user_ids.shape[1], self.input_ids.shape[1]
         if mask.dim() == 2 and mask.shape[1] in (long + after, short + after):
-            return mask[:, mask.shape[1] - after :].ne(0)
+            return mask[:, mask.shape[1] - after :]
         raise CacheContinuationError(
             f"The cache holds a prompt of {long} tokens (compressed to {short}) and {done} more; with {new.shape[1]} "
             f"new ones `attention_mask` must be (batch, {long + after}), got {tuple(mask.shape)}. " + START_ANEW
@@ -151,8 +144,6 @@ class CacheMemory:
         """A user's positions may count in the longer prompt, but must count alike."""
         if given is None:
             return
-        if given.dim() == 2 and ours.shape[1] == 1:
-            return  # a single one counts like any other
         given = given[..., -ours.shape[1] :].to(ours.device)
         shift = (given - ours).expand_as(ours) if given.dim() == 2 else None
         if shift is None or bool((shift != shift[:, :1]).any()):

@@ -21,6 +21,8 @@ from .prefill import Prefill, carries_audio, compress_prompt
 
 _NOT_UPSTREAMS = frozenset({OTHER, WINDOWS, PLACEHOLDERS, "num_items_in_batch"})
 """Keywords that upstream's `forward` does not get as they are."""
+_NOT_IN_STEPS = frozenset({"input_features", "inputs_embeds", "labels"})
+"""Keywords that are looked at before a call goes on with a compressed prompt."""
 _UNCOMPRESSED: ContextVar[bool] = ContextVar("hf_tokcomp_uncompressed", default=False)
 """Whether `forward` has looked at the audio of the call that is under way, and left it to upstream."""
 
@@ -35,21 +37,29 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
         PlaceholderMismatchError: the placeholders do not fit the audio.
         CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
     """
+    if OTHER in kwargs and kwargs.get(CACHE) is None and getattr(model, "audio_compressor", None) is not None:
+        kwargs[CACHE] = kwargs.pop(OTHER)
     ids, cache = kwargs.get("input_ids"), kwargs.get(CACHE)
-    # A decoding step leaves here: one id behind a cache that is in its own columns, as in `generate`. It runs for every
-    # token, so it calls no function of ours, and `torch.compile` makes one graph of it.
-    if (
-        not args
-        and ids is not None
-        and ids.shape[1] == 1
-        and cache is not None
-        and getattr(cache, MEMORY, None) is None
-        and _NOT_UPSTREAMS.isdisjoint(kwargs)
-        and cache.is_initialized
-    ):
+    # A decoding step, one id behind a filled cache, leaves here: it runs for every token, so what it needs of other
+    # functions is written out, and `torch.compile` makes one graph of it.
+    if not args and ids is not None and ids.shape[1] == 1 and cache is not None and _NOT_UPSTREAMS.isdisjoint(kwargs):
+        memory: CacheMemory | None = getattr(cache, MEMORY, None)
         state = model.__dict__.get(STATE)
         earlier = None if state is None else state.earlier.get("forward")
-        return type(model).forward(model, **kwargs) if earlier is None else earlier(**kwargs)
+        if memory is None:  # as in `generate`: all is in the cache's own columns
+            if cache.is_initialized:
+                return type(model).forward(model, **kwargs) if earlier is None else earlier(**kwargs)
+        elif (
+            _NOT_IN_STEPS.isdisjoint(kwargs)
+            and getattr(model, "audio_compressor", None) is not None
+            and (cached := cache.get_seq_length())
+        ):
+            kwargs["attention_mask"], kwargs["position_ids"] = memory.next_token(kwargs, cached)
+            token = MAPPED.set(True)
+            try:
+                return type(model).forward(model, **kwargs) if earlier is None else earlier(**kwargs)
+            finally:
+                MAPPED.reset(token)
     if args and args[0] is model:  # somebody bound us once more
         args = args[1:]
     upstream = original(model, "forward")
@@ -168,9 +178,6 @@ def continue_inputs(
     if inputs.get("labels") is not None:
         raise ValueError(f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`.")
     kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
-    if memory.takes_one(inputs):
-        kept["attention_mask"], kept["position_ids"] = memory.next_token(inputs, cached)
-        return kept
     step = memory.continuation(inputs, cached, patch.audio_token_id(model))
     positions = step.positions[:, -step.new.shape[1] :]
     return kept | {"input_ids": step.new, "attention_mask": step.mask, "position_ids": positions}

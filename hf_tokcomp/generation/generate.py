@@ -62,10 +62,9 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     if memory is not None:
         return _continue(model, own_generate, memory, cached, call)
     prefill = None
-    if carries_audio(call):
+    if carries_audio(call) and not model.audio_compressor.config.is_upstream:  # `forward` reads the prompt under `none`
         patch = patch_of(model)
-        if not model.audio_compressor.config.is_upstream:
-            call["attention_mask"] = _mask_of_padding(model, call)
+        call["attention_mask"] = _mask_of_padding(model, call)
         with torch.no_grad():
             prefill = compress_prompt(model, patch, call, announced, generating=True)
     if prefill is None:
