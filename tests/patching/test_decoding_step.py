@@ -24,7 +24,7 @@ from transformers import DynamicCache
 import hf_tokcomp
 from hf_tokcomp.generation.cache_guard import MEMORY
 from hf_tokcomp.models.cache_names import CACHE, CACHE_NAMES, cache_of
-from hf_tokcomp.models.instance import patch_of
+from hf_tokcomp.models.instance import patch_of, state_of
 
 CONFIGS = {"none": {"method": "none"}, "top_k": {"method": "top_k", "retention_ratio": 0.4}}
 ROOTS = (Path(hf_tokcomp.__file__).parent, Path(importlib.import_module("hf_tokcomp.patches").__file__).parent)
@@ -222,6 +222,7 @@ def test_one_id_is_mapped_as_several_are(compressing, inputs, kept, dtype):
     cached = cache.get_seq_length() + 2
     wanted = memory.continuation(call, cached, -1)
     mask, position = memory.next_token(call, cached)
+    assert mask.dtype == position.dtype == torch.long
     assert torch.equal(mask, wanted.mask)
     assert torch.equal(position, wanted.positions[:, -1:])
 
@@ -272,6 +273,7 @@ class TestPrompts:
         copies = {"itself": lambda x: x, "deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
         model, batch = copies[way](patched), batch_for(CONFIGS[method])
         assert patch_of(model) is patch_of(patched)
+        assert type(patch_of(model)).__name__.encode() not in pickle.dumps(state_of(model).__getstate__())
         looked_up, load = [], importlib.import_module
         monkeypatch.setattr(importlib, "import_module", lambda name, *a: looked_up.append(name) or load(name, *a))
         cache = DynamicCache(config=model.config.get_text_config())
