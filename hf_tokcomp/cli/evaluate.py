@@ -16,6 +16,7 @@ import typer
 from ..reporting.options import parse_list
 from .interrupted import keeping, same_command
 from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions
+from .reader import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,7 +138,6 @@ def evaluate(
     from ..evaluation.plan import plan
     from ..evaluation.tasks import get_task
     from ..inference.processes import process
-    from ..inference.reader import Reader
     from ..inference.recordings import find_model
 
     names = list(dict.fromkeys(tasks))
@@ -154,7 +154,7 @@ def evaluate(
     if state.num_processes > 1 and device != "auto":
         raise ValueError(f"--device {device}: {state.num_processes} processes take a device each; leave it out.")
     name = find_model(model)
-    reader = Reader(name)
+    reader = open_reader(name)
     stored = [] if reader.stored is None else [reader.stored.to_json_string()]
     runs, left_out = plan(compression or stored, ratios, kinds, seeds)
     skips = skip_bad or on_error == "skip"

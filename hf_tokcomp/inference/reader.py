@@ -25,7 +25,6 @@ from ..models.base import ModelPatch
 from ..models.instance import active_config
 from ..models.registry import how_to_add, supported_models
 from ..patching.patch import compressed, patch, unpatch
-from ..reporting.console import quiet_transformers
 from .prompts import model_inputs, whole_prompt
 from .recordings import Recording
 from .timing import FirstToken, Seconds, wait_for
@@ -78,7 +77,6 @@ class Reader:
     """
 
     def __init__(self, name: str) -> None:
-        quiet_transformers()
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             name = str(Path(name).expanduser())
             if not Path(name).is_dir():
