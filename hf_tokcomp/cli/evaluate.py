@@ -88,7 +88,8 @@ def evaluate(
             "--prompt",
             metavar="[TASK=]TEXT",
             help="What to ask, with {question} and {options} where the "
-            "item's belong. With the model's audio placeholder in it, it is the whole prompt.",
+            "item's belong. With the model's audio placeholder in it, it is the whole prompt. Default: what comes with "
+            "the model (prompt.json) where it is for such a task, else the task's.",
         ),
     ] = None,
     items: Annotated[
@@ -164,7 +165,12 @@ def evaluate(
         )
         for each in names
     }
-    asked = ask_all(reader.processor, found, where, by_task(prompt, names), max_new_tokens, choice_scoring, reader.base)
+    prompts = by_task(prompt, names)
+    asked = ask_all(
+        *(reader.processor, found, where, prompts, max_new_tokens, choice_scoring),
+        name=reader.base,
+        stored=reader.stored_prompt,
+    )
     reader.load_model(str(state.device) if state.num_processes > 1 else device, dtype)
 
     def kept() -> str:
