@@ -25,7 +25,7 @@ from hf_tokcomp.evaluation.tasks import get_task
 from hf_tokcomp.hub.whole_files import write_whole
 from hf_tokcomp.inference.processes import process
 from hf_tokcomp.inference.reader import Reader
-from hf_tokcomp.reporting.console import complain
+from hf_tokcomp.reporting.console import complain, quiet_transformers
 from hf_tokcomp.reporting.pages import Table, as_markdown, check_place, fill_place
 
 BEGIN = "<!-- begin: written by python -m recipes.quality --markdown -->"
@@ -78,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_place(given.markdown, BEGIN)
             from hf_tokcomp.plotting.quality import plot_quality
             from hf_tokcomp.plotting.saving import save
+        quiet_transformers()
         reader = Reader(str(SMALL_MODEL))
         where = dict.fromkeys(TASKS, Dataset(given.data, count=given.items))
         asked = ask_all(reader.processor, [get_task(name) for name in TASKS], where)

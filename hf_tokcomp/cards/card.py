@@ -45,6 +45,7 @@ class CompressionCard:
         model_type: the base model's ``config.model_type``; None where that is not known.
         has_processor: whether the repository has the processor's files.
         measurements: what was measured under this compression.
+        prompt: what the program on the card asks, and whoever loads the repository by default; None where nobody said.
         license: the Hub's name of a licence.
         relation: ``base_model_relation``; None for the one that fits the kind.
         tags: more tags.
@@ -59,6 +60,7 @@ class CompressionCard:
     model_type: str | None = None
     has_processor: bool = False
     measurements: Sequence[Measurement] = ()
+    prompt: str | None = None
     license: str | None = None
     relation: str | None = None
     tags: Sequence[str] = ()
@@ -94,6 +96,7 @@ class CompressionCard:
             hub_id(self.base_model) or {"config": ANY_MODEL, "model": self.repo_id, "adapter": UNKNOWN}[self.kind],
             self.base_revision if hub_id(self.base_model) else None,
             self.has_processor,
+            self.prompt,
         )
 
     def __str__(self) -> str:
@@ -112,6 +115,7 @@ class CompressionCard:
             facts=[
                 *facts,
                 ("base model", self._base()),
+                *([] if self.prompt is None else [("asked", words.code(self.prompt))]),
                 ("written by", f"hf_tokcomp {self.config.hf_tokcomp_version}"),
             ],
             config_json=self.config.to_json_string().strip(),
@@ -157,7 +161,8 @@ def _table(measurement: Measurement) -> dict[str, Any]:
         [f"`{score.name}`", *map(_number, (score.value, *((score.before,) if trained else ()), score.uncompressed))]
         for score in measurement.scores
     ]
-    return {"title": title, "head": head, "rows": rows, "note": measurement.note}
+    asked = f"Asked {words.code(measurement.prompt)}." if measurement.prompt else ""
+    return {"title": title, "head": head, "rows": rows, "note": " ".join(filter(None, (asked, measurement.note)))}
 
 
 def _number(value: float | None) -> str:

@@ -20,7 +20,7 @@ from .names import hub_id
 
 TASK = "audio-text-to-text"
 NUMBERS = ("metrics", "before", "uncompressed")
-KEYS = ("dataset", "dataset_id", "split", "task", *NUMBERS, "note")
+KEYS = ("dataset", "dataset_id", "split", "task", "prompt", *NUMBERS, "note")
 RATE = "audio_tokens_per_second"
 METRICS = ("wer", "exact_match")
 """The scores in a report of `hf-tokcomp compare`."""
@@ -47,6 +47,7 @@ class Measurement:
         split: which part of it.
         task: the Hub's name for the task.
         note: how it was measured, in a line.
+        prompt: what was asked about every item; "" where that is not known, or differs.
     """
 
     dataset: str
@@ -55,6 +56,7 @@ class Measurement:
     split: str | None = None
     task: str = TASK
     note: str = ""
+    prompt: str = ""
 
     def results(self) -> list[EvalResult]:
         """As entries of a card's ``model-index``, which holds the compressed model's numbers only."""
@@ -189,7 +191,9 @@ def _from_report(
         f"{versions['transformers']}, torch {versions['torch']}. Texts and truths are compared "
         f"{report['normalisation']}; seconds are the mean of a recording."
     )
-    return Measurement(dataset or _dataset(report), tuple(scores), note=note)
+    asked = {recording["prompt"] for recording in read}
+    prompt = asked.pop() if len(asked) == 1 else ""
+    return Measurement(dataset or _dataset(report), tuple(scores), note=note, prompt=prompt)
 
 
 def _dataset(report: Mapping[str, Any]) -> str:

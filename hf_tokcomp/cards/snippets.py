@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
 from ..hub.ids import is_hub_id
+from ..models.registry import supported_models
 
 LOAD = {
     "config": """
@@ -30,8 +32,10 @@ processor = AutoProcessor.from_pretrained({processor})
 """,
 }
 
+QUESTION = "What is being said?"
+"""Asked where nobody says what else."""
 ASK = """
-content = [{"type": "audio", "path": "question.wav"}, {"type": "text", "text": "What is being said?"}]
+content = [{"type": "audio", "path": "question.wav"}, {"type": "text", "text": {prompt}}]
 inputs = processor.apply_chat_template(
     [{"role": "user", "content": content}],
     tokenize=True,
@@ -39,6 +43,15 @@ inputs = processor.apply_chat_template(
     return_dict=True,
     return_tensors="pt",
 ).to(model.device)
+"""
+ASK_WHOLE = """
+rate = processor.feature_extractor.sampling_rate
+prompt = {prompt}
+samples = hf_tokcomp.audio.load_audio("question.wav", rate)
+inputs = processor(text=[prompt], audio=[samples], sampling_rate=rate, return_tensors="pt").to(model.device)
+"""
+"""With a prompt that has the audio placeholder in it."""
+ANSWER = """
 output = model.generate(**inputs, max_new_tokens=64)
 print(processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
 """
@@ -52,8 +65,9 @@ def snippet(
     base_model: str,
     base_revision: str | None,
     has_processor: bool,
+    prompt: str | None = None,
 ) -> str:
-    """A program that loads a repository.
+    """A program that loads a repository, and asks it something.
 
     Args:
         kind: what the repository holds: ``"config"``, ``"model"`` or ``"adapter"``.
@@ -63,6 +77,7 @@ def snippet(
         base_model: the model that the compression or adapter is for.
         base_revision: its revision; None for its newest.
         has_processor: whether the repository has the processor's files; if not, they are the base model's.
+        prompt: what it is asked; None for `QUESTION`.
     """
     repo, base = _arguments(repo_id, revision), _arguments(base_model, base_revision)
     config = json.dumps(repo_id if revision is None else f"{repo_id}@{revision}")
@@ -75,8 +90,14 @@ def snippet(
     )
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
     return f"import hf_tokcomp  # teaches from_pretrained to compress\nfrom transformers import {', '.join(used)}\n" + (
-        load + ASK.rstrip()
+        load + _question(prompt or QUESTION) + ANSWER.strip()
     )
+
+
+def _question(prompt: str) -> str:
+    marks = {mark for patch in supported_models().values() for mark in re.findall(r"<[^<>]+>", patch.prompt)}
+    ask = ASK_WHOLE if any(mark in prompt for mark in marks) else ASK
+    return ask.replace("{prompt}", json.dumps(prompt, ensure_ascii=False))
 
 
 def _arguments(name: str, revision: str | None) -> str:

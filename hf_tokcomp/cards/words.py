@@ -15,6 +15,12 @@ POSITIONS = {
 SHARED = {"method", "positions", "stages", "schema_version", "hf_tokcomp_version", *BUDGETS, *CHUNKS, *ENCODER}
 
 
+def code(text: str) -> str:
+    """A text of somebody's own as it is, on one line, in a table's cell too."""
+    line = " ".join(text.split()).replace("`", "'").replace("|", r"\|")
+    return f"`{line}`"
+
+
 def budget(config: CompressionConfig) -> str:
     """How many tokens are kept, in words."""
     stages = getattr(config, "stages", ())

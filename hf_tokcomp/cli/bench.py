@@ -235,7 +235,9 @@ def find_subject(
 
     from ..benchmarks.speed.architectures import sizes_of
     from ..benchmarks.speed.subject import load_subject, random_subject
+    from ..reporting.console import quiet_transformers
 
+    quiet_transformers()
     if device == "auto":
         # One device, so that a phase has one throughput.
         device = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"  # type: ignore[union-attr]

@@ -28,6 +28,7 @@ from .options import (
     Positions,
     PromptOption,
 )
+from .reader import open_reader
 from .report import print_notes, print_scores, print_texts
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ def compare(
 
     Where the truth is known (a manifest, the shipped recordings), by word error rate; elsewhere text beside text.
     """
-    from ..inference.reader import Reader
     from ..inference.recordings import find_entries, find_model, load_recordings
     from ..reporting.environment import environment
 
@@ -82,7 +82,7 @@ def compare(
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
     name = find_model(model)
     entries = find_entries(audio, manifest)
-    reader = Reader(name)
+    reader = open_reader(name)
     loaded = load_recordings(entries, prompt, reader, on_error)
     recordings = loaded.recordings
     reader.load_model(device, dtype)

@@ -9,6 +9,7 @@ import typer
 
 from .cells import score
 from .options import Positions
+from .reader import open_reader
 
 STEPS = (("all", 1.0), ("half", 0.5), ("a quarter", 0.25))
 
@@ -24,7 +25,6 @@ def demo(
     import torch
 
     from ..config.config import CompressionConfig
-    from ..inference.reader import Reader
     from ..inference.recordings import find_entries, find_model, load_recordings
     from .options import parse_compression
 
@@ -33,7 +33,7 @@ def demo(
         config = parse_compression(method)
         configs.append(config and config.replace(retention_ratio=ratio, positions=positions))
     name = find_model(None)
-    reader = Reader(name)
+    reader = open_reader(name)
     recordings = load_recordings(find_entries(None, None), None, reader).recordings
     reader.load_model(device="cpu")
     torch.set_num_threads(1)  # more gain nothing on a model this small, and wait for each other on a busy machine

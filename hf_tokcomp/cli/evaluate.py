@@ -16,6 +16,7 @@ import typer
 from ..reporting.options import parse_list
 from .interrupted import keeping, same_command
 from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions
+from .reader import open_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +88,8 @@ def evaluate(
             "--prompt",
             metavar="[TASK=]TEXT",
             help="What to ask, with {question} and {options} where the "
-            "item's belong. With the model's audio placeholder in it, it is the whole prompt.",
+            "item's belong. With the model's audio placeholder in it, it is the whole prompt. Default: what comes with "
+            "the model (prompt.json) where it is for such a task, else the task's.",
         ),
     ] = None,
     items: Annotated[
@@ -137,7 +139,6 @@ def evaluate(
     from ..evaluation.plan import plan
     from ..evaluation.tasks import get_task
     from ..inference.processes import process
-    from ..inference.reader import Reader
     from ..inference.recordings import find_model
 
     names = list(dict.fromkeys(tasks))
@@ -154,7 +155,7 @@ def evaluate(
     if state.num_processes > 1 and device != "auto":
         raise ValueError(f"--device {device}: {state.num_processes} processes take a device each; leave it out.")
     name = find_model(model)
-    reader = Reader(name)
+    reader = open_reader(name)
     stored = [] if reader.stored is None else [reader.stored.to_json_string()]
     runs, left_out = plan(compression or stored, ratios, kinds, seeds)
     skips = skip_bad or on_error == "skip"
@@ -164,7 +165,12 @@ def evaluate(
         )
         for each in names
     }
-    asked = ask_all(reader.processor, found, where, by_task(prompt, names), max_new_tokens, choice_scoring, reader.base)
+    prompts = by_task(prompt, names)
+    asked = ask_all(
+        *(reader.processor, found, where, prompts, max_new_tokens, choice_scoring),
+        name=reader.base,
+        stored=reader.stored_prompt,
+    )
     reader.load_model(str(state.device) if state.num_processes > 1 else device, dtype)
 
     def kept() -> str:

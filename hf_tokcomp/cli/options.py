@@ -30,7 +30,8 @@ PromptOption = Annotated[
         "--prompt",
         metavar="TEXT",
         help="What to ask. With the model's audio placeholder in it, it is the whole prompt and no chat template is "
-        "used. Default: 'Transcribe the digits.' for the shipped model, else 'Please describe the audio in detail.'",
+        "used. Default: what comes with the model (prompt.json, as `finetune` writes it), else 'Please describe the "
+        "audio in detail.'",
     ),
 ]
 ManifestOption = Annotated[

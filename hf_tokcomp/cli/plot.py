@@ -19,6 +19,7 @@ from .options import (
     change_compression,
     parse_compression,
 )
+from .reader import open_reader
 
 METHODS = ("segmentwise_top_k", "average_pooling", "ltbm")
 
@@ -66,7 +67,6 @@ def plot(
 
     Needs matplotlib: pip install 'hf-tokcomp[plot]'.
     """
-    from ..inference.reader import Reader
     from ..inference.recordings import Entry, find_entries, find_model, load_recordings
     from ..plotting import check_path, plot_compression, read_panels, save
     from ..plotting.reading import spectrogram_of
@@ -80,7 +80,7 @@ def plot(
             configs.append(change_compression(config, ratio, positions) or config)
     name = find_model(model)
     entry = Entry(audio) if audio is not None else find_entries(None, None)[0]
-    reader = Reader(name)
+    reader = open_reader(name)
     (recording,) = load_recordings([entry], prompt, reader).recordings
     reader.load_model(device, dtype)
     inputs = reader.prepare([recording]).inputs

@@ -23,6 +23,7 @@ from .options import (
     change_compression,
     parse_compression,
 )
+from .reader import open_reader
 from .report import describe, settings
 
 
@@ -60,14 +61,13 @@ def run(
 
     Without arguments it reads the recordings that ship with the package, with the small model that does.
     """
-    from ..inference.reader import Reader
     from ..inference.recordings import find_entries, find_model, load_recordings
     from ..reporting.environment import environment
 
     config = parse_compression(compression)
     name = find_model(model)
     entries = find_entries(audio, manifest)
-    reader = Reader(name)
+    reader = open_reader(name)
     if config is None:
         config = reader.stored
     config = change_compression(config, retention_ratio, positions)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config.registry import get_method
+from ..hub.prompt_file import StoredPrompt
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
+from ..loading.stored_prompt import read_prompt
 from ..models.instance import active_config, unwrap
 from ..models.registry import patch_for_processor
 from ..reporting.environment import environment, place, weights_digest
@@ -65,7 +67,8 @@ def evaluate(
         positions: kinds of positions; empty for each compression's own.
         seeds: of methods that draw.
         datasets: where the tasks' items are, by task; of others, at their usual place.
-        prompts: in place of the tasks' own, by task.
+        prompts: in place of the tasks' own and of the one that comes with the model (``prompt.json``), by task. Which
+            one comes with an adapter is not known of a model in memory: name it here.
         max_new_tokens: in place of the tasks' own.
         batch_size: recordings read together.
         choice_scoring: how an option is found: by words, by Sentence-BERT, or the likeliest without any text.
@@ -84,7 +87,9 @@ def evaluate(
     """
     found = [get_task(each) if isinstance(each, str) else each for each in tasks]
     loaded_from = str(unwrap(model).config._name_or_path)
-    asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from)
+    # An adapter may have been trained to be asked something else than its base model is.
+    stored = None if hasattr(model, "peft_config") else read_prompt(loaded_from, {})
+    asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from, stored)
     runs, left_out = plan(compressions, ratios, positions, seeds)
     return measure(
         model,
@@ -163,10 +168,12 @@ def ask_all(
     max_new_tokens: int | None = None,
     choice_scoring: ChoiceScoring = "string_match",
     name: str = "",
+    stored: StoredPrompt | None = None,
 ) -> list[Asked]:
     """The tasks with their items and prompts; says how many recordings the model does not hear to their end.
 
-    `name` is what the model was loaded from: a base model is asked without a chat template.
+    `name` is what the model was loaded from: a base model is asked without a chat template. `stored` is the prompt that
+    came with it: tasks of its kind are asked so, unless `prompts` or the items have a question of their own.
     """
     patch = patch_for_processor(processor)[1]
     rate, longest = int(processor.feature_extractor.sampling_rate), patch.longest_audio(processor)
@@ -174,7 +181,7 @@ def ask_all(
     for task in tasks:
         where = (datasets or {}).get(task.name, Dataset())
         items = read_items(task, where, rate)
-        template = (prompts or {}).get(task.name) or task.template(patch.model_type, name)
+        template = (prompts or {}).get(task.name) or task.template(patch.model_type, name, stored)
         cut = sum(samples / rate > longest for samples in items.samples)
         if cut:
             logger.warning(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..hub.prompt_file import StoredPrompt
+
 Kind = Literal["asr", "translation", "captioning", "qa", "choice"]
 Row = dict[str, Any]
 COMPLETED = {"Qwen2-Audio-7B": "<|audio_bos|><|AUDIO|><|audio_eos|>{prompt}"}
@@ -78,14 +80,18 @@ class Task:
     variable: str = ""
     note: str = ""
 
-    def template(self, model_type: str, name: str = "") -> str:
+    def template(self, model_type: str, name: str = "", stored: StoredPrompt | None = None) -> str:
         """What is asked of a model.
 
         Args:
             model_type: its ``config.model_type``.
             name: what it was loaded from, a Hub id or a folder.
+            stored: the prompt that came with it, which counts where it is of this kind of task and items have no
+                question of their own.
         """
         own = self.prompts.get(model_type, self.prompts[""])
+        if stored is not None and stored.task in (None, self.kind) and "{" not in own:
+            return stored.text
         return COMPLETED.get(re.split(r"[/\\]", name.rstrip("/\\"))[-1], "{prompt}").replace("{prompt}", own)
 
     def prompt(self, template: str, item: Item) -> str:

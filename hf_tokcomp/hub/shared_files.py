@@ -19,6 +19,7 @@ SENT = (
     "generation_config.json",
     "adapter_config.json",
     "compression_config.json",
+    "prompt.json",
     "processor_config.json",
     "preprocessor_config.json",
     "*_preprocessor_config.json",
@@ -43,6 +44,7 @@ SENT = (
 )
 """Patterns for names: weights (safetensors, no pickles), the settings of model, adapter and processor, texts."""
 WORDS = (
+    "prompt.json",
     "*.index.json",
     "tokenizer.json",
     "vocab.json",
@@ -50,7 +52,7 @@ WORDS = (
     "special_tokens_map.json",
     "normalizer.json",
 )
-"""Of these, JSON whose texts are words and names of weights."""
+"""Of these, JSON whose texts are words and names of weights, and no places."""
 HISTORY = ("_name_or_path", "name_or_path", "tokenizer_file", "vocab_file", "merges_file", "special_tokens_map_file")
 """Keys that say where something was loaded from, and that nobody reads."""
 TOKENS = ("added_tokens_decoder", "chat_template")

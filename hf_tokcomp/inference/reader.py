@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -18,16 +19,17 @@ from ..config.config import CompressionConfig
 from ..config.registry import get_method
 from ..errors import UnsupportedModelError
 from ..hub.ids import MODEL_FILES, check_reachable
+from ..hub.prompt_file import StoredPrompt
 from ..loading.adapter_files import StoredAdapter, read_adapter
 from ..loading.adapters import load_adapter
 from ..loading.precedence import stored_config
+from ..loading.stored_prompt import read_prompt
 from ..models.base import ModelPatch
 from ..models.instance import active_config
 from ..models.registry import how_to_add, supported_models
 from ..patching.patch import compressed, patch, unpatch
-from ..reporting.console import quiet_transformers
 from .prompts import model_inputs, whole_prompt
-from .recordings import Recording
+from .recordings import GENERAL_PROMPT, Recording
 from .timing import FirstToken, Seconds, wait_for
 
 logger = logging.getLogger(__name__)
@@ -78,7 +80,6 @@ class Reader:
     """
 
     def __init__(self, name: str) -> None:
-        quiet_transformers()
         if name.startswith((".", "/", "~")) or name.count("/") > 1:
             name = str(Path(name).expanduser())
             if not Path(name).is_dir():
@@ -117,6 +118,20 @@ class Reader:
     def base(self) -> str:
         """The model's name; of an adapter, its base model's."""
         return self.name if self.adapter is None else str(self.adapter.base)
+
+    @functools.cached_property
+    def stored_prompt(self) -> StoredPrompt | None:
+        """The prompt that comes with the checkpoint; of an adapter without one, that of its base model."""
+        own = read_prompt(self.name, {})
+        if own is not None or self.adapter is None:
+            return own
+        revision = self.adapter.base_revision
+        return read_prompt(self.base, {} if revision is None else {"revision": revision})
+
+    @property
+    def default_prompt(self) -> str:
+        """What is asked about a recording where nobody says."""
+        return GENERAL_PROMPT if self.stored_prompt is None else self.stored_prompt.text
 
     def _adapter(self) -> StoredAdapter | None:
         try:

@@ -16,8 +16,8 @@ from ..hub.ids import MODEL_FILES, check_reachable
 from ..messages import shortened
 from ..reporting.options import one_of
 
-SMALL_MODEL_PROMPT = "Transcribe the digits."
 GENERAL_PROMPT = "Please describe the audio in detail."
+"""What is asked of a model that brings no prompt of its own."""
 LONGEST_PATH = 4096
 NAMED = 5
 
@@ -131,7 +131,7 @@ class Reads(Protocol):
     rate: int
 
     @property
-    def base(self) -> str: ...
+    def default_prompt(self) -> str: ...
 
     def check_length(self, name: str, samples: Samples) -> float: ...
 
@@ -143,7 +143,7 @@ def load_recordings(
 
     Args:
         entries: the entries.
-        prompt: the instruction for entries without their own; None for the model's default.
+        prompt: the instruction for entries without their own; None for the one that comes with the model.
         reader: who will read them, and knows how long they may be.
         on_error: what becomes of a recording that cannot be read: ``"stop"`` raises, ``"skip"`` goes on without.
 
@@ -152,7 +152,7 @@ def load_recordings(
         ValueError: one is no audio or too short; the message names it. With ``"skip"``, none is left.
     """
     if prompt is None:
-        prompt = SMALL_MODEL_PROMPT if Path(reader.base).resolve() == SMALL_MODEL else GENERAL_PROMPT
+        prompt = reader.default_prompt
     loaded = Loaded([], [])
     for entry in entries:
         try:

@@ -17,6 +17,7 @@ from ..errors import UnsupportedModelError
 from ..hub.ids import ADAPTER_CONFIG_NAME as ADAPTER_CONFIG
 from ..hub.ids import CARD_NAME, split_revision
 from ..hub.ids import MODEL_CONFIG_NAME as MODEL_CONFIG
+from ..hub.prompt_file import PROMPT_NAME, parse_prompt
 from ..models.registry import how_to_add, supported_models
 from .package import Package
 from .packed_folder import (
@@ -122,6 +123,9 @@ def pack(
         "license": license,
         "tags": tuple(tags),
     }
+    stored = files.get(PROMPT_NAME)
+    if isinstance(stored, Path):
+        fields["prompt"] = parse_prompt(stored.read_bytes(), str(stored)).text
     if metrics is not None:
         models = [name for name in (base["base_model"], repo_id) if name] if base["base_model"] else []
         fields["measurements"] = read_measurements(metrics, config, dataset, models)

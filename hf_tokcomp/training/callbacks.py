@@ -12,6 +12,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..cards import write_card
 from ..evaluation.metrics.texts import METRICS, Metric, Task
+from ..hub.prompt_file import StoredPrompt, write_prompt
 from ..inference.answers import Answer, answer_beside_truth, is_streamed
 from ..inference.collator import AudioTextCollator
 from ..models.instance import active_config, unwrap
@@ -130,23 +131,28 @@ def check_streamed(args: Any, rows: Any) -> None:
 
 
 class CardWriter(TrainerCallback):  # type: ignore[misc]
-    """Writes our model card beside every adapter that Trainer saves, in place of PEFT's empty one.
+    """Writes our model card beside every adapter that Trainer saves, in place of PEFT's empty one, and the prompt.
 
     Args:
         repo_id: the repository that the card names.
+        prompt: what the adapter is trained to be asked; None where that differs from row to row.
         fields: of `hf_tokcomp.cards.CompressionCard`, such as ``base_model``.
     """
 
-    def __init__(self, repo_id: str, **fields: Any) -> None:
+    def __init__(self, repo_id: str, prompt: StoredPrompt | None = None, **fields: Any) -> None:
         self.repo_id = repo_id
-        self.fields = fields
+        self.prompt = prompt
+        self.fields = fields if prompt is None else {**fields, "prompt": prompt.text}
 
     def on_save(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if state.is_world_process_zero:
             self.write(Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"), model)
 
     def write(self, folder: Path, model: Any) -> None:
-        """Write it into a folder with an adapter of this model; one that somebody wrote stays."""
+        """Write both into a folder with an adapter of this model; a card that somebody wrote stays."""
+        if not folder.is_dir():
+            return
+        write_prompt(folder, self.prompt)
         config = active_config(model)
-        if config is not None and folder.is_dir():
+        if config is not None:
             write_card(folder, config, self.repo_id, kind="adapter", **self.fields)

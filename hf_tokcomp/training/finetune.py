@@ -16,6 +16,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..config.config import CompressionConfig
 from ..data import Examples, load_examples
+from ..hub.prompt_file import StoredPrompt
 from ..loading.adapter_files import read_adapter
 from ..models.instance import active_config
 from ..models.registry import auto_classes, patch_for_processor
@@ -24,7 +25,7 @@ from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
 from .checks import check_best_metric, check_evaluation, check_training
 from .lora import lora_config
-from .results import METRICS_NAME, write_metrics, write_run
+from .results import METRICS_NAME, effective_prompt, write_metrics, write_run
 from .schedule import RetentionSchedule
 from .trainer import make_trainer
 
@@ -46,7 +47,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
 
     Everything that can be wrong with the arguments or the data is found before a step is made. The folder holds the
     adapter with `compression_config.json`, the processor, ``metrics.json`` (before, after), ``finetune.json`` (how it
-    came about) and the card; checkpoints are below it.
+    came about), ``prompt.json`` (what it was asked, and is asked from now on) and the card; checkpoints are below it.
 
     Args:
         options: model, data and adapter.
@@ -74,8 +75,10 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     set_seed(args.seed)  # the first weights of a compressor that learns
     with args.main_process_first(desc="loading the model"):
         model = _load_model(options, compression, processor)
+    instruction = effective_prompt(train, options)
     card = CardWriter(
         args.hub_model_id or f"someone/{folder.resolve().name}",
+        None if instruction is None else StoredPrompt(instruction, options.task),
         base_model=options.base_model or options.model_name,
         base_revision=None if options.base_model else options.model_revision,
         model_type=model.config.model_type,

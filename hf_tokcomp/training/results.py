@@ -24,10 +24,23 @@ KINDS = {"metrics": "after", "before": "before", "uncompressed": "uncompressed"}
 """Keys of ``metrics.json``, which are those of `hf_tokcomp.cards.read_measurements`, by what was measured when."""
 
 
+def effective_prompt(examples: Examples, options: FinetuneArguments) -> str | None:
+    """What is asked about every row; None where that differs from row to row.
+
+    Args:
+        examples: rows, of which each may have a prompt of its own.
+        options: say what the others are asked.
+    """
+    rows = examples.dataset
+    own = rows["prompt"] if "prompt" in getattr(rows, "column_names", ()) else [None]
+    asked = {prompt or options.instruction() for prompt in own}
+    return asked.pop() if len(asked) == 1 else None
+
+
 def write_run(
     folder: Path, options: FinetuneArguments, trainer: Any, train: Examples, held_out: Examples | None
 ) -> None:
-    """``finetune.json``: arguments, versions, rows, and all that was logged.
+    """``finetune.json``: arguments, prompt (null where rows differ in it), versions, rows, and all that was logged.
 
     Args:
         folder: where it goes.
@@ -42,6 +55,7 @@ def write_run(
         rows |= {"held_out": len(held_out.dataset), "held_out_skipped": len(held_out.skipped)}
     run = {
         "arguments": vars(options),
+        "prompt": effective_prompt(train, options),
         "training_arguments": trainer.args.to_dict(),
         "compression": None if config is None else config.to_dict(),
         "steps": trainer.state.global_step,
@@ -85,6 +99,9 @@ def write_metrics(
     about = {"dataset": name.parent.name if name.stem == "manifest" else name.name, "note": note}
     if on_hub is not None:
         about["dataset_id"] = on_hub
+    asked = effective_prompt(held_out, options)
+    if asked is not None:
+        about["prompt"] = asked
     if options.eval_split:
         about["split"] = options.eval_split
     numbers = {key: measured.get(which, {}) for key, which in KINDS.items()}

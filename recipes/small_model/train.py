@@ -20,7 +20,9 @@ import torch
 from torch import nn
 from transformers import Qwen2AudioForConditionalGeneration, Qwen2AudioProcessor
 
+from hf_tokcomp.checkpoints.test_sets.prompts import DIGITS_PROMPT
 from hf_tokcomp.checkpoints.test_sets.sources import data_folder
+from hf_tokcomp.hub.prompt_file import StoredPrompt, write_prompt
 
 from . import evaluate
 from .auxiliary import AuxiliaryHeads
@@ -160,11 +162,12 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
 
 
 def save(model: Qwen2AudioForConditionalGeneration, processor: Qwen2AudioProcessor, folder: Path) -> None:
-    """Writes model and processor, with dropout off as in the large models, so that fine-tuning starts plain."""
+    """Writes model, processor and prompt, with dropout off as in the large models, so that fine-tuning starts plain."""
     model = copy.deepcopy(model)
     model.model.audio_tower.config.dropout = 0.0  # the same object as model.config.audio_config
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    write_prompt(folder, StoredPrompt(DIGITS_PROMPT, "asr"))
 
 
 def main() -> None:

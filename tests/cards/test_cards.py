@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import soundfile
 import tiny
+import transformers
 from drawn import config as drawn_config
 from hub_client import Hub
 from huggingface_hub import ModelCard, ModelCardData
@@ -209,10 +210,31 @@ def test_the_program_of_a_config_for_any_model_runs(hub_here: Hub, capsys: pytes
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.usefixtures("recording")
+@pytest.mark.parametrize(
+    "prompt",
+    ['Say "it"\nin | words', "<|im_start|>user\n<|audio_bos|><|AUDIO|><|audio_eos|>Transcribe the digits.<|im_end|>\n"],
+)
+def test_the_program_asks_the_prompt_that_was_stored(base: Hub, prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    whole = transformers.Qwen2AudioProcessor.__call__
+
+    def noted(self: Any, text: Any = None, **rest: Any) -> Any:
+        asked.extend([text] if isinstance(text, str) else text)
+        return whole(self, text=text, **rest)
+
+    monkeypatch.setattr(transformers.Qwen2AudioProcessor, "__call__", noted)
+    card = make_card(LTBM, "someone/config", base_model=BASE, prompt=prompt)
+    base.put("someone/config", {"compression_config.json": LTBM.to_json_string()})
+    run(card)
+    assert len(asked) == 1
+    assert prompt in asked[0]
+    assert (asked[0] == prompt) == ("<|AUDIO|>" in prompt)
+    assert "What is being said?" not in card
+
+
 @pytest.mark.parametrize("model_type", [None, *tiny.KINDS])
 def test_the_class_in_the_program_loads_the_model(model_type: str | None) -> None:
-    import transformers
-
     card = CompressionCard(repo_id="user/name", config=LTBM, base_model=BASE, model_type=model_type)
     name = re.search(r"model = (\w+)\.from_pretrained", card.snippet())
     assert name

@@ -120,7 +120,7 @@ def test_a_second_start_does_nothing_twice_and_takes_more(
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        (("--prompt", "Transcribe the digits."), "librispeech: prompt"),
+        (("--prompt", "Transcribe the speech."), "librispeech: prompt"),
         (("--max-new-tokens", "3"), "librispeech: max_new_tokens"),
         (("--items", "1"), "librispeech: items"),
         (("--dtype", "bfloat16"), "dtype"),

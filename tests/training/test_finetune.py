@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,6 +100,7 @@ def test_the_folder_has_everything(unbroken):
         "tokenizer.json",
         "metrics.json",
         "finetune.json",
+        "prompt.json",
         "README.md",
     }
     assert hf_tokcomp.CompressionConfig.from_pretrained(unbroken).retention_ratio == pytest.approx(1 / 3)
@@ -149,6 +151,21 @@ def test_the_command_line_reads_with_an_adapter(unbroken, manifest, capsys):
     texts = [reading["text"] for reading in ran["results"]]
     assert texts == compared["cells"][1]["texts"][0][: len(texts)]
     assert all(reading["tokens_after"] * 2 < reading["tokens_before"] for reading in ran["results"])
+
+
+def test_what_it_was_asked_is_stored_and_asked_again(unbroken, tmp_path, capsys):
+    asked = "Transcribe the digits."  # the rows' own, and not the default of --task asr
+    for file in (unbroken / "prompt.json", unbroken / "checkpoint-2" / "prompt.json"):
+        assert json.loads(file.read_text(encoding="utf-8")) == {"prompt": asked, "task": "asr"}
+    for name in ("finetune.json", "metrics.json"):
+        assert json.loads((unbroken / name).read_text(encoding="utf-8"))["prompt"] == asked
+    card = (unbroken / "README.md").read_text(encoding="utf-8")
+    assert f'"text": "{asked}"' in card
+    assert f"Asked `{asked}`." in card
+    shutil.copytree(unbroken, tmp_path / "other")
+    (tmp_path / "other" / "prompt.json").write_text('{"prompt": "Which digits are spoken?"}')
+    assert main(["run", "--model", str(tmp_path / "other"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["prompt"] == "Which digits are spoken?"
 
 
 def test_killed_and_resumed_it_ends_where_the_unbroken_run_does(unbroken, manifest, tmp_path):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import datasets
 import pytest
 
 from hf_tokcomp.training.arguments import FinetuneArguments
-from hf_tokcomp.training.results import write_metrics
+from hf_tokcomp.training.results import effective_prompt, write_metrics
 
 ROWS = SimpleNamespace(dataset=[{}] * 5)
 
@@ -37,3 +38,19 @@ def test_the_data_set_is_named_as_others_know_it(tmp_path, monkeypatch, given, n
     assert (found.dataset, found.dataset_id) == (name, dataset_id)
     assert (written["dataset"], written.get("dataset_id")) == (name, dataset_id)
     assert "5 recordings" in found.note
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"),
+    [
+        (None, "the default"),
+        ([None, ""], "the default"),
+        (["a", "a"], "a"),
+        (["a", "b"], None),
+        (["a", None], None),
+    ],
+)
+def test_the_prompt_is_the_one_that_all_rows_are_asked(own, asked):
+    columns = {"text": ["x", "y"]} | ({} if own is None else {"prompt": own})
+    examples = SimpleNamespace(dataset=datasets.Dataset.from_dict(columns))
+    assert effective_prompt(examples, FinetuneArguments(dataset="t.jsonl", prompt="the default")) == asked

@@ -1,0 +1,61 @@
+"""prompt.json: what a model or adapter is asked unless somebody says otherwise, in the folder beside its weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..whole_files import write_whole
+from .json_text import parse_json
+
+PROMPT_NAME = "prompt.json"
+LONGEST = 20_000
+"""Characters of a prompt; more than any model is asked."""
+
+
+@dataclass(frozen=True)
+class StoredPrompt:
+    """What a model is asked by default.
+
+    Args:
+        text: the instruction, or with the audio placeholder in it the whole prompt.
+        task: what it asks for, such as ``asr``; None where that is not said.
+    """
+
+    text: str
+    task: str | None = None
+
+    def to_json(self) -> str:
+        """The file's text."""
+        values = {"prompt": self.text} | ({} if self.task is None else {"task": self.task})
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
+def parse_prompt(data: bytes, where: str) -> StoredPrompt:
+    """What the file says.
+
+    Args:
+        data: the file's content.
+        where: what it is, for the message.
+
+    Raises:
+        ValueError: it is not an object with a ``prompt``, a text, and perhaps a ``task``, another one.
+    """
+    values: Any = parse_json(data, where)
+    text, task = (values.get("prompt"), values.get("task")) if isinstance(values, dict) else (None, None)
+    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST:
+        raise ValueError(f'{where} must hold {{"prompt": TEXT}}, a text of at most {LONGEST} characters.')
+    if task is not None and not isinstance(task, str):
+        raise ValueError(f"{where}: the task must be a text.")
+    return StoredPrompt(text, task)
+
+
+def write_prompt(folder: Path, prompt: StoredPrompt | None) -> None:
+    """Write the file into a folder; for None, take away the one that an earlier run left there."""
+    file = folder / PROMPT_NAME
+    if prompt is None:
+        file.unlink(missing_ok=True)
+    else:
+        write_whole(file, prompt.to_json())

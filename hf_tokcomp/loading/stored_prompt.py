@@ -1,0 +1,31 @@
+"""read_prompt: the prompt that a model's or adapter's folder or repository brings along."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from ..hub.prompt_file import PROMPT_NAME, StoredPrompt, parse_prompt
+from .stored_files import Where, fetch
+
+logger = logging.getLogger(__name__)
+
+
+def read_prompt(name: str | os.PathLike[str], where: Where) -> StoredPrompt | None:
+    """What ``prompt.json`` says; None where there is none, or the Hub cannot be asked for it.
+
+    Args:
+        name: folder or Hub id.
+        where: keywords for the Hub, see `hf_tokcomp.loading.stored_files.WHERE`.
+    """
+    try:
+        file = fetch(name, PROMPT_NAME, where)
+    except OSError:
+        return None  # no model needs it, so being offline is no reason to stop
+    if file is None:
+        return None
+    try:
+        return parse_prompt(file.read_bytes(), f"{PROMPT_NAME} of {name}")
+    except (ValueError, OSError) as error:
+        logger.warning("%s It is left aside.", error)
+        return None
