@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..whole_files import write_whole
 from .json_text import parse_json
+from .whole_files import write_whole
 
 PROMPT_NAME = "prompt.json"
 LONGEST = 20_000
