@@ -31,7 +31,8 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="TASK...",
-            help="audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; or, for the shipped model, digits, "
+            help="For recordings of your own, asr, translation, captioning, question_answering, multiple_choice; "
+            "benchmarks: audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; those of the shipped model: digits, "
             "sound_captions, sound_choices.",
         ),
     ],
@@ -141,8 +142,8 @@ def evaluate(
     from ..inference.processes import process
     from ..inference.recordings import find_model
 
-    names = list(dict.fromkeys(tasks))
-    found = [get_task(each) for each in names]
+    found = list({each.name: each for each in map(get_task, tasks)}.values())
+    names = [each.name for each in found]
     if spellings is not None:
         found = with_spellings(found, spellings)
     named, configured, parts = (by_task(given, names) for given in (dataset, config_name, split))
@@ -170,6 +171,7 @@ def evaluate(
         *(reader.processor, found, where, prompts, max_new_tokens, choice_scoring),
         name=reader.base,
         stored=reader.stored_prompt,
+        longest_answer=reader.longest_answer,
     )
     reader.load_model(str(state.device) if state.num_processes > 1 else device, dtype)
 
@@ -195,7 +197,7 @@ def evaluate(
         from ..plotting.quality import plot_quality
         from ..plotting.saving import save
 
-        save(plot_quality(scores, {task.name: task.title for task in found}), output / PICTURE)
+        save(plot_quality(scores, {each.task.name: each.task.title for each in asked}), output / PICTURE)
     print(f"\n{output} holds everything.")
 
 
@@ -218,9 +220,12 @@ def with_spellings(tasks: Sequence[Task], where: str) -> list[Task]:
 
 def by_task(given: Sequence[str] | None, tasks: Sequence[str]) -> dict[str, str]:
     """Values by task: ``TASK=VALUE`` for one, ``VALUE`` for all."""
+    from ..evaluation.kinds import ALIASES
+
     own, others = {}, {}
     for text in given or ():
         name, equals, value = text.partition("=")
+        name = ALIASES.get(name, name)
         if equals and name in tasks:
             own[name] = value
         else:

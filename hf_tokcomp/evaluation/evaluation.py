@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,14 @@ from ..config.registry import get_method
 from ..hub.prompt_file import StoredPrompt
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
+from ..inference.reader import LONGEST_ANSWER
 from ..loading.stored_prompt import read_prompt
 from ..models.instance import active_config, unwrap
 from ..models.registry import patch_for_processor
 from ..reporting.environment import environment, place, weights_digest
 from .asked import Asked
 from .folder import ResultFolder, described_task
-from .items import Dataset, read_items
+from .items import Dataset, data_name, read_items
 from .journal import Journal
 from .metrics import load_metric
 from .plan import Run, plan
@@ -26,7 +28,7 @@ from .score import Score
 from .scores import ChoiceScoring, score
 from .sweep import sweep
 from .tables import report
-from .task import Task
+from .task import Item, Task
 from .tasks import get_task
 
 logger = logging.getLogger(__name__)
@@ -89,7 +91,8 @@ def evaluate(
     loaded_from = str(unwrap(model).config._name_or_path)
     # An adapter may have been trained to be asked something else than its base model is.
     stored = None if hasattr(model, "peft_config") else read_prompt(loaded_from, {})
-    asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from, stored)
+    limit = unwrap(model).generation_config.max_new_tokens or LONGEST_ANSWER
+    asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from, stored, limit)
     runs, left_out = plan(compressions, ratios, positions, seeds)
     return measure(
         model,
@@ -153,7 +156,7 @@ def measure(
     earlier = [run for run in folder.runs() if run.key not in known and all((*key, run.key) in answers for key in keys)]
     scores = score(asked, [*runs, *earlier], answers, choice_scoring, resamples, similarity_model)
     measured_by: dict[str, Any] = {"metrics": metrics, "resamples": resamples, "left_out": dict(left_out)}
-    if any(each.task.kind == "choice" for each in asked):
+    if any(each.task.kind == "multiple_choice" for each in asked):
         measured_by |= {"choice_scoring": choice_scoring, "similarity_model": similarity_model}
     papers = published_for(called, choice_scoring) if all(each.whole for each in asked) else []
     folder.finish(scores, report(scores, asked, called, measured_by, papers), measured_by)
@@ -169,11 +172,16 @@ def ask_all(
     choice_scoring: ChoiceScoring = "string_match",
     name: str = "",
     stored: StoredPrompt | None = None,
+    longest_answer: int = LONGEST_ANSWER,
 ) -> list[Asked]:
     """The tasks with their items and prompts; says how many recordings the model does not hear to their end.
 
     `name` is what the model was loaded from: a base model is asked without a chat template. `stored` is the prompt that
     came with it: tasks of its kind are asked so, unless `prompts` or the items have a question of their own.
+    `longest_answer` is the model's own limit, for tasks that have none.
+
+    Raises:
+        ValueError: an item has no question, and there is none for all.
     """
     patch = patch_for_processor(processor)[1]
     rate, longest = int(processor.feature_extractor.sampling_rate), patch.longest_audio(processor)
@@ -181,6 +189,8 @@ def ask_all(
     for task in tasks:
         where = (datasets or {}).get(task.name, Dataset())
         items = read_items(task, where, rate)
+        if not task.title:
+            task = dataclasses.replace(task, title=data_name(where.name or items.dataset))
         template = (prompts or {}).get(task.name) or task.template(patch.model_type, name, stored)
         cut = sum(samples / rate > longest for samples in items.samples)
         if cut:
@@ -192,15 +202,24 @@ def ask_all(
             Asked(
                 task,
                 items,
-                [task.prompt(template, item) for item in items.items],
-                max_new_tokens or task.max_new_tokens,
-                choice_scoring == "likelihood" and task.kind == "choice",
+                [_prompt(task, template, item) for item in items.items],
+                max_new_tokens or task.max_new_tokens or longest_answer,
+                choice_scoring == "likelihood" and task.kind == "multiple_choice",
                 template,
                 cut,
                 where.count is None,
             )
         )
     return found
+
+
+def _prompt(task: Task, template: str, item: Item) -> str:
+    if task.own and "{question}" in template and not item.question:
+        raise ValueError(
+            f"{task.name}, item {item.id} of {task.title}: there is no question. Name its column with --columns "
+            "question:NAME, or ask all the same with --prompt."
+        )
+    return task.prompt(template, item)
 
 
 def check_trained(model: Any, runs: Sequence[Run]) -> None:

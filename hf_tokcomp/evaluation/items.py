@@ -109,6 +109,20 @@ def read_items(task: Task, where: Dataset, sampling_rate: int) -> Items:
     return _Reading(task, table, columns, where, sampling_rate).items(part)
 
 
+def data_name(name: str) -> str:
+    """What tables call data: a file's name without its ending, a folder's, or an id on the Hub.
+
+    A table that is called as every other is called as its folder.
+    """
+    path = Path(name).expanduser()
+    if not path.exists():
+        return name
+    path = path.absolute()
+    if not path.is_file():
+        return path.name
+    return path.parent.name if path.stem in ("manifest", "metadata") else path.stem
+
+
 def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, str]:
     """The column of each role that the table has."""
     found: dict[str, str] = {}
@@ -124,7 +138,7 @@ def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, st
             fits = list(filter(None, [find_column(table, role, None, USUAL[role])]))
         if fits:
             found[role] = fits[0]
-        elif role in USUAL or (role in ("question", "choices") and usual):
+        elif role in USUAL or (role in ("question", "choices") and usual and not (task.own and role == "question")):
             raise ValueError(
                 f"{table.name} has the columns {', '.join(table.columns)}, of which none is its {role}: name it with "
                 f"--columns {role}:NAME."
@@ -149,7 +163,7 @@ class _Reading:
         self._report()
         rows = [row for row in rows if row["audio"] not in found]
         if not rows:
-            raise ValueError(f"{self.table.name} has no item of {self.task.title}.")
+            raise ValueError(f"{self.table.name} has no item of {self.task.title or self.task.name}.")
         ids = [str(row.get("id", number)) for number, row in enumerate(rows)]
         if len(set(ids)) < len(ids):  # names that are not unique would mix answers up
             ids = [str(number) for number in range(len(rows))]

@@ -167,7 +167,7 @@ def _predictions(
 ) -> list[str]:
     """The answers as the metric compares them: of a choice, the option that was meant."""
     items, written = task.items.items, [given.text for given in answers]
-    if task.task.kind != "choice" or task.by_likelihood:
+    if task.task.kind != "multiple_choice" or task.by_likelihood:
         return written
     if scoring == "similarity":
         places = most_similar(written, [list(item.choices) for item in items], model=similarity_model)

@@ -51,7 +51,7 @@ def report(
         line = f"- {each.task.title}: {len(each.items.items)} items of {each.items.dataset}{part}"
         line += f", {each.items.skipped} rows left out" if each.items.skipped else ""
         line += f", {each.cut} recordings heard to the model's limit only" if each.cut else ""
-        if each.task.kind == "choice":
+        if each.task.kind == "multiple_choice":
             line += f", options by {str(measured_by['choice_scoring']).replace('_', ' ')}"
         tokenizers = {by["tokenizer"] for by in measured_by["metrics"][each.task.name].values() if "tokenizer" in by}
         line += "".join(f", tokenizer {name}" for name in sorted(tokenizers))

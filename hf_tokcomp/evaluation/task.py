@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..hub.prompt_file import StoredPrompt
+from .kinds import ALIASES, Kind, kind_named
 
-Kind = Literal["asr", "translation", "captioning", "qa", "choice"]
 Row = dict[str, Any]
 COMPLETED = {"Qwen2-Audio-7B": "<|audio_bos|><|AUDIO|><|audio_eos|>{prompt}"}
 """Whole prompts of models that have not learned to chat, by the checkpoint's name without its owner."""
@@ -39,16 +39,16 @@ class Item:
 
 @dataclass(frozen=True)
 class Task:
-    """A benchmark.
+    """A benchmark, or what is asked about recordings of one's own.
 
     Args:
         name: on the command line.
-        title: in tables.
-        kind: ``asr``, ``translation``, ``captioning``, ``qa`` or ``choice``.
+        title: in tables; "" for the name of the data.
+        kind: ``asr``, ``translation``, ``captioning``, ``question_answering`` or ``multiple_choice``.
         metrics: keys of `hf_tokcomp.evaluation.metrics`, the one that tables show first.
         prompts: what to ask, by ``config.model_type``, "" for all others. ``{question}`` and ``{options}`` stand for
             those of the item.
-        max_new_tokens: of an answer.
+        max_new_tokens: of an answer; None for the model's own limit, or 128.
         sources: known data sets on the Hub, each with its configuration (None for the only one) and split; the first
             is the default.
         split: of any other data set.
@@ -62,6 +62,10 @@ class Task:
             a count and a seed; None where it is not laid out so.
         variable: an environment variable that names the folder where nothing else does; "" for none.
         note: what a table must say of the numbers.
+        own: for recordings of one's own: what is asked is the row's own prompt or question, where it has one.
+
+    Raises:
+        ValueError: there is no such kind.
     """
 
     name: str
@@ -69,7 +73,7 @@ class Task:
     kind: Kind
     metrics: tuple[str, ...]
     prompts: Mapping[str, str]
-    max_new_tokens: int = 128
+    max_new_tokens: int | None = 128
     sources: Mapping[str, tuple[str | None, str]] = field(default_factory=dict)
     split: str = "test"
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -79,6 +83,10 @@ class Task:
     make: Callable[[Path, str | None, int | None, int], list[Row] | None] | None = None
     variable: str = ""
     note: str = ""
+    own: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", kind_named(self.kind))
 
     def template(self, model_type: str, name: str = "", stored: StoredPrompt | None = None) -> str:
         """What is asked of a model.
@@ -90,9 +98,15 @@ class Task:
                 question of their own.
         """
         own = self.prompts.get(model_type, self.prompts[""])
-        if stored is not None and stored.task in (None, self.kind) and "{" not in own:
+        if stored is not None and self._fits(stored, own):
             return stored.text
         return COMPLETED.get(re.split(r"[/\\]", name.rstrip("/\\"))[-1], "{prompt}").replace("{prompt}", own)
+
+    def _fits(self, stored: StoredPrompt, own: str) -> bool:
+        task = ALIASES.get(stored.task or "", stored.task)
+        if "{" in own:  # a question that only the rows know, unless the model was trained on one for all
+            return self.own and task == self.kind
+        return task in (None, self.kind)
 
     def prompt(self, template: str, item: Item) -> str:
         """What the model is asked about an item.
@@ -101,9 +115,19 @@ class Task:
             template: the task's, or one's own, with ``{question}`` and ``{options}`` where the item's belong.
             item: the item.
         """
+        if self.own and item.question:
+            listed = template == self.prompts[""] and _lists(item.question, item.choices)
+            if listed or "{question}" not in template:
+                return item.question
         options = "\n".join(f"({letter(place)}) {choice}" for place, choice in enumerate(item.choices))
         # Not str.format: questions and whole prompts have braces and markers of their own.
         return template.replace("{options}", options).replace("{question}", item.question)
+
+
+def _lists(question: str, choices: Sequence[str]) -> bool:
+    """Whether a question has its options already, each at the end of a line below the first."""
+    lines = question.splitlines()[1:]
+    return bool(choices) and all(any(line.rstrip().endswith(choice) for line in lines) for choice in choices)
 
 
 def letter(place: int) -> str:

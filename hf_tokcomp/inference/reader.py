@@ -33,6 +33,8 @@ from .recordings import GENERAL_PROMPT, Recording
 from .timing import FirstToken, Seconds, wait_for
 
 logger = logging.getLogger(__name__)
+LONGEST_ANSWER = 128
+"""Tokens of an answer, where neither the user nor the model says."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,16 @@ class Reader:
         """What is asked about a recording where nobody says."""
         return GENERAL_PROMPT if self.stored_prompt is None else self.stored_prompt.text
 
+    @property
+    def longest_answer(self) -> int:
+        """Tokens that are written at most where the user does not say; known before the model is loaded."""
+        revision = None if self.adapter is None else self.adapter.base_revision
+        try:
+            config = self._transformers.GenerationConfig.from_pretrained(self.base, revision=revision)
+        except OSError:  # there is no such file
+            return LONGEST_ANSWER
+        return config.max_new_tokens or LONGEST_ANSWER
+
     def _adapter(self) -> StoredAdapter | None:
         try:
             return read_adapter(self.name, {})
@@ -223,7 +235,7 @@ class Reader:
             with compressed(self.model, compression):
                 return self.read(batch, None, max_new_tokens)
         if max_new_tokens is None:
-            max_new_tokens = self.model.generation_config.max_new_tokens or 128
+            max_new_tokens = self.model.generation_config.max_new_tokens or LONGEST_ANSWER
         watch = FirstToken()
         wait_for(self.model.device)
         begin = time.perf_counter()

@@ -2,22 +2,16 @@
 
 # Without `from __future__ import annotations`: HfArgumentParser reads the types.
 import os
+from argparse import ArgumentTypeError
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
 from ..checkpoints import SMALL_MODEL
 from ..config.config import Positions
-from ..evaluation.metrics.texts import Task
+from ..evaluation.kinds import ALIASES, KINDS, PROMPTS, kind_named
 
 PARTS = ("language_model", "projector", "audio_tower")
-PROMPTS: dict[Task, str] = {
-    "asr": "Transcribe the input speech.",
-    "translation": "Translate the input speech.",
-    "captioning": "Please describe the audio in detail.",
-    "qa": "",
-}
-"""What is asked where neither the data nor the user says."""
 
 
 class Ratio(float):
@@ -28,6 +22,15 @@ class Ratio(float):
             return super().__new__(cls, Fraction(value))
         except ZeroDivisionError as error:
             raise ValueError(f"{value!r} is no number.") from error  # which argparse understands
+
+
+class TaskName(str):
+    """The name of a kind of task, or an earlier one, as argparse reads it."""
+
+    def __new__(cls, value: str) -> "TaskName":
+        if value not in (*KINDS, *ALIASES):
+            raise ArgumentTypeError(f"there is no task {value!r}; there are {', '.join(KINDS)}")
+        return super().__new__(cls, value)
 
 
 @dataclass
@@ -54,7 +57,10 @@ class FinetuneArguments:
     positions: Positions | None = field(
         default=None, metadata={"help": "Where the model believes the kept tokens to be."}
     )
-    task: Task = field(default="asr", metadata={"help": "What is learned; it decides about prompt and metric."})
+    task: TaskName = field(
+        default=TaskName("asr"),
+        metadata={"help": f"What is learned; it decides about prompt and metric: {', '.join(KINDS)}."},
+    )
     prompt: str | None = field(
         default=None, metadata={"help": "What to ask where the data does not say. Default: by the task."}
     )
@@ -119,6 +125,9 @@ class FinetuneArguments:
         default=None, metadata={"help": "Hub id of the base model, for the card, where --model is a folder."}
     )
     license: str | None = field(default=None, metadata={"help": "The adapter's licence, as the Hub names it."})
+
+    def __post_init__(self) -> None:
+        self.task = TaskName(kind_named(self.task))
 
     @property
     def model_name(self) -> str:

@@ -11,7 +11,8 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..cards import write_card
-from ..evaluation.metrics.texts import METRICS, Metric, Task
+from ..evaluation.kinds import kind_named
+from ..evaluation.metrics.texts import METRICS, Metric
 from ..hub.prompt_file import StoredPrompt, write_prompt
 from ..inference.answers import Answer, answer_beside_truth, is_streamed
 from ..inference.collator import AudioTextCollator
@@ -59,7 +60,8 @@ class GenerationMetrics(_Logging):
 
     Args:
         collator: makes the rows' prompts.
-        task: decides about the metric, see `hf_tokcomp.evaluation.metrics.texts.METRICS`; or the metric itself.
+        task: a kind of task, which decides about the metric, see `hf_tokcomp.evaluation.metrics.texts.METRICS`; or the
+            metric itself.
         batch_size: rows generated together.
         max_new_tokens: the longest answer.
     """
@@ -67,14 +69,12 @@ class GenerationMetrics(_Logging):
     def __init__(
         self,
         collator: AudioTextCollator,
-        task: Task | Metric = "asr",
+        task: str | Metric = "asr",
         batch_size: int = 8,
         max_new_tokens: int = 128,
     ) -> None:
-        if not callable(task) and task not in METRICS:
-            raise ValueError(f"There is no task {task!r}; there are {', '.join(METRICS)}.")
         self.collator = collator
-        self.metric: Metric = task if callable(task) else METRICS[task]
+        self.metric: Metric = task if callable(task) else METRICS[kind_named(task)]
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
         self.answers: list[Answer] = []

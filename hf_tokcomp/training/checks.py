@@ -9,7 +9,8 @@ from torch.utils.data import IterableDataset
 from transformers import TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 
-from ..evaluation.metrics.texts import METRICS, Metric, Task
+from ..evaluation.kinds import kind_named
+from ..evaluation.metrics.texts import METRICS, Metric
 from ..inference.answers import is_streamed
 from ..messages import did_you_mean
 from .callbacks import check_streamed
@@ -38,7 +39,7 @@ def check_training(args: TrainingArguments, lengths_known: bool = True) -> None:
         )
 
 
-def check_evaluation(args: TrainingArguments, task: Task | Metric | None) -> None:
+def check_evaluation(args: TrainingArguments, task: str | Metric | None) -> None:
     """Raise where a task cannot be measured, or the worst model would be taken for the best.
 
     Args:
@@ -62,7 +63,7 @@ def check_evaluation(args: TrainingArguments, task: Task | Metric | None) -> Non
         )
 
 
-def check_held_out(args: TrainingArguments, task: Task | Metric | None, held_out: Any) -> list[str] | None:
+def check_held_out(args: TrainingArguments, task: str | Metric | None, held_out: Any) -> list[str] | None:
     """Raise for held-out rows that the first evaluation could not go through.
 
     Args:
@@ -95,7 +96,7 @@ def check_held_out(args: TrainingArguments, task: Task | Metric | None, held_out
     return None if sets is not held_out else list(sets)
 
 
-def check_best_metric(args: TrainingArguments, task: Task | Metric | None, sets: list[str] | None) -> None:
+def check_best_metric(args: TrainingArguments, task: str | Metric | None, sets: list[str] | None) -> None:
     """Raise where the best model is chosen by a number that nobody measures: Trainer finds out an evaluation later.
 
     Args:
@@ -108,7 +109,7 @@ def check_best_metric(args: TrainingArguments, task: Task | Metric | None, sets:
     """
     if args.metric_for_best_model is None or args.eval_strategy == "no" or callable(task):
         return
-    own = () if task is None else (*METRICS[task](["a"], ["a"]), "tokens_kept")
+    own = () if task is None else (*METRICS[kind_named(task)](["a"], ["a"]), "tokens_kept")
     known = [*own, *MEASURED_BY_TRAINER]
     if sets is not None:
         known = [f"{name}_{metric}" for name in sets for metric in known]

@@ -94,7 +94,7 @@ def write_metrics(
         f"Trained for {trainer.state.global_step} steps of {args.train_batch_size * args.world_size} rows times "
         f"{args.gradient_accumulation_steps}, seed {args.seed}."
     )
-    if options.task in ("asr", "qa"):
+    if options.task in ("asr", "question_answering", "multiple_choice"):
         note += f" Texts and truths are compared {NORMALISATION}."
     about = {"dataset": name.parent.name if name.stem == "manifest" else name.name, "note": note}
     if on_hub is not None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from ..config.notation import Compression
-from ..evaluation.metrics.texts import Metric, Task
+from ..evaluation.metrics.texts import Metric
 from ..inference.collator import AudioTextCollator
 from ..models.instance import active_config
 from ..patching.patch import patch
@@ -27,7 +27,7 @@ def make_trainer(
     processor: Any,
     compression: Compression | None = None,
     prompt: str | None = None,
-    task: Task | Metric | None = None,
+    task: str | Metric | None = None,
     eval_dataset: Any = None,
     lora: Any = None,
     long_audio: Literal["error", "cut"] = "error",

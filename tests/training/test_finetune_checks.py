@@ -152,7 +152,7 @@ def refused(capsys, arguments, *said):
         (["--evaluate-uncompressed", "true"], "--eval-dataset"),
         (["--eval-split", "test"], "rows are trained on"),
         (["--metric-for-best-model", "wer"], "--greater-is-better false"),
-        (["--task", "qa"], "--prompt-column"),
+        (["--task", "question_answering"], "--prompt-column"),
         (["--push", "--hub-model-id", "someone/adapter"], "--base-model"),
         (["--push", "--hub-model-id", "a/b/c", "--base-model", "someone/base"], "USER/NAME"),
     ],
@@ -196,8 +196,8 @@ def test_a_row_without_a_question_is_bad(rows, tmp_path, capsys):
     file = tmp_path / "questions.jsonl"
     first, second, *_ = (json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines())
     file.write_text(json.dumps(first | {"question": "What is said?"}) + "\n" + json.dumps(second) + "\n")
-    refused(capsys, command(file, tmp_path / "run", "--task", "qa"), "line 2: there is no prompt")
-    assert main(command(file, tmp_path / "run", "--task", "qa", "--prompt", "What?", steps=1)) == 0
+    refused(capsys, command(file, tmp_path / "run", "--task", "question_answering"), "line 2: there is no prompt")
+    assert main(command(file, tmp_path / "run", "--task", "question_answering", "--prompt", "What?", steps=1)) == 0
 
 
 def test_a_recording_that_is_too_long_stops_or_is_cut(rows, tmp_path, capsys):

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from hf_tokcomp.evaluation.kinds import KINDS, PROMPTS
 from hf_tokcomp.evaluation.metrics.texts import METRICS, accuracy, bleu, plain, word_error_rate, word_errors
 
 
@@ -60,4 +61,6 @@ def test_not_one_text_for_every_truth(metric, truths, texts):
 
 
 def test_tasks():
-    assert {"asr": word_error_rate, "translation": bleu, "captioning": bleu, "qa": accuracy} == METRICS
+    spoken = {"asr": word_error_rate, "translation": bleu, "captioning": bleu}
+    assert spoken | {"question_answering": accuracy, "multiple_choice": accuracy} == METRICS
+    assert tuple(METRICS) == KINDS == tuple(PROMPTS)

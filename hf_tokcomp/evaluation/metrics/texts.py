@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
-Task = Literal["asr", "translation", "captioning", "qa"]
 Metric = Callable[[Sequence[str], Sequence[str]], dict[str, float]]
 
 NORMALISATION = "lower-cased, without punctuation"
@@ -72,8 +70,14 @@ def accuracy(truths: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
     return {"accuracy": sum(truth == text for truth, text in pairs) / len(pairs)}
 
 
-METRICS: dict[Task, Metric] = {"asr": word_error_rate, "translation": bleu, "captioning": bleu, "qa": accuracy}
-"""What is measured for a task."""
+METRICS: dict[str, Metric] = {
+    "asr": word_error_rate,
+    "translation": bleu,
+    "captioning": bleu,
+    "question_answering": accuracy,
+    "multiple_choice": accuracy,
+}
+"""What is measured while training for a task, by its kind."""
 
 
 def _pairs(truths: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,10 +1,11 @@
-"""The benchmarks, one file each, and the table of them. A new one is a file here and a line in `_TASKS`."""
+"""The tasks: benchmarks, one file each, and those for recordings of one's own. A new one is a file and a line here."""
 
 from __future__ import annotations
 
 from ...messages import did_you_mean
+from ..kinds import ALIASES, kind_named
 from ..task import Task
-from . import audiocaps, clotho, clothoaqa, covost2, librispeech, mmau, small_model
+from . import audiocaps, clotho, clothoaqa, covost2, librispeech, mmau, own, small_model
 
 _TASKS: dict[str, Task] = {}
 
@@ -33,6 +34,7 @@ for _task in (
     small_model.DIGITS,
     small_model.SOUND_CAPTIONS,
     small_model.SOUND_CHOICES,
+    *own.TASKS,
 ):
     register_task(_task)
 
@@ -43,11 +45,13 @@ def tasks() -> dict[str, Task]:
 
 
 def get_task(name: str) -> Task:
-    """The task of this name.
+    """The task of this name; of an earlier name, with a hint what it is called now.
 
     Raises:
         ValueError: there is none; the closest is named.
     """
+    if name in ALIASES and name not in _TASKS:
+        name = kind_named(name)
     if name not in _TASKS:
         raise ValueError(
             f"There is no task {name!r}{did_you_mean(name, _TASKS)} There are {', '.join(sorted(_TASKS))}."

@@ -32,7 +32,7 @@ def by_question(rows: Sequence[Row]) -> list[Row]:
 TASK = Task(
     name="clothoaqa",
     title="ClothoAQA",
-    kind="qa",
+    kind="question_answering",
     metrics=("exact_match",),
     prompts={
         # Without the last sentence Qwen2-Audio answers in a sentence of its own, which matches no annotator's word.

@@ -7,7 +7,7 @@ from ..task import Task
 TASK = Task(
     name="mmau",
     title="MMAU test-mini",
-    kind="choice",
+    kind="multiple_choice",
     metrics=("accuracy",),
     prompts={
         "qwen2_audio": "{question}\nChoose one of the following options:\n{options}",

@@ -63,7 +63,7 @@ SOUND_CAPTIONS = Task(
 SOUND_CHOICES = Task(
     name="sound_choices",
     title="Questions about sounds",
-    kind="choice",
+    kind="multiple_choice",
     metrics=("accuracy",),
     # The options are in the question: it is written as the model learned it.
     prompts=ASKED,
