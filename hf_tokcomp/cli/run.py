@@ -12,6 +12,7 @@ from ..reporting.console import print_json
 from ..reporting.environment import environment
 from .options import (
     AudioArgument,
+    ColumnsOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -21,7 +22,9 @@ from .options import (
     OnErrorOption,
     Positions,
     PromptOption,
+    SplitOption,
     change_compression,
+    parse_columns,
     parse_compression,
 )
 from .report import describe, settings
@@ -51,6 +54,8 @@ def run(
         typer.Option("--positions", help="Where the model believes the kept tokens to be: renumbered, or in place."),
     ] = None,
     manifest: ManifestOption = None,
+    split: SplitOption = None,
+    columns: ColumnsOption = None,
     max_new_tokens: MaxNewTokensOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -66,7 +71,7 @@ def run(
 
     config = parse_compression(compression)
     name = find_model(model)
-    entries = find_entries(audio, manifest)
+    entries = find_entries(audio, manifest, split, parse_columns(columns), on_error)
     reader = Reader(name)
     if config is None:
         config = reader.stored
