@@ -18,6 +18,7 @@ from ..reporting.options import parse_list
 from .cells import Cell, plan
 from .options import (
     AudioArgument,
+    ColumnsOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -27,6 +28,8 @@ from .options import (
     OnErrorOption,
     Positions,
     PromptOption,
+    SplitOption,
+    parse_columns,
 )
 from .reader import open_reader
 from .report import print_notes, print_scores, print_texts
@@ -41,6 +44,8 @@ def compare(
     model: ModelOption = None,
     prompt: PromptOption = None,
     manifest: ManifestOption = None,
+    split: SplitOption = None,
+    columns: ColumnsOption = None,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -81,7 +86,7 @@ def compare(
     if output is not None and not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
     name = find_model(model)
-    entries = find_entries(audio, manifest)
+    entries = find_entries(audio, manifest, split, parse_columns(columns), on_error)
     reader = open_reader(name)
     loaded = load_recordings(entries, prompt, reader, on_error)
     recordings = loaded.recordings
@@ -96,7 +101,7 @@ def compare(
         "seeds": seeds,
         "batch_size": batch_size,
         "max_new_tokens": max_new_tokens,
-        "manifest": None if manifest is None else str(manifest),
+        "manifest": manifest,
         "normalisation": NORMALISATION,
         "left_out": left_out,
         "recordings": [

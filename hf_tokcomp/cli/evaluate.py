@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +15,7 @@ import typer
 
 from ..reporting.options import parse_list
 from .interrupted import keeping, same_command
-from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions
+from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions, parse_columns
 from .reader import open_reader
 
 if TYPE_CHECKING:
@@ -69,7 +69,11 @@ def evaluate(
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds, for methods that draw.")] = 3,
     dataset: Annotated[
         list[str] | None,
-        typer.Option("--dataset", metavar="[TASK=]NAME", help="Hub id, table or folder of the data."),
+        typer.Option(
+            "--dataset",
+            metavar="[TASK=]NAME",
+            help="Hub id, table (.jsonl, .json, .csv, .tsv, .parquet) or folder of the data.",
+        ),
     ] = None,
     config_name: Annotated[
         list[str] | None, typer.Option("--dataset-config", metavar="[TASK=]NAME", help="Configuration on the Hub.")
@@ -231,21 +235,6 @@ def by_task(given: Sequence[str] | None, tasks: Sequence[str]) -> dict[str, str]
         else:
             others = dict.fromkeys(tasks, text)
     return others | own
-
-
-def parse_columns(text: str) -> Mapping[str, str]:
-    """``audio:context,text:answer`` as names by role.
-
-    Raises:
-        ValueError: it is not written so.
-    """
-    found = {}
-    for part in text.split(","):
-        role, colon, name = part.strip().partition(":")
-        if not colon or not name:
-            raise ValueError(f"--columns: {part!r} is not ROLE:NAME.")
-        found[role] = name
-    return found
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -16,7 +16,11 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 AudioArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="AUDIO", help="Audio files or addresses. Default: the recordings that ship with it."),
+    typer.Argument(
+        metavar="AUDIO",
+        help="Audio files, addresses, or folders, for all recordings in them. Default: the recordings that ship with "
+        "it.",
+    ),
 ]
 ModelOption = Annotated[
     str | None,
@@ -35,12 +39,26 @@ PromptOption = Annotated[
     ),
 ]
 ManifestOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--manifest",
-        metavar="FILE.jsonl",
-        help='Recordings with their truth, one per line: {"audio": path relative to the file, "text": truth, '
-        '"prompt": optional}.',
+        "--dataset",
+        metavar="TABLE|FOLDER|HUB_ID",
+        help="Recordings, perhaps with their truth and a prompt of their own: a .jsonl, .json, .csv, .tsv or .parquet "
+        "table with the columns audio (paths begin at the table), text and prompt; a folder with such a table, or that "
+        "`datasets` saved, or of recordings alone; or a data set on the Hub.",
+    ),
+]
+SplitOption = Annotated[
+    str | None,
+    typer.Option("--split", metavar="NAME", help="Which part of the --manifest, where it has parts. Default: train."),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="ROLE:NAME,...",
+        help="Columns of audio, text and question in the --manifest, where theirs are no usual names.",
     ),
 ]
 MaxNewTokensOption = Annotated[
@@ -103,3 +121,18 @@ def change_compression(
         names = " and ".join(f"--{name.replace('_', '-')}" for name in changes)
         raise ValueError(f"{names}: of which method? Add --compression METHOD, one of `hf-tokcomp methods`.")
     return config.replace(**changes)
+
+
+def parse_columns(text: str | None) -> Mapping[str, str]:
+    """``audio:context,text:answer`` as names by role; none for None.
+
+    Raises:
+        ValueError: it is not written so.
+    """
+    found: dict[str, str] = {}
+    for part in () if text is None else text.split(","):
+        role, colon, name = part.strip().partition(":")
+        if not colon or not name:
+            raise ValueError(f"--columns: {part!r} is not ROLE:NAME.")
+        found[role] = name
+    return found

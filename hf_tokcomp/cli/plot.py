@@ -10,13 +10,17 @@ import typer
 
 from ..reporting.console import complain
 from .options import (
+    ColumnsOption,
     DeviceOption,
     DtypeOption,
+    ManifestOption,
     MaxNewTokensOption,
     ModelOption,
     Positions,
     PromptOption,
+    SplitOption,
     change_compression,
+    parse_columns,
     parse_compression,
 )
 from .reader import open_reader
@@ -30,7 +34,11 @@ def plot(
     ],
     audio: Annotated[
         str | None,
-        typer.Argument(metavar="AUDIO", help="Audio file or address. Default: the first recording that ships with it."),
+        typer.Argument(
+            metavar="AUDIO",
+            help="Audio file, address, or folder, for its first recording. Default: the first of --manifest, or the "
+            "first that ships with it.",
+        ),
     ] = None,
     compression: Annotated[
         list[str] | None,
@@ -51,6 +59,9 @@ def plot(
     ] = None,
     model: ModelOption = None,
     prompt: PromptOption = None,
+    manifest: ManifestOption = None,
+    split: SplitOption = None,
+    columns: ColumnsOption = None,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Let the model answer under each compression.")] = True,
     attention: Annotated[
         bool | None,
@@ -67,7 +78,7 @@ def plot(
 
     Needs matplotlib: pip install 'hf-tokcomp[plot]'.
     """
-    from ..inference.recordings import Entry, find_entries, find_model, load_recordings
+    from ..inference.recordings import find_entries, find_model, load_recordings
     from ..plotting import check_path, plot_compression, read_panels, save
     from ..plotting.reading import spectrogram_of
 
@@ -79,9 +90,9 @@ def plot(
             ratio = retention_ratio if config.accepts_budget else None  # `none` beside others keeps all tokens
             configs.append(change_compression(config, ratio, positions) or config)
     name = find_model(model)
-    entry = Entry(audio) if audio is not None else find_entries(None, None)[0]
+    entries = find_entries(None if audio is None else [audio], manifest, split, parse_columns(columns), most=1)
     reader = open_reader(name)
-    (recording,) = load_recordings([entry], prompt, reader).recordings
+    (recording,) = load_recordings(entries, prompt, reader).recordings
     reader.load_model(device, dtype)
     inputs = reader.prepare([recording]).inputs
     panels = read_panels(

@@ -11,6 +11,7 @@ from ..messages import shortened
 from ..reporting.console import print_json
 from .options import (
     AudioArgument,
+    ColumnsOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
@@ -20,7 +21,9 @@ from .options import (
     OnErrorOption,
     Positions,
     PromptOption,
+    SplitOption,
     change_compression,
+    parse_columns,
     parse_compression,
 )
 from .reader import open_reader
@@ -51,6 +54,8 @@ def run(
         typer.Option("--positions", help="Where the model believes the kept tokens to be: renumbered, or in place."),
     ] = None,
     manifest: ManifestOption = None,
+    split: SplitOption = None,
+    columns: ColumnsOption = None,
     max_new_tokens: MaxNewTokensOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -66,7 +71,7 @@ def run(
 
     config = parse_compression(compression)
     name = find_model(model)
-    entries = find_entries(audio, manifest)
+    entries = find_entries(audio, manifest, split, parse_columns(columns), on_error)
     reader = open_reader(name)
     if config is None:
         config = reader.stored

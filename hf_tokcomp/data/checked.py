@@ -1,9 +1,10 @@
-"""Whether recordings can be trained on: they are there, can be decoded and have the right length."""
+"""Whether recordings can be used: they are there, can be decoded and have the right length; and what is said if not."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from datasets.utils import tqdm
 from ..audio.addresses import is_address, path_of
 from ..audio.loading import UNREADABLE, load_audio
 from ..messages import shortened
+from .table import Table
 
+logger = logging.getLogger(__name__)
 NAMED = 5
 BLOCK = 256
 
@@ -100,7 +103,33 @@ def check_audio(
     return wrong, lengths
 
 
-def listed(skipped: Sequence[tuple[int, str]], unit: str) -> str:
+def report(table: Table, wrong: Mapping[int, str], skip_bad: bool) -> list[tuple[int, str]]:
+    """Number and reason of each row that cannot be used; a warning names the first few.
+
+    Args:
+        table: the table.
+        wrong: reasons by row.
+        skip_bad: such rows are left out.
+
+    Raises:
+        ValueError: they are not to be left out, or no other is left.
+    """
+    skipped = [(table.number(row), wrong[row]) for row in sorted(wrong)]
+    if not skipped:
+        return []
+    rows, few = len(table.content), _listed(skipped, table.unit)
+    if len(skipped) == rows:
+        raise ValueError(f"None of the {rows} rows of {table.name} can be used:\n{few}")
+    many = f"{len(skipped)} of the {rows} rows of {table.name}"
+    if not skip_bad:
+        raise ValueError(
+            f"{many} cannot be used:\n{few}\nPut them right, or leave them out with --on-error skip (skip_bad=True)."
+        )
+    logger.warning("%s are left out:\n%s", many, few)
+    return skipped
+
+
+def _listed(skipped: Sequence[tuple[int, str]], unit: str) -> str:
     """The first few of what is wrong, a line each."""
     lines = [f"  {unit} {number}: {reason}." for number, reason in skipped[:NAMED]]
     more = len(skipped) - NAMED

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..messages import several, shown
 from .arrow_tables import holds_audio
-from .sources import Table
+from .table import Table
 
 AUDIO = ("audio", "path", "file", "file_name", "filename", "audio_path", "wav", "context")
 TEXT = (
@@ -39,11 +39,30 @@ def find_column(table: Table, what: str, given: str | None, usual: Sequence[str]
         if "audio" in fits:  # beside `path` or `file`, which name the same recording
             return "audio"
     if len(fits) > 1:
-        raise ValueError(
-            f"{has}; {' and '.join(fits)} could each be the {what}: choose with {what}_column=..."
-            + (' ("" for none)' if what == "prompt" else "")
-        )
+        none = ' ("" for none)' if what == "prompt" else ""
+        raise ValueError(f"{has}; {' and '.join(fits)} could each be the {what}: choose with {_options(what)}{none}.")
     return fits[0] if fits else None
+
+
+def required_column(table: Table, what: str, given: str | None, usual: Sequence[str]) -> str:
+    """The column that holds something, as `find_column` has it.
+
+    Raises:
+        ValueError: there is none, or several fit.
+    """
+    found = find_column(table, what, given, usual)
+    if found is None:
+        raise ValueError(
+            f"{table.name} has the columns {several(table.columns)}, of which none is called {', '.join(usual)}: "
+            f"name the one that holds the {what} with {_options(what)}."
+        )
+    return found
+
+
+def _options(what: str) -> str:
+    """How the column is named: in Python and for `finetune`, and for the other commands."""
+    role = "question" if what == "prompt" else what
+    return f"{what}_column=... (--{what}-column, or --columns {role}:NAME)"
 
 
 def _is_inline(table: Table, column: str) -> bool:

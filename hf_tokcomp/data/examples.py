@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 
 import datasets
 
 from ..messages import several
-from .checked import AudioCheck, check_audio, listed
-from .columns import AUDIO, PROMPT, TEXT, find_column
+from .checked import AudioCheck, check_audio, report
+from .columns import AUDIO, PROMPT, TEXT, find_column, required_column
 from .inline import audio_table
 from .joining import all_prompts, all_texts, joined
-from .sources import Source, Table
+from .sources import Source
 
-logger = logging.getLogger(__name__)
 MIN_SECONDS = 0.08  # two audio tokens
 
 
@@ -64,9 +62,10 @@ def load_examples(
         name: one of
 
             - a table: .jsonl, .json, .csv, .tsv or .parquet, with audio as paths from the table's folder, addresses,
-              or, in parquet, bytes or dicts. The command line's manifests are such tables;
+              or, in parquet, bytes or dicts;
             - a folder: one that `Dataset.save_to_disk` wrote; or with a table named as the split (for "train" also
-              ``manifest`` or ``metadata``), or in a folder named as the split; or with parquet files;
+              ``manifest`` or ``metadata``), or in a folder named as the split; or with ``metadata`` beside that folder,
+              of which the rows count whose recordings are in it; or with parquet files;
             - a data set on the Hub, ``user/name`` or ``user/name@revision``.
         split: which part, "train" by default. It means nothing for a single table.
         config_name: which configuration of a data set on the Hub.
@@ -102,8 +101,8 @@ def load_examples(
     table = Source(split, config_name, revision, token, cache_dir).open(str(name)).first(max_samples)
     if not len(table.content):
         raise ValueError(f"{table.name} has no rows.")
-    audio_name = _required(table, "audio", audio_column, AUDIO)
-    text_name = _required(table, "text", text_column, TEXT)
+    audio_name = required_column(table, "audio", audio_column, AUDIO)
+    text_name = required_column(table, "text", text_column, TEXT)
     prompt_name = None if prompt_column == "" else find_column(table, "prompt", prompt_column, PROMPT)
     if prompt_required and prompt_name is None:
         raise ValueError(
@@ -118,35 +117,5 @@ def load_examples(
     found, lengths = check_audio(audio, rows, AudioCheck(check, min_seconds, max_seconds, sampling_rate), num_proc)
     wrong |= found
 
-    unit = "row" if table.lines is None else "line"
-    skipped = [(row if table.lines is None else table.lines[row], wrong[row]) for row in sorted(wrong)]
-    if skipped:
-        _report(table, skipped, len(audio), unit, skip_bad)
-    return Examples(joined(audio, spoken, asked, lengths, set(wrong)), len(audio), skipped, unit)
-
-
-def _required(table: Table, what: str, given: str | None, usual: tuple[str, ...]) -> str:
-    found = find_column(table, what, given, usual)
-    if found is None:
-        raise ValueError(
-            f"{table.name} has the columns {several(table.columns)}, of which none is called {', '.join(usual)}: "
-            f"name the one that holds the {what} with {what}_column=..."
-        )
-    return found
-
-
-def _report(table: Table, skipped: list[tuple[int, str]], rows: int, unit: str, skip_bad: bool) -> None:
-    """Say which rows are bad.
-
-    Raises:
-        ValueError: they are not to be skipped, or no other is left.
-    """
-    few = listed(skipped, unit)
-    if len(skipped) == rows:
-        raise ValueError(f"None of the {rows} rows of {table.name} can be used:\n{few}")
-    if not skip_bad:
-        raise ValueError(
-            f"{len(skipped)} of the {rows} rows of {table.name} cannot be used:\n{few}\n"
-            "Put them right, or leave them out with skip_bad=True (--on-error skip)."
-        )
-    logger.warning("%d of the %d rows of %s are left out:\n%s", len(skipped), rows, table.name, few)
+    skipped = report(table, wrong, skip_bad)
+    return Examples(joined(audio, spoken, asked, lengths, set(wrong)), len(audio), skipped, table.unit)

@@ -17,7 +17,7 @@ from ..audio.loading import scaled
 from ..messages import shown
 from .arrow_tables import holds_audio
 from .columns import values
-from .sources import Table
+from .table import Table
 
 STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 FEATURES = datasets.Features({"audio": datasets.Audio(decode=False)})

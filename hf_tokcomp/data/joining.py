@@ -9,24 +9,27 @@ import datasets
 import pyarrow as pa
 
 from .columns import texts, values
-from .sources import Table
+from .table import Table
 
 
-def all_texts(table: Table, column: str, flatten: bool, wrong: dict[int, str]) -> list[list[str]]:
-    """The texts of every row; rows without a good one go into `wrong`."""
+def all_texts(
+    table: Table, column: str, flatten: bool, wrong: dict[int, str], required: bool = True
+) -> list[list[str]]:
+    """The texts of every row; rows without a good one go into `wrong`, unless none is required."""
     found = []
     for row, value in enumerate(values(table, column)):
         try:
             several = texts(value)
         except ValueError as error:
             wrong.setdefault(row, str(error))
-            several = []
-        if not all(several):
+            several = [""]
+        if required and not all(several):
             wrong.setdefault(row, "the text is empty")
         elif len(several) > 1 and not flatten:
-            wrong.setdefault(
-                row, f"there are {len(several)} texts; flatten_texts=True makes an example of each, for captions"
+            way = (
+                "flatten_texts=True makes an example of each, for captions" if required else "only `eval` takes several"
             )
+            wrong.setdefault(row, f"there are {len(several)} texts; {way}")
         found.append(several)
     return found
 

@@ -4,65 +4,47 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, replace
+import posixpath
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import datasets
 from huggingface_hub import snapshot_download
 
+from ..audio.folders import recordings_in
 from ..hub.errors import hub_errors
 from ..hub.ids import check_token, is_hub_id, split_revision
 from ..messages import shortened
 from .arrow_tables import NeedsFilesError, holds_audio, literal, load_table, quiet, saved_table
+from .columns import AUDIO, values
+from .table import Table
 from .text_tables import SUFFIXES, read_text_table
 
 logger = logging.getLogger(__name__)
 FILES = (*SUFFIXES, ".parquet")
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table as it was found.
-
-    Args:
-        name: how messages call it.
-        content: rows of a text table, or a `datasets.Dataset` with its audio undecoded.
-        folder: where relative paths start.
-        lines: the line of each row, where there are lines (of rows beyond the first, too).
-        confined: paths must lead to files in `folder`: a stranger wrote them.
-    """
-
-    name: str
-    content: list[dict[str, Any]] | datasets.Dataset
-    folder: Path | None = None
-    lines: list[int] | None = None
-    confined: bool = False
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns; those of any row where rows differ."""
-        if isinstance(self.content, list):
-            return list(dict.fromkeys(key for row in self.content for key in row))
-        return list(self.content.column_names)
-
-    def first(self, rows: int | None) -> Table:
-        """The table of the first rows; all of them for None."""
-        if rows is None or rows >= len(self.content):
-            return self
-        few = self.content[:rows] if isinstance(self.content, list) else self.content.select(range(rows))
-        return replace(self, content=few)
+WHOLE = ("manifest", "metadata")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is asked for; the arguments are those of `load_examples`."""
+    """What is asked for.
+
+    Args:
+        split: as `load_examples` has it, and so are the next four.
+        config_name: which configuration.
+        revision: of a data set on the Hub.
+        token: for the Hub.
+        cache_dir: of `datasets` and the Hub.
+        bare: a folder without any table is one of its recordings, as no truth is needed.
+    """
 
     split: str | None = None
     config_name: str | None = None
     revision: str | None = None
     token: str | bool | None = None
     cache_dir: str | None = None
+    bare: bool = False
 
     def open(self, name: str) -> Table:
         """The table under a name: a file, a folder or a Hub id, looked for in this order.
@@ -84,33 +66,41 @@ class Source:
     def _file(self, path: Path, confined: bool = False) -> Table:
         if path.suffix.lower() in SUFFIXES:
             rows, lines = read_text_table(path)
-            return Table(str(path), rows, path.parent, lines, confined)
+            return Table(str(path), rows, path.parent, lines, confined=confined)
         if path.suffix.lower() == ".parquet":
             found = load_table(
                 "parquet", str(path), data_files={"train": [literal(path)]}, split="train", cache_dir=self.cache_dir
             )
-            return Table(str(path), found, path.parent, None, confined)
+            return Table(str(path), found, path.parent, confined=confined)
         raise ValueError(f"{path} is not a table of examples; it should end in {', '.join(FILES)}.")
 
     def _folder(self, folder: Path, confined: bool = False) -> Table:
         """What is in a folder: what `datasets` saved, a file by its name, here or in the split's folder, or parquet."""
         split = self.split or "train"
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-            return Table(str(folder), saved_table(folder, self.split), folder, None, confined)
-        whole = ("manifest", "metadata")
-        found = _named(folder, (split, *whole) if split == "train" else (split,)) or _named(
-            folder / split, (*whole, split)
-        )
+            return Table(str(folder), saved_table(folder, self.split), folder, confined=confined)
+        part = folder / split
+        # The nearest table to the recordings, as `datasets` has it for an AudioFolder.
+        found = _named(folder, (split, "manifest") if split == "train" else (split,)) or _named(part, (*WHOLE, split))
         if found is not None:
             return self._file(found, confined)
+        found = _named(folder, ("metadata",)) if split == "train" or part.is_dir() else None
+        if found is not None:
+            table = self._file(found, confined)
+            return _inside(table, split) if part.is_dir() else table
         if next(folder.rglob("*.parquet"), None) is not None:
-            return Table(str(folder), self._parquet(folder, split), folder, None, confined)
+            return Table(str(folder), self._parquet(folder, split), folder, confined=confined)
+        where = part if self.split is not None else folder
+        if self.bare and not any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")):
+            names = [{"audio": os.path.relpath(path, where)} for path in recordings_in(where)]
+            return Table(str(where), names, where, confined=confined)
         here = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
-        stems = " or ".join((split, *whole) if split == "train" else (split,))
+        stems = " or ".join((split, *WHOLE) if split == "train" else (split,))
         raise FileNotFoundError(
             f"{folder} holds no table of examples. Looked for: a folder of Dataset.save_to_disk; a file {stems} with "
-            f"the ending {', '.join(FILES)}; a folder {split} with such a file {', '.join((*whole, split))}; parquet "
-            f"files. It holds: {', '.join(here[:10]) or 'nothing'}{', ...' if len(here) > 10 else ''}."
+            f"the ending {', '.join(FILES)}; a folder {split} with such a file {', '.join((*WHOLE, split))}, or with "
+            f"the recordings of a file metadata beside it; parquet files. "
+            f"It holds: {', '.join(here[:10]) or 'nothing'}{', ...' if len(here) > 10 else ''}."
         )
 
     def _parquet(self, folder: Path, split: str) -> datasets.Dataset:
@@ -128,7 +118,7 @@ class Source:
             found = load_table(repo, name, name=self.config_name, split=self.split or "train", **where)
             if any(holds_audio(found, column) for column in found.column_names):
                 # A stranger wrote the table: paths are taken from it only where `datasets` has put the files there.
-                return Table(name, found, None, None, confined=found.builder_name != "audiofolder")
+                return Table(name, found, confined=found.builder_name != "audiofolder")
         except NeedsFilesError:
             pass
         logger.info("The audio of %s is not in its tables: all its files are fetched.", name)
@@ -150,3 +140,21 @@ def _named(folder: Path, stems: tuple[str, ...]) -> Path | None:
         if found:
             return found[0]
     return None
+
+
+def _inside(table: Table, split: str) -> Table:
+    """The rows of an AudioFolder's table whose recordings are in the folder of a split.
+
+    Raises:
+        ValueError: there are none.
+    """
+    column = next((name for name in ("file_name", *AUDIO) if name in table.columns), None)
+    names = values(table, column) if column is not None else []
+    rows = [
+        row
+        for row, name in enumerate(names)
+        if isinstance(name, str) and posixpath.normpath(name).startswith(f"{split}/")
+    ]
+    if not rows:
+        raise ValueError(f"{table.name} names no recording in the folder {split}/ beside it.")
+    return table.only(rows)

@@ -34,11 +34,6 @@ def read_text_table(path: Path) -> Rows:
     return _read_json(text, path) if path.suffix.lower() == ".json" else _read_jsonl(text, path)
 
 
-def read_jsonl(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
-    """The objects of a file of lines of JSON, whatever its name, and their lines, as `read_text_table` has them."""
-    return _read_jsonl(_text(path), path)
-
-
 def _text(path: Path) -> str:
     content = path.read_bytes()
     try:
@@ -55,7 +50,7 @@ def _read_jsonl(text: str, path: Path) -> tuple[list[dict[str, Any]], list[int]]
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_object)
         except ValueError as error:
             raise ValueError(f"{path}, line {number} is not valid JSON: {error}.") from error
         if not isinstance(row, dict):
@@ -65,9 +60,26 @@ def _read_jsonl(text: str, path: Path) -> tuple[list[dict[str, Any]], list[int]]
     return rows, lines
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, where Python's reader would take the last of several values in silence.
+
+    Raises:
+        ValueError: a name is there more than once.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"an object has more than one value named {several(_repeated(names))}")
+    return found
+
+
+def _repeated(names: list[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})
+
+
 def _read_json(text: str, path: Path) -> Rows:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_object)
     except ValueError as error:
         if getattr(error, "msg", "") == "Extra data":  # several documents: lines of JSON under another name
             return _read_jsonl(text, path)
@@ -109,7 +121,7 @@ def _read_csv(text: str, path: Path, delimiter: str, multiline: bool = True, quo
             if not multiline and reader.line_num > begun:
                 raise ValueError(f"{path}, line {begun}: a quoted field goes on over the end of the line.")
             if header is None:
-                header = _header(fields, path)
+                header = _header(fields, path, begun)
                 continue
             if len(fields) != len(header):
                 raise ValueError(
@@ -123,9 +135,9 @@ def _read_csv(text: str, path: Path, delimiter: str, multiline: bool = True, quo
     return rows, lines
 
 
-def _header(fields: list[str], path: Path) -> list[str]:
+def _header(fields: list[str], path: Path, line: int) -> list[str]:
     names = [field.strip() for field in fields]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = _repeated(names)
     if twice:
-        raise ValueError(f"{path} has more than one column named {several(twice)}.")
+        raise ValueError(f"{path}, line {line} has more than one column named {several(twice)}.")
     return names

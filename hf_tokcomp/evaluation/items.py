@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +12,14 @@ from typing import Any
 
 import datasets
 
-from ..data.checked import AudioCheck, check_audio, listed
-from ..data.columns import AUDIO, TEXT, find_column, has_column, texts, values
+from ..data.checked import AudioCheck, check_audio, report
+from ..data.columns import AUDIO, TEXT, find_column, has_column, required_column, texts, values
 from ..data.inline import audio_table
-from ..data.sources import Source, Table
+from ..data.sources import Source
+from ..data.table import Table
 from .options import chosen, options
 from .task import Item, Row, Task
 
-logger = logging.getLogger(__name__)
 ROLES = ("audio", "text", "question", "choices", "subset", "id", "recordings")
 USUAL = {"audio": AUDIO, "text": TEXT}
 SHORTEST = 0.08  # seconds: two audio tokens
@@ -102,10 +101,10 @@ def read_items(task: Task, where: Dataset, sampling_rate: int) -> Items:
         table, columns, part = Table(name, made, folder), {role: role for role in made[0]}, where.split or ""
     else:
         table = Source(split, config).open(name)
+        if not len(table.content):
+            raise ValueError(f"{table.name} has no rows.")
         columns = _columns(task, table, where.columns)
         part = " ".join(filter(None, (config, split))) if not folder.is_file() else ""
-    if not len(table.content):
-        raise ValueError(f"{table.name} has no rows.")
     return _Reading(task, table, columns, where, sampling_rate).items(part)
 
 
@@ -135,10 +134,10 @@ def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, st
                     find_column(table, role, name, ())  # raises
         fits = [name for name in usual if all(has_column(table, each) for each in name.split("+"))]
         if not fits and role in USUAL and role not in given:
-            fits = list(filter(None, [find_column(table, role, None, USUAL[role])]))
+            fits = [required_column(table, role, None, tuple(dict.fromkeys((*usual, *USUAL[role]))))]
         if fits:
             found[role] = fits[0]
-        elif role in USUAL or (role in ("question", "choices") and usual and not (task.own and role == "question")):
+        elif role in ("question", "choices") and usual and not (task.own and role == "question"):
             raise ValueError(
                 f"{table.name} has the columns {', '.join(table.columns)}, of which none is its {role}: name it with "
                 f"--columns {role}:NAME."
@@ -160,7 +159,7 @@ class _Reading:
         # Only what is asked about is decoded.
         found, samples = check_audio(self.audio, [row["audio"] for row in rows], check, None)
         self.wrong |= found
-        self._report()
+        report(self.table, self.wrong, self.where.skip_bad)
         rows = [row for row in rows if row["audio"] not in found]
         if not rows:
             raise ValueError(f"{self.table.name} has no item of {self.task.title or self.task.name}.")
@@ -219,22 +218,6 @@ class _Reading:
         path = str(stored["path"])
         inside = self.table.folder is not None and os.path.isabs(path)
         return Path(os.path.relpath(path, self.table.folder)).as_posix() if inside else path
-
-    def _report(self) -> None:
-        """Say which rows are bad.
-
-        Raises:
-            ValueError: they are not to be skipped, or no other is left.
-        """
-        if not self.wrong:
-            return
-        lines = self.table.lines
-        bad = sorted((row if lines is None else lines[row], reason) for row, reason in self.wrong.items())
-        few = listed(bad, "row" if lines is None else "line")
-        text = f"{len(bad)} of the {len(self.audio)} rows of {self.table.name} cannot be used:\n{few}"
-        if not self.where.skip_bad or len(bad) == len(self.audio):
-            raise ValueError(f"{text}\nPut them right, or leave them out with --on-error skip.")
-        logger.warning("%s", text)
 
 
 def _item(row: Row, name: str) -> Item:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ..audio.addresses import is_address, scheme
+from ..audio.folders import recordings_in
 from ..audio.loading import UNREADABLE, Samples, load_audio
 from ..checkpoints import SMALL_MODEL
 from ..checkpoints import recordings as shipped_recordings
 from ..hub.ids import MODEL_FILES, check_reachable
 from ..messages import shortened
 from ..reporting.options import one_of
+
+if TYPE_CHECKING:
+    from ..data.rows import Row
 
 GENERAL_PROMPT = "Please describe the audio in detail."
 """What is asked of a model that brings no prompt of its own."""
@@ -69,11 +73,27 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Entry:
-    """A recording before it is read: where it is, and its own prompt and truth."""
+    """A recording before it is read.
 
-    audio: str
+    Args:
+        audio: a path, an address, or ``{"bytes", "path"}`` where its path is no more than a name.
+        truth: what there is to read, where that is known.
+        prompt: its own instruction, if it has one.
+        place: the table and line or row that it is from, where it is from one.
+        wrong: why it cannot be read, where that is known already.
+    """
+
+    audio: str | Mapping[str, Any]
     truth: str | None = None
     prompt: str | None = None
+    place: str | None = None
+    wrong: str | None = None
+
+    @property
+    def name(self) -> str:
+        """How reports call it: paths and addresses whole, as programs look for them; not what is a file itself."""
+        name = str(self.audio if isinstance(self.audio, str) else self.audio["path"]) or str(self.place)
+        return shortened(name) if scheme(name) == "data" or len(name) > LONGEST_PATH else name
 
 
 def find_model(name: str | None) -> str:
@@ -91,38 +111,63 @@ def find_model(name: str | None) -> str:
     return str(SMALL_MODEL)
 
 
-def find_entries(audio: Sequence[str] | None, manifest: Path | None) -> list[Entry]:
-    """The entries of a command line: files, then the manifest's; the shipped recordings where neither is given."""
-    entries = [Entry(name) for name in audio or ()]
-    if manifest is not None:
-        entries += read_manifest(manifest)
-    return entries or [Entry(str(path), truth) for path, truth in shipped_recordings()]
+def find_entries(
+    audio: Sequence[str] | None,
+    manifest: str | None,
+    split: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    on_error: Literal["stop", "skip"] = "stop",
+    most: int | None = None,
+) -> list[Entry]:
+    """The entries of a command line: its audios, then the manifest's; the shipped recordings where neither is given.
 
-
-def read_manifest(path: Path) -> list[Entry]:
-    """Entries from lines of JSON: ``{"audio": path relative to the manifest, "text": truth, "prompt": ...}``.
+    Args:
+        audio: files, addresses, and folders, which stand for all recordings in them.
+        manifest: what `hf_tokcomp.data.load_examples` takes, or a folder of recordings without a table.
+        split: of the manifest.
+        columns: names of its columns by role.
+        on_error: what becomes of its rows that cannot be used.
+        most: how many are wanted, from the first; None for all.
 
     Raises:
-        FileNotFoundError: there is no such manifest.
-        ValueError: a line is not such an object, or there is none; the line is named.
+        FileNotFoundError: there is no such manifest, or no recording in a folder.
+        ValueError: the manifest cannot be read, its rows are bad, or there is none that a split or columns are of.
     """
-    if not os.path.isfile(path):  # not path.is_file(), which raises where a name is too long
-        raise FileNotFoundError(f"There is no manifest {shortened(str(path))}.")
-    from ..data.text_tables import read_jsonl
+    entries = [Entry(found) for name in audio or () for found in _expanded(name)]
+    if manifest is None and (split is not None or columns):
+        raise ValueError(f"{'--columns' if split is None else '--split'}: of which table? Add --manifest.")
+    if manifest is not None and (most is None or most > len(entries)):
+        from ..data.rows import read_rows  # `datasets` takes a second to import
 
-    entries = []
-    for values, number in zip(*read_jsonl(path), strict=True):
-        where = f"{path}, line {number}"
-        if not isinstance(values.get("audio"), str):
-            raise ValueError(f'{where} is not an object with "audio": "PATH".')
-        for key in ("text", "prompt"):
-            if not isinstance(values.get(key, ""), str):
-                raise ValueError(f'{where}: "{key}" is not a string.')
-        audio = values["audio"] if is_address(values["audio"]) else str(path.parent / values["audio"])
-        entries.append(Entry(audio, values.get("text"), values.get("prompt")))
-    if not entries:
-        raise ValueError(f"The manifest {path} has no entries.")
-    return entries
+        folder = Path(manifest).expanduser()
+        folder = folder if os.path.isdir(folder) else folder.parent
+        rows = read_rows(manifest, split=split, columns=columns, skip_bad=on_error == "skip", max_samples=most)
+        entries += [_entry(row, folder) for row in rows]
+    return (entries or [Entry(str(path), truth) for path, truth in shipped_recordings()])[:most]
+
+
+def _expanded(audio: str) -> list[str]:
+    """A path or address, and of a folder the paths of its recordings."""
+    return [str(path) for path in recordings_in(Path(audio))] if os.path.isdir(audio) else [audio]
+
+
+def _entry(row: Row, folder: Path) -> Entry:
+    """An entry from a row of a table that is in a folder; paths in it begin as the user wrote the table's."""
+    content, path = row.audio["bytes"], row.audio["path"]
+    if content is not None:
+        return Entry({"bytes": content, "path": path or row.place}, row.text, row.prompt, row.place)
+    if path is not None and not is_address(path) and not folder.is_absolute():
+        path = _as_given(path, folder)
+    return Entry(path or "", row.text, row.prompt, row.place, row.wrong)
+
+
+def _as_given(path: str, folder: Path) -> str:
+    """An absolute path as seen from where one stands, where it is in a folder that is given so, or here."""
+    for base in (folder, Path()):
+        inside = os.path.relpath(path, base)
+        if not inside.startswith(os.pardir):
+            return str(base / inside)
+    return path
 
 
 class Reads(Protocol):
@@ -158,11 +203,12 @@ def load_recordings(
         try:
             recording = _load(entry, prompt, reader)
         except UNREADABLE as error:
+            said = str(error) if entry.place in (None, entry.name) else f"{entry.place}: {error}"
             if on_error == "stop" and len(entries) > 1:
-                raise ValueError(f"{error} {one_of(len(entries))}") from error
+                raise ValueError(f"{said} {one_of(len(entries))}") from error
             if on_error == "stop":
                 raise
-            loaded.skipped.append((_name(entry.audio), str(error)))
+            loaded.skipped.append((entry.name, said))
         else:
             loaded.recordings.append(recording)
     if not loaded.recordings:
@@ -172,12 +218,10 @@ def load_recordings(
 
 
 def _load(entry: Entry, prompt: str, reader: Reads) -> Recording:
+    if entry.wrong is not None:
+        raise ValueError(f"{entry.wrong}.")
     samples = load_audio(entry.audio, reader.rate)
-    name, seconds = _name(entry.audio), len(samples) / reader.rate
-    dropped = reader.check_length(shortened(name), samples)
-    return Recording(name, samples, seconds, prompt if entry.prompt is None else entry.prompt, entry.truth, dropped)
-
-
-def _name(audio: str) -> str:
-    """How reports call a recording: paths and addresses whole, as programs look for them; not what is a file itself."""
-    return shortened(audio) if scheme(audio) == "data" or len(audio) > LONGEST_PATH else audio
+    seconds = len(samples) / reader.rate
+    dropped = reader.check_length(shortened(entry.name), samples)
+    asked = prompt if entry.prompt is None else entry.prompt
+    return Recording(entry.name, samples, seconds, asked, entry.truth, dropped)

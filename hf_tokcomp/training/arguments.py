@@ -38,7 +38,7 @@ class FinetuneArguments:
     """Model, compression, data and adapter of a run; each field's help says what it is."""
 
     dataset: str = field(
-        default="", metadata={"help": "Training data: Hub id, folder, or a .jsonl, .csv, .tsv or .parquet file."}
+        default="", metadata={"help": "Training data: Hub id, folder, or a .jsonl, .json, .csv, .tsv or .parquet file."}
     )
     model: str | None = field(
         default=None,
@@ -155,7 +155,9 @@ class FinetuneArguments:
             ValueError: they do; the flags are named.
         """
         if not self.dataset:
-            raise ValueError("--dataset is missing: a Hub id, a folder, or a .jsonl, .csv, .tsv or .parquet file.")
+            raise ValueError(
+                "--dataset is missing: a Hub id, a folder, or a .jsonl, .json, .csv, .tsv or .parquet file."
+            )
         if self.load_in_4bit and self.load_in_8bit:
             raise ValueError("--load-in-4bit and --load-in-8bit exclude each other.")
         if not self.adapt:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import soundfile
 import tiny
@@ -103,6 +105,78 @@ def test_a_manifest_with_bad_recordings(call: Call, folder: Path) -> None:
     found = report(call("run", "--manifest", "m.jsonl", *QUICK, "--on-error", "skip", "--json"))
     assert [row["audio"] for row in found["skipped"]] == list(BAD)
     assert [row["truth"] for row in found["results"]] == ["a\u2028b"] * 2
+
+
+# folders and tables
+
+
+def audios(found: dict[str, Any]) -> list[str]:
+    return [row["audio"] for row in found.get("results", found.get("recordings", ()))]
+
+
+@pytest.fixture(scope="module")
+def some(folder: Path) -> Path:
+    """A folder of recordings, with truths in a table that no argument names."""
+    (folder / "some" / "deep").mkdir(parents=True)
+    for name in ("b.flac", "deep/a.flac"):
+        (folder / "some" / name).write_bytes((folder / "short.flac").read_bytes())
+    (folder / "some" / "notes.txt").touch()
+    return folder / "some"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_folder_stands_for_all_its_recordings(call: Call, command: tuple[str, ...], some: Path) -> None:
+    names = ["some/b.flac", "some/deep/a.flac"]
+    assert audios(report(call(*command, "some", "long.wav", *QUICK, "--json"))) == [*names, "long.wav"]
+    assert audios(report(call(*command, "--manifest", "some", *QUICK, "--json"))) == names
+    assert audios(report(call(*command, "--manifest", "some", "--split", "deep", *QUICK, "--json"))) == names[1:]
+    (some / "none").mkdir(exist_ok=True)
+    code, out, err = call(*command, "some/none", *QUICK)
+    assert (code, out) == (1, "")
+    assert "some/none holds no recordings: no file ends in .wav, " in err
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize("option", ["--manifest", "--dataset"])
+def test_tables_name_their_columns_and_parts(call: Call, folder: Path, command: tuple[str, ...], option: str) -> None:
+    (folder / "parts").mkdir(exist_ok=True)
+    (folder / "parts" / "dev.csv").write_text("sound,said,asked\n../long.wav,one,Why?\n../short.flac,,\n")
+    given = (option, "parts", "--split", "dev", *QUICK)
+    named = ("--columns", "audio:sound,text:said,question:asked")
+    found = report(call(*command, *given, *named, "--prompt", "What?", "--json"))
+    rows = found.get("results", found.get("recordings", ()))
+    assert [(row["truth"], row["prompt"]) for row in rows] == [("one", "Why?"), (None, "What?")]
+    assert audios(found) == ["long.wav", "short.flac"]
+    code, out, err = call(*command, *given)
+    assert (code, out) == (1, "")
+    assert "has the columns sound, said, asked, of which none is called audio, " in err
+    assert "no role 'sound'" in call(*command, *given, "--columns", "sound:audio")[2]
+    for alone in (("--split", "dev"), named):
+        assert f"{alone[0]}: of which table? Add --manifest." in call(*command, "long.wav", *QUICK, *alone)[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_rows_without_audio_are_named_with_their_line(call: Call, folder: Path, command: tuple[str, ...]) -> None:
+    (folder / "holes.csv").write_text("audio,text\n\nlong.wav,one\n,two\ngone.wav,three\n")
+    given = (*command, "--manifest", "holes.csv", *QUICK)
+    code, out, err = call(*given)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "1 of the 3 rows of holes.csv cannot be used: line 4: there is no audio. Put them right, or leave" in err
+    found = report(call(*given, "--on-error", "skip", "--json"))
+    assert audios(found) == ["long.wav"]
+    assert found["skipped"] == [
+        {"audio": "holes.csv, line 4", "reason": "there is no audio."},
+        {"audio": "gone.wav", "reason": "holes.csv, line 5: There is no audio file gone.wav."},
+    ]
+
+
+def test_audio_inside_a_table_is_named_by_its_row(call: Call, folder: Path) -> None:
+    contents = [(folder / "short.flac").read_bytes(), b"no audio"]
+    pyarrow.parquet.write_table(pa.table({"audio": contents, "text": ["one", "two"]}), folder / "inside.parquet")
+    found = report(call("run", "--manifest", "inside.parquet", *QUICK, "--on-error", "skip", "--json"))
+    assert audios(found) == ["inside.parquet, row 0"]
+    assert found["skipped"][0]["audio"] == "inside.parquet, row 1"
+    assert found["skipped"][0]["reason"].startswith("inside.parquet, row 1 is not audio that")
 
 
 # what is cut off

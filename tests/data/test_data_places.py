@@ -105,6 +105,39 @@ def test_folders_without_a_table_say_what_was_looked_for(folder: Path) -> None:
         load_examples(str(folder))
 
 
+def two_splits(folder: Path) -> None:
+    """A table beside the folders train and test, of which each has a.wav."""
+    for split in ("train", "test"):
+        (folder / split).mkdir()
+        (folder / split / "a.wav").write_bytes(wav(0.2))
+    rows = [("train/a.wav", "of train"), ("test/a.wav", "of test"), ("./test/gone.wav", "bad"), ("a.wav", "of none")]
+    write(folder / "metadata.csv", "file_name,text", *(",".join(row) for row in rows))
+
+
+def test_a_table_beside_the_folders_of_splits_serves_each(folder: Path) -> None:
+    two_splits(folder)
+    assert list(load_examples(str(folder)).dataset["text"]) == ["of train"]
+    test = load_examples(str(folder), split="test", skip_bad=True)
+    assert (list(test.dataset["text"]), test.rows) == (["of test"], 2)
+    assert [line for line, _ in test.skipped] == [4]
+    with pytest.raises(ValueError, match=r"metadata.csv names no recording in the folder deep/ beside it\.$"):
+        load_examples(str(folder), split="deep")
+    with pytest.raises(FileNotFoundError, match="Looked for"):
+        load_examples(str(folder), split="dev")
+    write(folder / "test" / "metadata.csv", "file_name,text", "a.wav,nearer")
+    assert list(load_examples(str(folder), split="test").dataset["text"]) == ["nearer"]
+
+
+def test_rows_of_a_split_keep_the_numbers_they_have_in_the_table(folder: Path) -> None:
+    two_splits(folder)
+    (folder / "metadata.csv").unlink()
+    names = ["train/a.wav", "test/gone.wav", "test/a.wav"]
+    pa.parquet.write_table(pa.table({"file_name": names, "text": names}), folder / "metadata.parquet")
+    found = load_examples(str(folder), split="test", skip_bad=True)
+    assert (list(found.dataset["text"]), found.unit) == (["test/a.wav"], "row")
+    assert [row for row, _ in found.skipped] == [1]
+
+
 def test_folders_of_parquet_with_splits_and_configs(tmp_path: Path) -> None:
     """`datasets` reads these by path as it reads the Hub's."""
     root = tmp_path / "set"

@@ -10,7 +10,7 @@ import pytest
 from training_files import ROWS, jsonl, seconds, write
 
 from hf_tokcomp.data import load_examples
-from hf_tokcomp.inference.recordings import read_manifest
+from hf_tokcomp.inference.recordings import find_entries
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "json_data", "json_lines", "csv", "semicolons", "tsv", "bom"])
@@ -39,7 +39,7 @@ def test_text_tables_give_the_same_examples(folder: Path, form: str) -> None:
 
 def test_the_command_lines_manifest_is_read_as_it_reads_it(folder: Path) -> None:
     path = jsonl(folder / "m.jsonl", ROWS[0] | {"prompt": "Transcribe."}, ROWS[1] | {"prompt": "Say it."})
-    entries = read_manifest(path)
+    entries = find_entries(None, str(path))
     examples = load_examples(str(path)).dataset
     assert examples.column_names == ["audio", "text", "prompt", "length"]
     assert [(row["audio"]["path"], row["text"], row["prompt"]) for row in examples] == [

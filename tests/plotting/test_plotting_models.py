@@ -223,6 +223,18 @@ def test_plot_options(call: Callable[..., Any], drawn: list[Any], tmp_path: Path
     assert out == f"Wrote {tmp_path / 'picture.svg'}: ltbm on 1.0 s of audio.\n"
 
 
+def test_plot_draws_the_first_row_of_a_table(
+    call: Callable[..., Any], drawn: list[Any], folder: Path, tmp_path: Path
+) -> None:
+    """Whatever is wrong with the others."""
+    (folder / "table.csv").write_text("path,sentence,question\nlong.wav,so be it,Why?\n,x,\n")
+    given = ("--model", "./qwen2_audio", "--max-new-tokens", "2", "-o", str(tmp_path / "picture.svg"))
+    assert call("--manifest", "table.csv", *given)[0] == 0
+    assert {"long.wav", "Why? Truth: “so be it”"} <= words_of(drawn[0])
+    assert call("long.wav", "--manifest", "table.csv", *given)[0] == 0
+    assert "Please describe the audio in detail." in words_of(drawn[1])
+
+
 @needs_small_model
 def test_plot_without_arguments_draws_what_ships(
     drawn: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
