@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from types import FrameType
 
@@ -33,6 +35,17 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 def begun() -> None:
     """From now on Ctrl-C is a KeyboardInterrupt again."""
     _change(_end_at_once, signal.default_int_handler)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Within, Ctrl-C ends the command line at once, as while it starts."""
+    changed = COMMAND_LINE and _change(signal.default_int_handler, _end_at_once)
+    try:
+        yield
+    finally:
+        if changed:
+            begun()
 
 
 def ended() -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .. import ready
+from .. import ready, starting
 from ..audio.addresses import check_there, is_address
 from ..reporting.options import one_of
 
@@ -19,7 +19,8 @@ def prepared(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(**given: Any) -> Any:
         if given.get("on_error", "stop") == "stop":
             check_audio(given.get("audio") or ())
-        ready()
+        with starting.importing():
+            ready()
         return command(**given)
 
     return run

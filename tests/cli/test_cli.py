@@ -445,7 +445,7 @@ def test_models_names_packages_past_the_bounds(monkeypatch: pytest.MonkeyPatch) 
         (["compare", "--methods", ","], 1, "--methods is empty."),
         (["compare", "--output", "gone/report.json"], 1, "There is no folder"),
         (["demo", "--method", "ltmb"], 1, "did you mean 'ltbm'?"),
-        (["run", "--bogus"], 2, "No such option: --bogus. See `hf-tokcomp run --help`."),
+        (["run", "--jump"], 2, "No such option: --jump. See `hf-tokcomp run --help`."),
         (["methods", "ltmb"], 1, "did you mean 'ltbm'?"),
         (["jump"], 2, "No such command 'jump'."),
     ],
