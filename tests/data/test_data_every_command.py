@@ -233,3 +233,17 @@ def test_a_folder_of_recordings_is_a_table_where_no_truth_is_needed(folder: Path
     jsonl(folder / "deep" / "test.jsonl", ROWS[0])  # a table that perhaps was meant: it has truths
     with pytest.raises(FileNotFoundError, match="holds no table of examples"):
         READERS["run_and_compare"](str(folder), None)
+
+
+def test_rows_need_no_text_where_no_truth_is_needed_but_take_one_only(folder: Path) -> None:
+    rows = [
+        {"audio": "a.wav"},
+        {"audio": "b.wav", "text": [" one "]},
+        {"audio": "deep/c.wav", "text": ["two", "three"]},
+    ]
+    path = str(jsonl(folder / "x.jsonl", *rows))
+    with pytest.raises(ValueError, match="  line 3: there are 2 texts; only `eval` takes several"):
+        find_entries(None, path)
+    entries = find_entries(None, path, on_error="skip")
+    assert [(entry.truth, entry.wrong is None) for entry in entries[:2]] == [(None, True), ("one", True)]
+    assert entries[2].wrong == "there are 2 texts; only `eval` takes several"
