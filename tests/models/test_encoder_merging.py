@@ -70,6 +70,7 @@ def test_an_example_by_hand() -> None:
     assert restored(states, merged.place)[1, :3, 0].tolist() == [2, 2, 2]
 
 
+@pytest.mark.grad
 def test_sizes_weigh_the_mean_and_what_stays_is_untouched() -> None:
     states = torch.tensor([[[0.1], [7.0], [1e-3]]], requires_grad=True)
     merged = MergedPositions([3], torch.tensor([[3.0, 1.0, 5.0]]), torch.arange(3)[None])
