@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from ..evaluation.metrics.texts import NORMALISATION
-from ..reporting.console import print_json
+from ..reporting.console import complain, print_json
 from ..reporting.environment import environment
 from ..reporting.options import parse_list
 from ..whole_files import write_whole
@@ -30,7 +30,7 @@ from .options import (
     PromptOption,
 )
 from .reader import open_reader
-from .report import print_notes, print_scores, print_texts
+from .report import failing, print_notes, print_scores, print_texts
 
 if TYPE_CHECKING:
     from ..inference.reader import Reader
@@ -114,6 +114,9 @@ def compare(
         "cells": [cell.to_dict(truths) for cell in cells],
         "versions": environment(),
     }
+    loud = failing(report)
+    if loud is not None:
+        complain("warning", loud)
     if output is not None:
         write_whole(output, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if as_json:
