@@ -28,6 +28,11 @@ def shortened(text: str, most: int = 160) -> str:
     return f"{text[:half]}...{text[-half:]}"
 
 
+def quoted(text: str, most: int = 160) -> str:
+    """A text of somebody's own on one line, in quotation marks."""
+    return f"“{shortened(' '.join(text.split()), most)}”"
+
+
 def several(names: Iterable[object], most: int = 30) -> str:
     """Names with commas between them, each shortened, and of very many the first."""
     words = [shortened(str(name), 60) for name in names]

@@ -115,7 +115,7 @@ class CompressionCard:
             facts=[
                 *facts,
                 ("base model", self._base()),
-                *([] if self.prompt is None else [("asked", words.code(self.prompt))]),
+                *([] if self.prompt is None else [("asked", words.code(self.prompt).replace("|", r"\|"))]),
                 ("written by", f"hf_tokcomp {self.config.hf_tokcomp_version}"),
             ],
             config_json=self.config.to_json_string().strip(),

@@ -16,8 +16,8 @@ SHARED = {"method", "positions", "stages", "schema_version", "hf_tokcomp_version
 
 
 def code(text: str) -> str:
-    """A text of somebody's own as it is, on one line, in a table's cell too."""
-    line = " ".join(text.split()).replace("`", "'").replace("|", r"\|")
+    """A text of somebody's own as it is, on one line."""
+    line = " ".join(text.split()).replace("`", "'")
     return f"`{line}`"
 
 

@@ -13,7 +13,7 @@ import typer
 
 from ..evaluation.metrics.texts import NORMALISATION
 from ..hub.whole_files import write_whole
-from ..reporting.console import print_json
+from ..reporting.console import complain, print_json
 from ..reporting.options import parse_list
 from .cells import Cell, plan
 from .options import (
@@ -32,7 +32,7 @@ from .options import (
     parse_columns,
 )
 from .reader import open_reader
-from .report import print_notes, print_scores, print_texts
+from .report import failing, print_notes, print_scores, print_texts
 
 if TYPE_CHECKING:
     from ..inference.reader import Reader
@@ -119,6 +119,9 @@ def compare(
         "cells": [cell.to_dict(truths) for cell in cells],
         "versions": environment(),
     }
+    loud = failing(report)
+    if loud is not None:
+        complain("warning", loud)
     if output is not None:
         write_whole(output, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     if as_json:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from ..messages import quoted, shortened
 from ..reporting.options import parse_list
 from .interrupted import keeping, same_command
 from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions, parse_columns
@@ -21,6 +22,7 @@ from .reader import open_reader
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ..evaluation.asked import Asked
     from ..evaluation.task import Task
 
 PICTURE = "quality.png"
@@ -201,8 +203,14 @@ def evaluate(
         from ..plotting.quality import plot_quality
         from ..plotting.saving import save
 
-        save(plot_quality(scores, {each.task.name: each.task.title for each in asked}), output / PICTURE)
+        save(plot_quality(scores, {each.task.name: _caption(each) for each in asked}), output / PICTURE)
     print(f"\n{output} holds everything.")
+
+
+def _caption(asked: Asked) -> str:
+    """A task in the picture, with its data and what was asked."""
+    items = f"{len(asked.items.items)} items of {shortened(asked.items.dataset, 40)}"
+    return f"{asked.task.title}: {items}\nasked {quoted(asked.template, 60)}"
 
 
 def with_spellings(tasks: Sequence[Task], where: str) -> list[Task]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from ..messages import quoted
 from ..reporting.console import print_table
 from .interrupted import keeping, same_command
 from .options import change_compression, parse_compression
@@ -225,12 +226,16 @@ def _metrics_file(folder: Path) -> Path | None:
 
 
 def _print_results(folder: Path) -> None:
+    from ..training.results import RUN_NAME
+
     file = _metrics_file(folder)
     if file is not None:
         values = json.loads(file.read_text(encoding="utf-8"))
         kinds = [kind for kind in ("uncompressed", "before", "metrics") if kind in values]
         names = {"metrics": "after"}
         rows = [(name, *(f"{values[kind][name]:.4g}" for kind in kinds)) for name in values["metrics"]]
-        print()
+        rows_read = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))["rows"]["held_out"]
+        asked = f"asked {quoted(values['prompt'])}" if "prompt" in values else "each asked its own prompt"
+        print(f"\n{rows_read} items of {values['dataset']}, {asked}")
         print_table(("", *(names.get(kind, kind) for kind in kinds)), rows, right=[names.get(k, k) for k in kinds])
     print(f"\nThe adapter is in {folder}. Load it: hf_tokcomp.load_adapter({str(folder)!r})")

@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from ..checkpoints import recordings
 from ..config.notation import ratio_name
-from ..messages import shortened
+from ..messages import quoted, shortened
 from ..reporting.console import print_table
 
 if TYPE_CHECKING:
     from ..config.config import CompressionConfig
 
 
+def asked_with(prompts: Iterable[str]) -> str:
+    """What was asked, in a line: the prompt, or that there are several."""
+    found = list(dict.fromkeys(prompts))
+    return f"asked {quoted(found[0])}" if len(found) == 1 else f"asked {len(found)} prompts of their own"
+
+
+def data_of(report: dict[str, Any]) -> str:
+    """What was read: how many recordings of which data, and what was asked."""
+    listed = report["recordings"]
+    if report["manifest"] is not None:
+        name = f" of {shortened(report['manifest'])}"
+    else:
+        shipped = {str(path) for path, _ in recordings()}
+        name = " that ship with hf_tokcomp" if {each["audio"] for each in listed} <= shipped else ""
+    return f"{len(listed)} recordings{name}, {asked_with(each['prompt'] for each in listed)}"
+
+
+def failing(report: dict[str, Any]) -> str | None:
+    """What is to be said where the model with all tokens cannot read the recordings; None where it can."""
+    from ..evaluation.failing import WORST_WER, failed_words
+
+    wrong = 100 * report["cells"][0].get("wer", 0.0)
+    return failed_words("These recordings", wrong) if wrong > WORST_WER else None
+
+
 def print_scores(report: dict[str, Any]) -> None:
     """Word error rate, exact matches, and tokens kept beside those asked for: a row per method, a column per ratio."""
-    cells = report["cells"]
+    cells, data = report["cells"], data_of(report)
     ratios = [1.0, *(ratio for ratio in report["ratios"] if ratio < 1)]
     for key, title in (
         ("wer", "Word error rate in %, by fraction of tokens kept"),
@@ -29,7 +56,8 @@ def print_scores(report: dict[str, Any]) -> None:
             rows.setdefault(head, {})[cell["retention_ratio"]] = f"{100 * cell[key]:.1f}{asked}"
         lines = [(*head, *(row.get(ratio, "") for ratio in ratios)) for head, row in rows.items()]
         names = [ratio_name(ratio) for ratio in ratios]
-        print_table(("method", *(("positions",) if key != "kept" else ()), *names), lines, title=title, right=names)
+        columns = ("method", *(("positions",) if key != "kept" else ()), *names)
+        print_table(columns, lines, title=f"{title}: {data}", right=names)
         print()
 
 
@@ -57,6 +85,9 @@ def print_texts(report: dict[str, Any]) -> None:
 
 def print_notes(report: dict[str, Any]) -> None:
     """What a reader of the tables must know."""
+    loud = failing(report)
+    if loud is not None:
+        print(f"BEWARE. {loud}")
     print(f"Model {report['model']}, {report['device']}, {report['dtype']}.")
     known = sum(recording["truth"] is not None for recording in report["recordings"])
     if known:

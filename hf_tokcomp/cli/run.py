@@ -27,7 +27,7 @@ from .options import (
     parse_compression,
 )
 from .reader import open_reader
-from .report import describe, settings
+from .report import asked_with, describe, settings
 
 
 def run(
@@ -110,7 +110,9 @@ def run(
             }
         )
     else:
-        print(f"\nModel {name}\nCompression {describe(config)}")
+        asked = asked_with(each["prompt"] for each in results)
+        count = f"{len(results)} recording{'s' if len(results) > 1 else ''}"
+        print(f"\nModel {name}\nCompression {describe(config)}\n{count}, {asked}")
         if len(results) > 1:
             print("The first recording's seconds include work that is done once.")
         loaded.print_skipped()

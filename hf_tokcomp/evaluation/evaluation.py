@@ -18,6 +18,7 @@ from ..models.instance import active_config, unwrap
 from ..models.registry import patch_for_processor
 from ..reporting.environment import environment, place, weights_digest
 from .asked import Asked
+from .failing import failures
 from .folder import ResultFolder, described_task
 from .items import Dataset, data_name, read_items
 from .journal import Journal
@@ -158,6 +159,8 @@ def measure(
     measured_by: dict[str, Any] = {"metrics": metrics, "resamples": resamples, "left_out": dict(left_out)}
     if any(each.task.kind == "multiple_choice" for each in asked):
         measured_by |= {"choice_scoring": choice_scoring, "similarity_model": similarity_model}
+    for text in failures(scores, asked):
+        logger.warning("%s", text)
     papers = published_for(called, choice_scoring) if all(each.whole for each in asked) else []
     folder.finish(scores, report(scores, asked, called, measured_by, papers), measured_by)
     return scores

@@ -10,7 +10,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from ..config.notation import ratio_name
+from ..messages import quoted
 from .asked import Asked
+from .failing import failures
 from .published import Published
 from .score import Score
 
@@ -57,14 +59,27 @@ def report(
         line += "".join(f", tokenizer {name}" for name in sorted(tokenizers))
         lines.append(f"{line}. {each.task.note}".rstrip())
     lines.append("- In parentheses, 95 % intervals over recordings." + (PAPERS if published else ""))
-    tables = markdown(scores, published, {each.task.name: each.task.title for each in asked})
-    return f"Model: {model}\n\n{tables}\n\n" + "\n".join([*lines, *_differently_kept(scores), *_cut_off(scores)])
+    titles = {each.task.name: each.task.title for each in asked}
+    tables = markdown(scores, published, titles, {each.task.name: _data(each) for each in asked})
+    loud = "".join(f"**Beware. {text}**\n\n" for text in failures(scores, asked))
+    return f"Model: {model}\n\n{loud}{tables}\n\n" + "\n".join([*lines, *_differently_kept(scores), *_cut_off(scores)])
 
 
 PAPERS = (
     " In brackets, what the paper reports for this model, method and ratio; its prompts, and its version of MMAU, may"
     " be others."
 )
+
+
+def _data(asked: Asked) -> str:
+    """What was asked about which data, for a table's heading."""
+    if asked.task.own and len(set(asked.prompts)) == 1:
+        prompt = asked.prompts[0]
+    elif asked.task.own and all(item.question for item in asked.items.items):
+        return f" of {asked.items.dataset}, each asked its own question"
+    else:
+        prompt = asked.template
+    return f" of {asked.items.dataset}, asked {quoted(prompt)}"
 
 
 def _differently_kept(scores: Sequence[Score]) -> list[str]:
@@ -94,7 +109,12 @@ def _cut_off(scores: Sequence[Score]) -> list[str]:
     ]
 
 
-def markdown(scores: Sequence[Score], published: Sequence[Published] = (), titles: Mapping[str, str] = {}) -> str:
+def markdown(
+    scores: Sequence[Score],
+    published: Sequence[Published] = (),
+    titles: Mapping[str, str] = {},
+    data: Mapping[str, str] = {},
+) -> str:
     """All tables one below the other.
 
     A cell has the value and its 95 % interval; in brackets, what a paper reports for the same.
@@ -103,6 +123,7 @@ def markdown(scores: Sequence[Score], published: Sequence[Published] = (), title
         scores: of one model.
         published: the papers' numbers for this model.
         titles: of the tasks, by name.
+        data: what follows the number of items in a heading, by the task's name.
     """
     parts = []
     for task, subset, metric in dict.fromkeys((each.task, each.subset, each.metric) for each in scores):
@@ -110,6 +131,7 @@ def markdown(scores: Sequence[Score], published: Sequence[Published] = (), title
         better = "lower" if metric in LOWER_IS_BETTER else "higher"
         title = (titles or {}).get(task, task) + (f", {subset}" if subset else "")
         heading = f"**{title}**: {NAMES.get(metric, metric)}, {better} is better, {chosen[0].items} items"
+        heading += data.get(task, "")
         parts.append(f"{heading}\n\n{_table(chosen, published)}")
     return "\n\n".join(parts)
 

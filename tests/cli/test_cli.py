@@ -226,13 +226,18 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
     file = tmp_path / "report.json"
     code, out, err = call("compare", *given, "--ratios", "1,0.5,0.1", "--seeds", "2", "--output", str(file))
     assert code == 0, err
-    missed = [line.split("'")[1] for line in err.splitlines()]  # far below their budget on clips this short
+    *rest, said = err.splitlines()
+    assert "the uncompressed model itself gets" in said
+    missed = [line.split("'")[1] for line in rest]  # far below their budget on clips this short
     assert set(missed) <= {"segmentwise_top_k"}, err
     tables = [part.splitlines() for part in out.split("\n\n")]
     assert [table[0].split(" in %")[0].rstrip(",") for table in tables[:2]] == [
         "Word error rate",
         "Recordings read without an error",
     ]
+    for table in tables[:3]:
+        assert table[0].endswith(": 2 recordings of manifest.jsonl, asked 2 prompts of their own")
+    assert f"BEWARE. {said.removeprefix('hf-tokcomp: warning: ')}" in out
     assert tables[0][1].split() == ["method", "positions", "1", "1/2", "1/10"]
     assert all(line == line.rstrip() for line in out.splitlines())
 
@@ -262,10 +267,19 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
     assert line.split()[2:] == shown
 
 
+@needs_small_model
+def test_summaries_say_what_was_asked_about_what(call: Callable[..., Any]) -> None:
+    assert "\n3 recordings, asked “Transcribe the digits.”\n" in printed(call("run"))
+    out = printed(call("compare", "--methods", "stride", "--ratios", "1/2", "--positions", "original"))
+    named = "3 recordings that ship with hf_tokcomp, asked “Transcribe the digits.”"
+    assert out.count(named) == 3
+    assert "BEWARE" not in out, "the shipped model reads these"
+
+
 def test_compare_is_the_same_whatever_the_batch(call: Callable[..., Any]) -> None:
     given = ("compare", "--manifest", "manifest.jsonl", "--model", "./qwen2_audio", "--max-new-tokens", "3", "--json")
     options = ("--methods", "top_k", "--ratios", "0.5", "--positions", "original")
-    one, two = (json.loads(printed(call(*given, *options, "--batch-size", size))) for size in "12")
+    one, two = (json.loads(call(*given, *options, "--batch-size", size)[1]) for size in "12")
     assert [c["texts"] for c in one["cells"]] == [c["texts"] for c in two["cells"]]
     assert one["versions"]["transformers"] == transformers.__version__
 

@@ -40,7 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def report(result: tuple[int, str, str]) -> dict[str, Any]:
     code, out, err = result
-    assert (code, err) == (0, ""), err
+    # A model with random weights gets all words wrong, which `compare` says where there is a truth.
+    said = [line for line in err.splitlines() if "the uncompressed model itself gets" not in line]
+    assert (code, said) == (0, []), err
     found: dict[str, Any] = json.loads(out)
     return found
 

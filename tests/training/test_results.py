@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import datasets
 import pytest
 
+from hf_tokcomp.cli.finetune import _print_results
 from hf_tokcomp.training.arguments import FinetuneArguments
 from hf_tokcomp.training.results import effective_prompt, write_metrics
 
@@ -54,3 +55,13 @@ def test_the_prompt_is_the_one_that_all_rows_are_asked(own, asked):
     columns = {"text": ["x", "y"]} | ({} if own is None else {"prompt": own})
     examples = SimpleNamespace(dataset=datasets.Dataset.from_dict(columns))
     assert effective_prompt(examples, FinetuneArguments(dataset="t.jsonl", prompt="the default")) == asked
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({"prompt": "What is\nsaid?"}, "asked “What is said?”"), ({}, "each asked its own prompt")]
+)
+def test_the_summary_names_data_and_prompt(tmp_path, capsys, more, said):
+    (tmp_path / "metrics.json").write_text(json.dumps({"dataset": "digits", "metrics": {"wer": 0.5}} | more))
+    (tmp_path / "finetune.json").write_text(json.dumps({"rows": {"held_out": 5}}))
+    _print_results(tmp_path)
+    assert f"\n5 items of digits, {said}\n" in capsys.readouterr().out
