@@ -35,7 +35,8 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__getattr__("__all__")} if "__all__" not in globals() else globals())
+    ready()
+    return sorted(globals())
 
 
 if not starting.COMMAND_LINE:

@@ -29,18 +29,16 @@ def libraries_as_they_were() -> Iterator[None]:
 
     One thread: models this small gain nothing from more, and on a busy machine threads wait for each other.
     """
-    import torch
     import transformers
     from huggingface_hub.utils import logging as hub_logging
+    from threads import one_thread
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     verbosity, bar = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
     hub = hub_logging.get_verbosity()
-    yield
+    with one_thread():
+        yield
     transformers.logging.set_verbosity(verbosity)
     hub_logging.set_verbosity(hub)
-    torch.set_num_threads(threads)
     if bar:
         transformers.logging.enable_progress_bar()
 

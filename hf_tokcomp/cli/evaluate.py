@@ -174,7 +174,12 @@ def evaluate(
     }
     prompts = by_task(prompt, names)
     asked = ask_all(
-        *(reader.processor, found, where, prompts, max_new_tokens, choice_scoring),
+        reader.processor,
+        found,
+        where,
+        prompts,
+        max_new_tokens,
+        choice_scoring,
         name=reader.base,
         stored=reader.stored_prompt,
         longest_answer=reader.longest_answer,

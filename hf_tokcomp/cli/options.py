@@ -70,8 +70,6 @@ MaxNewTokensOption = Annotated[
 
 
 def _check_device(name: str) -> str:
-    if name == "auto":
-        return name  # asks nobody, so that nothing is imported for it
     from ..inference.devices import check_device
 
     return check_device(name)

@@ -74,7 +74,7 @@ def read_rows(
     spoken = unknown_texts if text_name is None else all_texts(table, text_name, False, wrong, required=False)
     asked = [None] * len(audio) if prompt_name is None else all_prompts(table, prompt_name, wrong)
     if not skip_bad:
-        report(table, wrong, skip_bad)
+        report(table, wrong, skip_bad=False)
     return [
         Row(
             f"{table.name}, {table.unit} {table.number(row)}", stored["audio"], texts[0] or None, prompt, wrong.get(row)

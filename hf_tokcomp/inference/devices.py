@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 
 def check_device(name: str) -> str:
     """The name itself: ``"auto"``, or a device that this machine has.
@@ -13,6 +11,8 @@ def check_device(name: str) -> str:
     """
     if name == "auto":
         return name
+    import torch  # takes a second, which the default need not wait for
+
     try:
         device = torch.device(name)
         count = torch.get_device_module(device).device_count()
@@ -26,6 +26,8 @@ def check_device(name: str) -> str:
 
 
 def _there() -> str:
+    import torch
+
     names = ["auto", "cpu"]
     if torch.accelerator.is_available():
         kind = torch.accelerator.current_accelerator()

@@ -125,7 +125,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     if measure is not None and held_out is not None:
         measured["after"] = measure.measure(trainer.model, held_out.dataset)
     if trainer.is_world_process_zero():
-        write_run(folder, options, trainer, train, held_out)
+        write_run(folder, options, instruction, trainer, train, held_out)
         (folder / METRICS_NAME).unlink(missing_ok=True)  # of the run that this one resumes
         measurement = None if held_out is None else write_metrics(folder, options, trainer, measured, held_out)
         card.fields |= {"measurements": [] if measurement is None else [measurement], "has_processor": True}

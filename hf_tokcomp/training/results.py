@@ -38,13 +38,19 @@ def effective_prompt(examples: Examples, options: FinetuneArguments) -> str | No
 
 
 def write_run(
-    folder: Path, options: FinetuneArguments, trainer: Any, train: Examples, held_out: Examples | None
+    folder: Path,
+    options: FinetuneArguments,
+    prompt: str | None,
+    trainer: Any,
+    train: Examples,
+    held_out: Examples | None,
 ) -> None:
     """``finetune.json``: arguments, prompt (null where rows differ in it), versions, rows, and all that was logged.
 
     Args:
         folder: where it goes.
         options: of the run.
+        prompt: what all rows were asked, see `effective_prompt`.
         trainer: after the training; its own arguments are written without tokens.
         train: what it was trained on.
         held_out: what it was measured on, if anything.
@@ -55,7 +61,7 @@ def write_run(
         rows |= {"held_out": len(held_out.dataset), "held_out_skipped": len(held_out.skipped)}
     run = {
         "arguments": vars(options),
-        "prompt": effective_prompt(train, options),
+        "prompt": prompt,
         "training_arguments": trainer.args.to_dict(),
         "compression": None if config is None else config.to_dict(),
         "steps": trainer.state.global_step,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
+import threads
 from training_files import jsonl
 
 from hf_tokcomp.checkpoints import recordings
@@ -15,10 +15,8 @@ from hf_tokcomp.checkpoints import recordings
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """The small model is fastest on one, and its sums are the same in every process then."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads.one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

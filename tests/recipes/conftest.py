@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import torch
+import threads
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """Models this small are fastest on one, and their sums are the same in every run then."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads.one_thread():
+        yield

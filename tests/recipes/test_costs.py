@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from threads import one_thread
 
 import hf_tokcomp
 from hf_tokcomp import AudioTokenCompressor, CompressionConfig, methods
@@ -127,12 +128,9 @@ def test_states_look_like_an_encoders() -> None:
 
 @pytest.fixture(scope="module")
 def report() -> dict[str, Any]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     plan = Plan(durations=[1, 4], batch_sizes=[1], ratios=[0.5, 0.25, 0.1], seconds=0.0)
-    result = Benchmark(plan, TOY).run()
-    torch.set_num_threads(threads)
-    return result
+    with one_thread():
+        return Benchmark(plan, TOY).run()
 
 
 def test_every_method_has_a_row_or_a_reason(report: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
