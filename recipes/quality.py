@@ -16,9 +16,8 @@ from hf_tokcomp.checkpoints import SMALL_MODEL
 from hf_tokcomp.config.notation import ratio_name
 from hf_tokcomp.evaluation.asked import Asked
 from hf_tokcomp.evaluation.evaluation import ask_all, measure
-from hf_tokcomp.evaluation.folder import TABLES
 from hf_tokcomp.evaluation.items import Dataset
-from hf_tokcomp.evaluation.journal import Given, Journal, Key
+from hf_tokcomp.evaluation.journal import Given, Key
 from hf_tokcomp.evaluation.plan import Run, by_cell, plan
 from hf_tokcomp.evaluation.scores import Differences
 from hf_tokcomp.evaluation.tasks import get_task
@@ -85,19 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs, left_out = plan(COMPRESSIONS, RATIOS, POSITIONS, seeds=3)
         state = process()
         reader.load_model(str(state.device), "float32")
-        measured = (reader.model, reader.processor, asked, runs, left_out, given.folder)
-        scores = measure(*measured, batch_size=given.batch_size, name=SMALL_MODEL.name)
+        asking = (reader.model, reader.processor, asked, runs, left_out, given.folder)
+        measured = measure(*asking, batch_size=given.batch_size, name=SMALL_MODEL.name)
         if not state.is_main_process:
             return 0
-        text = (given.folder / TABLES).read_text(encoding="utf-8").rstrip()
-        compared = as_markdown(comparisons(asked, runs, Journal(given.folder).read()), ())
+        compared = as_markdown(comparisons(asked, runs, measured.answers), ())
         write_whole(given.folder / COMPARED, compared + "\n")
         if given.markdown is not None:
-            fill_place(given.markdown, BEGIN, f"{text}\n\n{compared}")
-            drawn = [each for each in scores if each.method in DRAWN]
+            fill_place(given.markdown, BEGIN, f"{measured.text}\n\n{compared}")
+            drawn = [each for each in measured.scores if each.method in DRAWN]
             titles = {each.task.name: each.task.title for each in asked}
             save(plot_quality(drawn, titles), given.markdown.with_suffix(".svg"))
-        print(f"{text}\n\n{compared}")
+        print(f"{measured.text}\n\n{compared}")
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         complain("error", error)
         return 1

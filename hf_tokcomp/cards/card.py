@@ -158,7 +158,10 @@ def _table(measurement: Measurement) -> dict[str, Any]:
     trained = any(score.before is not None for score in measurement.scores)
     head = ["compressed", *(["before training"] if trained else []), "all tokens"]
     rows = [
-        [f"`{score.name}`", *map(_number, (score.value, *((score.before,) if trained else ()), score.uncompressed))]
+        [
+            f"`{score.name}`" + (f" in {score.unit}" if score.unit else ""),
+            *map(_number, (score.value, *((score.before,) if trained else ()), score.uncompressed)),
+        ]
         for score in measurement.scores
     ]
     asked = f"Asked {words.code(measurement.prompt)}." if measurement.prompt else ""

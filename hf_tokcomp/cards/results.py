@@ -1,4 +1,4 @@
-"""What was measured under a compression, read from a JSON file: a report of `hf-tokcomp compare`, or plain numbers."""
+"""What was measured under a compression, read from a JSON file: results of `eval` and `compare`, or plain numbers."""
 
 from __future__ import annotations
 
@@ -13,27 +13,39 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
-from ..checkpoints import SMALL_MODEL, recordings
+from ..checkpoints import SMALL_MODEL
 from ..config.config import CompressionConfig
 from ..messages import did_you_mean, shown
 from .names import hub_id
 
 TASK = "audio-text-to-text"
 NUMBERS = ("metrics", "before", "uncompressed")
-KEYS = ("dataset", "dataset_id", "split", "task", "prompt", *NUMBERS, "note")
+KEYS = ("dataset", "dataset_id", "split", "task", "prompt", *NUMBERS, "units", "note")
+UNNAMED = "recordings named one by one"
+"""What results call recordings that have no name together."""
 RATE = "audio_tokens_per_second"
-METRICS = ("wer", "exact_match")
-"""The scores in a report of `hf-tokcomp compare`."""
+NAMES = {"wer_plain": "wer"}
+"""What the Hub calls metrics of ours that have another name; the note says how texts are compared."""
+PERCENT = ("wer", "wer_plain", "exact_match", "accuracy")
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number, with what the uncompressed model, and the compressed one before training, reach if that is known."""
+    """One number, with what the uncompressed model, and the compressed one before training, reach if that is known.
+
+    Args:
+        name: of the metric.
+        value: under the compression.
+        uncompressed: with all tokens.
+        before: under the compression, before training.
+        unit: of all three; "" for a bare number.
+    """
 
     name: str
     value: float
     uncompressed: float | None = None
     before: float | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,9 +92,10 @@ def read_measurements(
     """What a JSON file says about a compression.
 
     Args:
-        path: one of: what ``hf-tokcomp compare --output`` wrote, where the config must be among those compared; an
-            object of the keys `KEYS`, such as the ``metrics.json`` of ``hf-tokcomp finetune``, with ``metrics``,
-            ``before`` and ``uncompressed`` as names and numbers, or a list of them; names and numbers alone.
+        path: one of: what ``hf-tokcomp eval`` or ``compare`` wrote (the folder, its ``results.json``, or the file),
+            where the config must be among those measured; an object of the keys `KEYS`, such as the ``metrics.json`` of
+            ``hf-tokcomp finetune``, with ``metrics``, ``before`` and ``uncompressed`` as names and numbers and
+            ``units`` as names and texts, or a list of them; names and numbers alone.
         config: the compression.
         dataset: the name of the data set, instead of the file's.
         models: Hub ids of the model that the numbers may be of; empty if any will do. A report that was made with a
@@ -93,6 +106,8 @@ def read_measurements(
         ValueError: it is none of these; the message says what is wrong.
     """
     file = Path(path)
+    if file.is_dir():
+        file = file / "results.json"
     if not file.is_file():
         raise FileNotFoundError(f"There is no file of metrics {file}.")
     try:
@@ -101,14 +116,16 @@ def read_measurements(
         raise ValueError(f"{file} is not valid JSON: {error}.") from error
     try:
         if isinstance(values, Mapping) and "cells" in values:
-            return [_from_report(values, config, dataset, models)]
+            raise ValueError("an earlier version of `hf-tokcomp compare` wrote it: run that command again")
+        if isinstance(values, Mapping) and "scores" in values:
+            return _from_results(values, config, dataset, models)
         listed = values if isinstance(values, list) else [values]
         if not listed:
             raise ValueError("it is empty")
         return [_from_mapping(each, dataset) for each in listed]
     except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
         raise ValueError(
-            f"{file} is not a whole report of `hf-tokcomp compare`: {type(error).__name__}: {error}."
+            f"{file} is no whole result of `hf-tokcomp eval` or `compare`: {type(error).__name__}: {error}."
         ) from error
     except ValueError as error:
         raise ValueError(f"{file}: {error}.") from error
@@ -122,7 +139,7 @@ def _from_mapping(values: Any, dataset: str | None) -> Measurement:
     for key in values:
         if key not in KEYS:
             raise ValueError(f"{key!r} is not known{did_you_mean(key, KEYS)} Keys: {', '.join(KEYS)}")
-    texts = {key: value for key, value in values.items() if key not in NUMBERS}
+    texts = {key: value for key, value in values.items() if key not in (*NUMBERS, "units")}
     if dataset is not None:
         texts["dataset"] = dataset
     for key, value in texts.items():
@@ -137,7 +154,12 @@ def _from_mapping(values: Any, dataset: str | None) -> Measurement:
         for name in others:
             if name not in metrics:
                 raise ValueError(f"{name!r} is in {key} and not in metrics")
-    scores = tuple(Score(name, value, plain.get(name), before.get(name)) for name, value in metrics.items())
+    units = values.get("units", {})
+    if not isinstance(units, Mapping) or not all(isinstance(unit, str) for unit in units.values()):
+        raise ValueError("units must be an object of names and texts")
+    scores = tuple(
+        Score(name, value, plain.get(name), before.get(name), units.get(name, "")) for name, value in metrics.items()
+    )
     return Measurement(scores=scores, **{key: " ".join(value.split()) for key, value in texts.items()})
 
 
@@ -153,65 +175,97 @@ def _numbers(values: Mapping[str, Any], key: str) -> dict[str, float]:
     return dict(numbers)
 
 
-def _from_report(
-    report: Mapping[str, Any], config: CompressionConfig, dataset: str | None, models: Sequence[str]
-) -> Measurement:
-    model = report["model"]
+def _from_results(
+    results: Mapping[str, Any], config: CompressionConfig, dataset: str | None, models: Sequence[str]
+) -> list[Measurement]:
+    """A measurement for every task, and every part of one, that the results have."""
+    model = results["model"]
     if models and hub_id(model) is not None and model not in models:
         raise ValueError(f"it was measured with {model}, and not with {' or '.join(models)}")
-    found = [
-        (cell, number)
-        for cell in report["cells"]
-        for number, values in enumerate(cell["compression"])
-        if CompressionConfig.from_dict(values) == config
-    ]
+    runs = results["runs"]
+    found = [key for key, run in runs.items() if CompressionConfig.from_dict(run["config"]) == config]
     if not found:
-        compared = dict.fromkeys(_name(cell) for cell in report["cells"])
-        raise ValueError(f"this compression is not among those compared: {', '.join(compared)}")
-    (cell, number), plain = found[0], report["cells"][0]
-    read, seeds = report["recordings"], len(cell["compression"])
-    scores = []
-    for name in METRICS:
-        if name in plain and (name in cell or f"{name}_by_seed" in cell):
-            value = cell[f"{name}_by_seed"][number] if seeds > 1 else cell[name]
-            scores.append(Score(name, float(value), float(plain[name])))
-    seconds = sum(recording["seconds"] for recording in read)
-    before = sum(recording["tokens"] for recording in read)
-    after = sum(cell["tokens_after"][number])
-    scores.append(Score(RATE, round(after / seconds, 2), round(before / seconds, 2)))
-    for phase in ("prefill", "decode"):
-        if plain["seconds"][phase] > 0:
-            spent = cell["seconds"][phase] / seeds / len(read)
-            scores.append(Score(f"{phase}_seconds", round(spent, 4), round(plain["seconds"][phase] / len(read), 4)))
-    _numbers({"metrics": {score.name: score.value for score in scores}}, "metrics")
-    versions = report["versions"]
+        raise ValueError(f"this compression is not among those measured: {', '.join(runs)}")
+    key = found[0]
+    if dataset is not None and len(results["tasks"]) > 1:
+        raise ValueError(f"--dataset names one data set, and {', '.join(results['tasks'])} were measured: leave it out")
+    measured = []
+    for task in results["tasks"]:
+        costs = {cost["run"]: cost for cost in results["costs"] if cost["task"] == task}
+        scores = [each for each in results["scores"] if each["task"] == task]
+        for subset in dict.fromkeys(each["subset"] for each in scores):
+            numbers = [
+                *_scores([each for each in scores if each["subset"] == subset], runs, key),
+                *([] if subset else _spent(results["tasks"][task], costs[key], costs["none@1"])),
+            ]
+            _numbers({"metrics": {score.name: score.value for score in numbers}}, "metrics")
+            measured.append(_measurement(results, task, subset, tuple(numbers), dataset))
+    return measured
+
+
+def _scores(scores: Sequence[Mapping[str, Any]], runs: Mapping[str, Any], key: str) -> list[Score]:
+    """The run's values beside those of `none`, of one part of a task."""
+    run = runs[key]
+    several = [name for name, other in runs.items() if _cell(other) == _cell(run)]
+    found = []
+    for each in scores:
+        if _cell(each) != _cell(run):
+            continue
+        value = each["by_seed"][several.index(key)] if len(several) > 1 and each["by_seed"] else each["value"]
+        plain = next(other["value"] for other in scores if _is_none(other) and other["metric"] == each["metric"])
+        unit = "%" if each["metric"] in PERCENT else ""
+        found.append(Score(NAMES.get(each["metric"], each["metric"]), _rounded(value), _rounded(plain), None, unit))
+    return found
+
+
+def _spent(task: Mapping[str, Any], cost: Mapping[str, Any], plain: Mapping[str, Any]) -> list[Score]:
+    """Audio tokens a second, and seconds where they were measured, of the mean item."""
+    found = []
+    if task.get("seconds"):
+        rates = (round(each["tokens_after"] / task["seconds"], 2) for each in (cost, plain))
+        found.append(Score(RATE, *rates))
+    for phase in ("prefill_seconds", "decode_seconds"):
+        if cost[phase] and plain[phase]:
+            found.append(Score(phase, *(round(each[phase] / each["items"], 4) for each in (cost, plain))))
+    return found
+
+
+def _measurement(
+    results: Mapping[str, Any], name: str, subset: str, scores: tuple[Score, ...], dataset: str | None
+) -> Measurement:
+    task, session, by = results["tasks"][name], results["sessions"][-1], results["measured_by"]["metrics"][name]
+    called = dataset or task["dataset"]
+    if called == UNNAMED:
+        raise ValueError("it does not say what the recordings are: add --dataset NAME")
+    seconds = f", {task['seconds']:.0f} s" if task.get("seconds") else ""
+    normalisers = sorted({settings["normaliser"] for settings in by.values() if "normaliser" in settings})
+    compared = f" Texts and truths are compared {' and '.join(normalisers)}." if normalisers else ""
+    timed = "; seconds are the mean of an item" if any(score.name == "prefill_seconds" for score in scores) else ""
     note = (
-        f"{_model_name(model)}, {len(read)} recordings, {seconds:.0f} s; {report['device']}, {report['dtype']}, "
-        f"greedy, batches of {report['batch_size']}; hf_tokcomp {versions['hf_tokcomp']}, transformers "
-        f"{versions['transformers']}, torch {versions['torch']}. Texts and truths are compared "
-        f"{report['normalisation']}; seconds are the mean of a recording."
+        f"{_model_name(results['model'])}, {task['items']} items{seconds}; {session['device']}, {results['dtype']}, "
+        f"greedy, batches of {session['batch_size']}; hf_tokcomp {session['hf_tokcomp']}, transformers "
+        f"{session['transformers']}, torch {session['torch']}{timed}.{compared}"
     )
-    asked = {recording["prompt"] for recording in read}
-    prompt = asked.pop() if len(asked) == 1 else ""
-    return Measurement(dataset or _dataset(report), tuple(scores), note=note, prompt=prompt)
+    prompt = task["prompt"] if "{" not in task["prompt"] else ""
+    return Measurement(called, scores, split=task["part"] or subset or None, note=note, prompt=prompt)
 
 
-def _dataset(report: Mapping[str, Any]) -> str:
-    """A name for what was read: the manifest's, and never the path to it."""
-    if report["manifest"] is not None:
-        path = Path(report["manifest"])
-        return path.parent.name or path.stem if path.stem == "manifest" else path.stem
-    if {recording["audio"] for recording in report["recordings"]} <= {str(path) for path, _ in recordings()}:
-        return "the recordings that ship with hf_tokcomp"
-    raise ValueError("it does not say what the recordings are: add --dataset NAME")
+def _cell(each: Mapping[str, Any]) -> tuple[Any, ...]:
+    return each["method"], each["ratio"], each["positions"]
+
+
+def _is_none(each: Mapping[str, Any]) -> bool:
+    return bool(each["method"] == "none" and each["positions"] is None)
+
+
+def _rounded(value: float | None) -> float:
+    if value is None:
+        raise ValueError("a score is no number, as of a table whose truths have no words")
+    return round(float(value), 4)
 
 
 def _model_name(model: str) -> str:
     """A model's name for others to read: of a folder, its own name without the path."""
-    if Path(model) == SMALL_MODEL:
+    if model in (SMALL_MODEL.name, str(SMALL_MODEL)):
         return "the model that ships with hf_tokcomp"
     return hub_id(model) or Path(model).name
-
-
-def _name(cell: Mapping[str, Any]) -> str:
-    return f"{cell['method']} at {cell['retention_ratio']:g}" + (f" {cell['positions']}" if cell["positions"] else "")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from ..evaluation.metrics.texts import NORMALISATION
-from ..hub.whole_files import write_whole
-from ..reporting.console import complain, print_json
+from ..cards.results import UNNAMED
+from ..checkpoints import SMALL_MODEL
+from ..reporting.console import print_json
 from ..reporting.options import parse_list
-from .cells import Cell, plan
+from .interrupted import keeping, same_command
+from .measuring import draw, progress
 from .options import (
     AudioArgument,
     ColumnsOption,
@@ -32,11 +32,15 @@ from .options import (
     parse_columns,
 )
 from .reader import open_reader
-from .report import failing, print_notes, print_scores, print_texts
+from .report import print_notes, print_scores, print_texts
 
 if TYPE_CHECKING:
-    from ..inference.reader import Reader
-    from ..inference.recordings import Recording
+    from ..evaluation.asked import Asked
+    from ..evaluation.journal import Given, Key
+    from ..evaluation.plan import Run
+    from ..inference.recordings import Loaded
+
+SHIPPED = "the recordings that ship with hf_tokcomp"
 
 
 def compare(
@@ -67,7 +71,12 @@ def compare(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON to a file, too.")
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE.json|DIR",
+            help="Write everything to a file; or to a folder as `eval` does, where a second start goes on.",
+        ),
     ] = None,
     on_error: OnErrorOption = "stop",
     as_json: JsonOption = False,
@@ -76,89 +85,86 @@ def compare(
 
     Where the truth is known (a manifest, the shipped recordings), by word error rate; elsewhere text beside text.
     """
+    from ..evaluation.evaluation import measure
+    from ..evaluation.folder import SETTINGS, write_results
+    from ..evaluation.plan import ALL, plan
+    from ..evaluation.recordings import asked_about
+    from ..evaluation.tasks import get_task
     from ..inference.recordings import find_entries, find_model, load_recordings
-    from ..reporting.environment import environment
 
-    kinds = cast("list[Positions]", parse_list(positions, "--positions", str, get_args(Positions)))
+    kinds = parse_list(positions, "--positions", str, get_args(Positions))
     shares = parse_list(ratios, "--ratios", lambda text: float(Fraction(text)))
-    names = None if methods is None else parse_list(methods, "--methods", str)
-    cells, left_out = plan(names, shares, kinds, seeds)
+    names = [ALL] if methods is None else parse_list(methods, "--methods", str)
+    runs, left_out = plan(names, shares, kinds, seeds)
+    folder = output if output is not None and output.suffix != ".json" else None
     if output is not None and not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
     name = find_model(model)
     entries = find_entries(audio, manifest, split, parse_columns(columns), on_error)
     reader = open_reader(name)
     loaded = load_recordings(entries, prompt, reader, on_error)
-    recordings = loaded.recordings
+    asked = asked_about(
+        dataclasses.replace(get_task("asr"), metrics=("wer_plain", "exact_match")),
+        loaded.recordings,
+        reader.rate,
+        named(audio, manifest),
+        max_new_tokens or reader.longest_answer,
+        len(loaded.skipped),
+    )
     reader.load_model(device, dtype)
 
-    read_all(reader, recordings, cells, batch_size, max_new_tokens)
-    truths = [recording.truth for recording in recordings]
-    report: dict[str, Any] = {
-        **reader.about(),
-        "ratios": shares,
-        "positions": kinds,
-        "seeds": seeds,
-        "batch_size": batch_size,
-        "max_new_tokens": max_new_tokens,
-        "manifest": manifest,
-        "normalisation": NORMALISATION,
-        "left_out": left_out,
-        "recordings": [
-            {
-                "audio": recording.name,
-                "seconds": round(recording.seconds, 3),
-                "seconds_dropped": round(recording.dropped, 3),
-                "prompt": recording.prompt,
-                "truth": recording.truth,
-                "tokens": reading.tokens_before,
-            }
-            for recording, reading in zip(recordings, cells[0].in_order()[0], strict=True)
-        ],
-        **loaded.to_dict(),
-        "cells": [cell.to_dict(truths) for cell in cells],
-        "versions": environment(),
-    }
-    loud = failing(report)
-    if loud is not None:
-        complain("warning", loud)
-    if output is not None:
-        write_whole(output, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    def kept() -> str:
+        if folder is None or not (folder / SETTINGS).is_file():
+            return ""
+        return f"The answers so far are in {folder}: go on with {same_command()}"
+
+    with keeping(kept), progress(True, "reading") as on_batch:
+        measured = measure(
+            *(reader.model, reader.processor, [asked], runs, left_out, folder),
+            batch_size=batch_size,
+            timed=True,
+            name=SMALL_MODEL.name if name == str(SMALL_MODEL) else name,
+            on_batch=on_batch,
+        )
+    values = measured.values | listed(asked, loaded, measured.answers, runs)
+    if folder is not None:
+        draw(measured.scores, [asked], folder)
+    elif output is not None:
+        write_results(output, values)
     if as_json:
-        print_json(report)
+        print_json(values)
         return
-    scored = any(truth is not None for truth in truths)
-    if scored:
-        print_scores(report)
-    if texts or not scored:
-        print_texts(report)
-    print_notes(report)
+    if measured.scores:
+        print_scores(measured.scores, asked)
+    if texts or not measured.scores:
+        print_texts(asked, loaded.recordings, runs, measured.answers)
+    print_notes(measured, asked)
     loaded.print_skipped()
+    if output is not None:
+        print(f"\n{output} holds everything.")
 
 
-def read_all(
-    reader: Reader, recordings: Sequence[Recording], cells: Sequence[Cell], batch_size: int, max_new_tokens: int | None
-) -> None:
-    """Fill the cells. Batch by batch, so that features are computed once and only one batch is in memory."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def named(audio: Sequence[str] | None, dataset: str | None) -> str:
+    """What tables and cards call the recordings of a command line."""
+    from ..evaluation.items import data_name
 
-    # Of like length together: padding is waste.
-    order = sorted(range(len(recordings)), key=lambda i: recordings[i].seconds)
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    runs = sum(len(cell.configs) for cell in cells)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("reading", total=runs * len(batches))
-        for number, indices in enumerate(batches):
-            batch = reader.prepare([recordings[i] for i in indices])
-            if number == 0:
-                reader.read(batch, cells[0].configs[0], 1)  # for nothing: a first call pays for what later ones find
-            for cell in cells:
-                for config, row in zip(cell.configs, cell.readings, strict=True):
-                    progress.update(task, description=f"{cell.method} {cell.ratio:g}")
-                    readings, seconds = reader.read(batch, config, max_new_tokens)
-                    row.update(zip(indices, readings, strict=True))
-                    cell.prefill += seconds.prefill
-                    cell.decode += seconds.decode
-                    progress.advance(task)
+    if dataset is not None and not audio:
+        return data_name(dataset)
+    return UNNAMED if audio else SHIPPED
+
+
+def listed(asked: Asked, loaded: Loaded, answers: Mapping[Key, Given], runs: Sequence[Run]) -> dict[str, Any]:
+    """Recordings and answers, one by one, for the file that has them all."""
+    recordings = [
+        {
+            "item": item.id,
+            "audio": each.name,
+            "seconds": round(each.seconds, 3),
+            "seconds_dropped": round(each.dropped, 3),
+            "prompt": each.prompt,
+            "truth": each.truth,
+        }
+        for item, each in zip(asked.items.items, loaded.recordings, strict=True)
+    ]
+    keys = [(asked.task.name, item.id, run.key) for run in runs for item in asked.items.items]
+    return {"recordings": recordings, "answers": [answers[key].to_dict() for key in keys], **loaded.to_dict()}

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .cells import score
 from .options import Positions
 from .reader import open_reader
 
@@ -57,6 +56,7 @@ def demo(
 
 def _marked(text: str, truth: str | None) -> str:
     """The text, with how much of it is wrong."""
-    counts = score([truth], [text])
-    wrong, words = int(counts["wrong"]), int(counts["words"])
+    from ..evaluation.metrics.texts import plain, word_errors
+
+    wrong, words = word_errors(plain(truth or ""), plain(text))
     return text if not wrong else f"{text}  ({wrong} of {words} words wrong)"

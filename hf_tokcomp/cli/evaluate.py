@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
 from collections.abc import Sequence
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from ..messages import quoted, shortened
 from ..reporting.options import parse_list
 from .interrupted import keeping, same_command
+from .measuring import draw, progress
 from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions, parse_columns
 from .reader import open_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ..evaluation.asked import Asked
     from ..evaluation.task import Task
-
-PICTURE = "quality.png"
 
 
 def evaluate(
@@ -141,7 +133,7 @@ def evaluate(
     """
     from ..checkpoints import SMALL_MODEL
     from ..evaluation.evaluation import ask_all, measure
-    from ..evaluation.folder import SETTINGS, TABLES
+    from ..evaluation.folder import SETTINGS
     from ..evaluation.items import Dataset
     from ..evaluation.plan import plan
     from ..evaluation.tasks import get_task
@@ -192,7 +184,7 @@ def evaluate(
         return f"The answers so far are in {output}: go on with {same_command(processes=state.num_processes)}"
 
     with keeping(kept), progress(state.is_main_process) as on_batch:
-        scores = measure(
+        measured = measure(
             *(reader.model, reader.processor, asked, runs, left_out, output),
             batch_size=batch_size,
             choice_scoring=choice_scoring,
@@ -203,19 +195,9 @@ def evaluate(
         )
     if not state.is_main_process:
         return
-    print((output / TABLES).read_text(encoding="utf-8").rstrip())
-    if any(each.positions is not None for each in scores) and importlib.util.find_spec("matplotlib") is not None:
-        from ..plotting.quality import plot_quality
-        from ..plotting.saving import save
-
-        save(plot_quality(scores, {each.task.name: _caption(each) for each in asked}), output / PICTURE)
+    print(measured.text)
+    draw(measured.scores, asked, output)
     print(f"\n{output} holds everything.")
-
-
-def _caption(asked: Asked) -> str:
-    """A task in the picture, with its data and what was asked."""
-    items = f"{len(asked.items.items)} items of {shortened(asked.items.dataset, 40)}"
-    return f"{asked.task.title}: {items}\nasked {quoted(asked.template, 60)}"
 
 
 def with_spellings(tasks: Sequence[Task], where: str) -> list[Task]:
@@ -248,16 +230,3 @@ def by_task(given: Sequence[str] | None, tasks: Sequence[str]) -> dict[str, str]
         else:
             others = dict.fromkeys(tasks, text)
     return others | own
-
-
-@contextmanager
-def progress(shown: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, told how many batches are done of how many."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    disable = not (shown and sys.stderr.isatty())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=disable) as bar:
-        task = bar.add_task("batches", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -5,23 +5,24 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..config.registry import get_method
 from ..hub.prompt_file import StoredPrompt
+from ..inference.asking import LONGEST_ANSWER, check_trained, longest_answer
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
-from ..inference.reader import LONGEST_ANSWER
 from ..loading.stored_prompt import read_prompt
-from ..models.instance import active_config, unwrap
+from ..models.instance import unwrap
 from ..models.registry import patch_for_processor
 from ..reporting.environment import environment, place, weights_digest
 from .asked import Asked
+from .costs import costs
 from .failing import failures
 from .folder import ResultFolder, described_task
 from .items import Dataset, data_name, read_items
-from .journal import Journal
+from .journal import Given, Journal, Key, MemoryJournal
 from .metrics import load_metric
 from .plan import Run, plan
 from .published import published_for
@@ -33,6 +34,23 @@ from .task import Item, Task
 from .tasks import get_task
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a measurement found; in processes but the first, nothing.
+
+    Args:
+        scores: all numbers.
+        answers: all answers.
+        text: the tables, in Markdown.
+        values: what is in the result file.
+    """
+
+    scores: list[Score] = field(default_factory=list)
+    answers: dict[Key, Given] = field(default_factory=dict)
+    text: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 def evaluate(
@@ -92,10 +110,10 @@ def evaluate(
     loaded_from = str(unwrap(model).config._name_or_path)
     # An adapter may have been trained to be asked something else than its base model is.
     stored = None if hasattr(model, "peft_config") else read_prompt(loaded_from, {})
-    limit = unwrap(model).generation_config.max_new_tokens or LONGEST_ANSWER
+    limit = longest_answer(model)
     asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from, stored, limit)
     runs, left_out = plan(compressions, ratios, positions, seeds)
-    return measure(
+    measured = measure(
         model,
         processor,
         asked,
@@ -109,6 +127,7 @@ def evaluate(
         name=name,
         on_batch=on_batch,
     )
+    return measured.scores
 
 
 def measure(
@@ -117,20 +136,37 @@ def measure(
     asked: Sequence[Asked],
     runs: Sequence[Run],
     left_out: Mapping[str, str],
-    output: Path,
+    output: Path | None,
     *,
     batch_size: int = 8,
+    timed: bool = False,
     choice_scoring: ChoiceScoring = "string_match",
     similarity_model: str | None = None,
     resamples: int = 1000,
     name: str | None = None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Score]:
-    """`evaluate` of what `ask_all` and `plan` returned, so that mistakes can be found before a model is loaded."""
-    check_trained(model, runs)
+) -> Measured:
+    """`evaluate` of what `ask_all` and `plan` returned, so that mistakes can be found before a model is loaded.
+
+    Args:
+        model: as for `evaluate`, as everything that is not named here.
+        processor: its processor.
+        asked: the tasks.
+        runs: the compressions.
+        left_out: which were not taken, and why.
+        output: the folder; None to keep everything in memory, in one process.
+        timed: note the seconds to the first token and after it. Then no run takes over what another one encoded.
+
+    Raises:
+        as `evaluate`.
+    """
+    check_trained(model, [run.config for run in runs])
     metrics = {each.task.name: _metrics(each.task) for each in asked}
     state = process()
-    folder, journal = ResultFolder(output), Journal(output, state.process_index)
+    if output is None and state.num_processes > 1:
+        raise ValueError(f"The answers of {state.num_processes} processes need a folder to meet in: add --output DIR.")
+    folder = ResultFolder(output)
+    journal = MemoryJournal() if output is None else Journal(output, state.process_index)
     inner = unwrap(model)
     called = name or inner.config._name_or_path
     if state.is_main_process:
@@ -148,22 +184,24 @@ def measure(
         )
     state.wait_for_everyone()
     collator = AudioTextCollator(processor, long_audio="cut")
-    sweep(model, collator, asked, runs, journal, batch_size=batch_size, on_batch=on_batch)
+    sweep(model, collator, asked, runs, journal, batch_size=batch_size, timed=timed, on_batch=on_batch)
     if not state.is_main_process:
-        return []
+        return Measured()
     answers = journal.read()
     known = {run.key for run in runs}
     keys = [(each.task.name, item.id) for each in asked for item in each.items.items]
     earlier = [run for run in folder.runs() if run.key not in known and all((*key, run.key) in answers for key in keys)]
-    scores = score(asked, [*runs, *earlier], answers, choice_scoring, resamples, similarity_model)
+    every = [*runs, *earlier]
+    scores = score(asked, every, answers, choice_scoring, resamples, similarity_model)
     measured_by: dict[str, Any] = {"metrics": metrics, "resamples": resamples, "left_out": dict(left_out)}
     if any(each.task.kind == "multiple_choice" for each in asked):
         measured_by |= {"choice_scoring": choice_scoring, "similarity_model": similarity_model}
     for text in failures(scores, asked):
         logger.warning("%s", text)
     papers = published_for(called, choice_scoring) if all(each.whole for each in asked) else []
-    folder.finish(scores, report(scores, asked, called, measured_by, papers), measured_by)
-    return scores
+    text = report(scores, asked, called, measured_by, papers)
+    values = folder.finish(scores, costs(asked, every, answers), text, measured_by)
+    return Measured(scores, answers, text, values)
 
 
 def ask_all(
@@ -223,21 +261,6 @@ def _prompt(task: Task, template: str, item: Item) -> str:
             "question:NAME, or ask all the same with --prompt."
         )
     return task.prompt(template, item)
-
-
-def check_trained(model: Any, runs: Sequence[Run]) -> None:
-    """Refuse methods that learn and have learned nothing: every call would draw their weights anew.
-
-    Raises:
-        ValueError: there is one among the runs.
-    """
-    trained = active_config(model)
-    for run in runs:
-        if get_method(run.config.method).learns and (trained is None or not trained.has_weights_of(run.config)):
-            raise ValueError(
-                f"{run.config.method} has weights to learn, and this model brings none: fine-tune it first, and name "
-                "the adapter's folder as the model."
-            )
 
 
 def _metrics(task: Task) -> dict[str, dict[str, str]]:

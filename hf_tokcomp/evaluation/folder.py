@@ -14,6 +14,7 @@ from ..config.config import CompressionConfig
 from ..hub.whole_files import write_whole
 from ..messages import shown
 from .asked import Asked
+from .costs import Cost
 from .plan import Run
 from .score import Score
 from .tables import as_csv
@@ -26,6 +27,8 @@ TABLES = "results.md"
 LINES = "results.csv"
 ADDED = ("tasks", "runs")
 """What a later start may add to."""
+TOLD = ("seconds",)
+"""What is written of a task for readers alone: the digest says more, and folders of earlier versions do not have it."""
 WATCHED = ("hf_tokcomp", "transformers", "torch", "device", "batch_size")
 """What may change between starts, and then be the reason of small differences."""
 
@@ -34,11 +37,12 @@ class ResultFolder:
     """A sweep's folder.
 
     Args:
-        path: made if it is not there.
+        path: made if it is not there; None to write nothing at all.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._settings: dict[str, Any] = {}
 
     def begin(self, settings: Mapping[str, Any], runs: Sequence[Run], environment: Mapping[str, Any]) -> None:
         """Write down what is asked for, or make sure that it is what the folder's answers were given to.
@@ -53,9 +57,12 @@ class ResultFolder:
         Raises:
             ValueError: an earlier start asked for something else; what differs is named.
         """
-        file = self.path / SETTINGS
         now: dict[str, Any] = {**settings, "runs": {run.key: _described(run) for run in runs}}
         sessions: list[Any] = []
+        if self.path is None:
+            self._settings = now | {"sessions": [dict(environment)]}
+            return
+        file = self.path / SETTINGS
         if file.is_file():
             before = json.loads(file.read_text(encoding="utf-8"))
             self._compare(before, now)
@@ -65,13 +72,15 @@ class ResultFolder:
         elif self.path.is_dir() and any(not path.name.endswith(".part") for path in self.path.iterdir()):
             raise ValueError(f"{self.path} holds other files and no {SETTINGS}; name an empty or a new folder.")
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(file, _json(now | {"sessions": [*sessions, dict(environment)]}))
+        self._settings = now | {"sessions": [*sessions, dict(environment)]}
+        write_whole(file, _json(self._settings))
 
     def _compare(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         pairs = [(key, before.get(key), now[key]) for key in now if key not in ADDED]
         for name, task in now["tasks"].items():
             earlier = before["tasks"].get(name)
-            pairs += [] if earlier is None else [(f"{name}: {key}", earlier.get(key), task[key]) for key in task]
+            named = [key for key in task if key not in TOLD]
+            pairs += [] if earlier is None else [(f"{name}: {key}", earlier.get(key), task[key]) for key in named]
         for key, run in now["runs"].items():
             pairs += [(key, before["runs"][key]["config"], run["config"])] if key in before["runs"] else []
         for key, old, new in pairs:
@@ -92,24 +101,47 @@ class ResultFolder:
 
     def runs(self) -> list[Run]:
         """The runs of all starts."""
-        stored = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))["runs"]
         return [
-            Run(**{**values, "config": CompressionConfig.from_dict(values["config"])}) for values in stored.values()
+            Run(**{**values, "config": CompressionConfig.from_dict(values["config"])})
+            for values in self._settings["runs"].values()
         ]
 
-    def finish(self, scores: Sequence[Score], text: str, measured_by: Mapping[str, Any]) -> None:
+    def finish(
+        self, scores: Sequence[Score], costs: Sequence[Cost], text: str, measured_by: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Write the results as JSON and CSV, and the tables' text.
 
         Args:
             scores: all numbers.
+            costs: what reading took.
             text: the tables.
             measured_by: what decides about the numbers, given the answers: of each task's metrics, of the intervals.
+
+        Returns:
+            What is in the result file.
         """
-        settings = json.loads((self.path / SETTINGS).read_text(encoding="utf-8"))
-        values = {**settings, "measured_by": dict(measured_by), "scores": [asdict(each) for each in scores]}
-        write_whole(self.path / RESULTS, _json(_without_nan(values)))
-        write_whole(self.path / LINES, as_csv(scores))
-        write_whole(self.path / TABLES, text + "\n")
+        values: dict[str, Any] = _without_nan(
+            {
+                **self._settings,
+                "measured_by": dict(measured_by),
+                "scores": [asdict(each) for each in scores],
+                "costs": [each.to_dict() for each in costs],
+            }
+        )
+        if self.path is not None:
+            write_whole(self.path / RESULTS, _json(values))
+            write_whole(self.path / LINES, as_csv(scores))
+            write_whole(self.path / TABLES, text + "\n")
+        return values
+
+
+def write_results(file: Path, values: Mapping[str, Any]) -> None:
+    """Write what `ResultFolder.finish` returned to a file of its own.
+
+    Raises:
+        OSError: it cannot be written; no part of it is left.
+    """
+    write_whole(file, _json(values))
 
 
 def described_task(asked: Asked) -> dict[str, Any]:
@@ -118,6 +150,7 @@ def described_task(asked: Asked) -> dict[str, Any]:
         "dataset": asked.items.dataset,
         "part": asked.items.part,
         "items": len(asked.items.items),
+        "seconds": asked.items.seconds,
         "skipped": asked.items.skipped,
         "cut": asked.cut,
         "digest": asked.items.digest,

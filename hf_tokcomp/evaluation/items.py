@@ -54,23 +54,31 @@ class Items:
 
     Args:
         items: in the order of the benchmark.
-        audio: with a column ``audio``, ``{"bytes", "path"}`` undecoded; read when it is needed.
+        audio: rows ``{"audio": ...}``, each as `hf_tokcomp.audio.load_audio` takes it: of a table undecoded, and read
+            when it is needed.
         rows: each item's row of it.
         samples: of each item's audio, at the rate asked for.
         dataset: what they were found under; of a folder or file its name alone.
         part: configuration and split, where these were chosen.
         skipped: how many rows were left out as bad.
         digest: of everything but the sound itself, to tell whether two runs asked the same.
+        rate: samples per second.
     """
 
     items: list[Item]
-    audio: datasets.Dataset
+    audio: Sequence[Mapping[str, Any]] | datasets.Dataset
     rows: list[int]
     samples: list[int]
     dataset: str
     part: str = ""
     skipped: int = 0
     digest: str = ""
+    rate: int = 16_000
+
+    @property
+    def seconds(self) -> float:
+        """Of all items together."""
+        return round(sum(self.samples) / self.rate, 3)
 
     def audio_of(self, place: int) -> Any:
         """The audio of an item, as `hf_tokcomp.audio.load_audio` takes it."""
@@ -171,7 +179,9 @@ class _Reading:
         lengths = [samples[place] for place in places]
         # Where a folder lies on this machine is nobody else's business, and may change; the digest says what is in it.
         label = Path(self.table.name).name if Path(self.table.name).exists() else self.table.name
-        return Items(items, self.audio, places, lengths, label, part, len(self.wrong), _digest(items, lengths))
+        return Items(
+            items, self.audio, places, lengths, label, part, len(self.wrong), digest(items, lengths), self.rate
+        )
 
     def _rows(self) -> list[Row]:
         """The rows that can be read, those of one item put together."""
@@ -231,6 +241,7 @@ def _item(row: Row, name: str) -> Item:
     )
 
 
-def _digest(items: Sequence[Item], samples: Sequence[int]) -> str:
+def digest(items: Sequence[Item], samples: Sequence[int]) -> str:
+    """Of everything but the sound itself: what is asked, what would be right, and how long each recording is."""
     said = [[item.id, item.question, item.references, item.choices, item.recordings, item.subset] for item in items]
     return hashlib.sha256(json.dumps([said, samples], ensure_ascii=False).encode()).hexdigest()[:16]

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +29,8 @@ class Given:
         tokens_after: audio tokens after it.
         scores: the log-likelihood of each option, where they were asked for.
         finished: whether the answer came to its own end, and was not cut off at the greatest length.
+        tokens_asked: audio tokens that the budget asked for; None without a budget, or where that was not noted.
+        seconds: to the first token and after it, where that was measured: this item's share of its batch.
     """
 
     task: str
@@ -39,10 +41,43 @@ class Given:
     tokens_after: int
     scores: tuple[float, ...] = ()
     finished: bool = True
+    tokens_asked: int | None = None
+    seconds: tuple[float, ...] = ()
 
     @property
     def key(self) -> Key:
         return self.task, self.item, self.run
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is written down of it: everything that is not as usual."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.default is MISSING or getattr(self, field.name) != field.default
+        }
+
+
+class MemoryJournal:
+    """A `Journal` of one process that is kept in memory, for answers that nobody goes on with."""
+
+    def __init__(self) -> None:
+        self._given: list[Given] = []
+
+    def answers(self) -> Iterator[Given]:
+        """All answers as they were written."""
+        return iter(self._given)
+
+    def read(self) -> dict[Key, Given]:
+        """All answers, each once: the first that was written."""
+        return {given.key: given for given in reversed(self._given)}
+
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """As that of `Journal`; there is nothing to lock."""
+        return contextlib.nullcontext()
+
+    def write(self, answers: Iterable[Given]) -> None:
+        """Keep answers."""
+        self._given += answers
 
 
 class Journal:
@@ -117,12 +152,7 @@ class Journal:
 
 
 def _line(given: Given) -> str:
-    values: dict[str, Any] = asdict(given)
-    if not given.scores:
-        del values["scores"]
-    if given.finished:
-        del values["finished"]
-    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(given.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _lines(file: Path) -> Iterator[Given]:
@@ -131,7 +161,7 @@ def _lines(file: Path) -> Iterator[Given]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             values = json.loads(line)
-            yield Given(**values | {"scores": tuple(values.get("scores", ()))})
+            yield Given(**values | {name: tuple(values.get(name, ())) for name in ("scores", "seconds")})
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}, line {number} is no answer of a sweep: {error}. Remove it.") from error
 

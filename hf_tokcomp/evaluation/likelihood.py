@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..inference.asking import token_counts
 from ..inference.collator import IGNORED, AudioTextCollator
 from ..models.instance import unwrap
 
@@ -28,8 +30,8 @@ def option_inputs(
 
 def option_likelihoods(
     model: Any, inputs: Mapping[str, Tensor], choices: Sequence[Sequence[str]]
-) -> tuple[list[list[float]], list[int], list[int]]:
-    """The log-likelihood of every option of every row, and the rows' audio tokens before and after compression.
+) -> tuple[list[list[float]], list[tuple[int, int, int | None]]]:
+    """The log-likelihood of every option of every row, and the rows' audio tokens: before, after, asked for.
 
     An option is scored as the whole answer, with what ends it: the sum over its tokens, in nats, the probability that
     the model gives just this answer (our choice; it is not divided by the length).
@@ -54,14 +56,10 @@ def option_likelihoods(
     sums = answer_likelihoods(outputs.logits, labels).tolist()
     if not all(map(math.isfinite, sums)):
         raise FloatingPointError("The model's log-likelihoods are not finite; try --dtype float32 or bfloat16.")
-    found, before, after = [], [], []
-    start = 0
-    for options in choices:
-        found.append(sums[start : start + len(options)])
-        before.append(record.tokens_before[start])
-        after.append(record.tokens_after[start])
-        start += len(options)
-    return found, before, after
+    counts = list(token_counts(unwrap(model), [1] * len(sums)))
+    starts = [0, *itertools.accumulate(map(len, choices))]
+    found = [sums[start : start + len(options)] for start, options in zip(starts, choices, strict=False)]
+    return found, [counts[start] for start in starts[:-1]]
 
 
 def answer_likelihoods(logits: Tensor, labels: Tensor) -> Tensor:

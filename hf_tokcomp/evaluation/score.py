@@ -29,6 +29,7 @@ class Score:
         items: how many.
         kept: the fraction of audio tokens that was really kept, the mean over items and seeds.
         unfinished: the fraction of answers that were cut off at the greatest length.
+        asked: the fraction of audio tokens that the budget asked for, the mean over items and seeds; nan without one.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Score:
     items: int
     kept: float
     unfinished: float = 0.0
+    asked: float = math.nan
 
 
 def read_scores(file: Path) -> list[Score]:

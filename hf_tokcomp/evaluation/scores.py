@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import nan
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,7 +34,7 @@ def score(
     resamples: int = 1000,
     similarity_model: str | None = None,
 ) -> list[Score]:
-    """All numbers of a sweep.
+    """All numbers of a sweep; none of a task whose right answers are not known.
 
     Args:
         asked: the tasks.
@@ -52,8 +53,7 @@ def score(
         cells = by_cell(runs)
         given = {run.key: _of(task, run, answers) for run in runs}
         predictions = {key: _predictions(task, row, scoring, similarity_model) for key, row in given.items()}
-        kept = {key: np.array([g.tokens_after / max(g.tokens_before, 1) for g in row]) for key, row in given.items()}
-        cut = {key: np.array([not g.finished for g in row]) for key, row in given.items()}
+        shares = {key: np.array([_shares(each) for each in row]) for key, row in given.items()}
         for subset, places in _parts(task):
             items = [task.items.items[place] for place in places]
             for key in task.task.metrics:
@@ -61,9 +61,9 @@ def score(
                 measured = _Measured(metric, items, places, predictions, resamples)
                 for (method, ratio, positions), several in cells.items():
                     numbers = measured.numbers(several)
-                    shares = [float(np.mean([part[run.key][places] for run in several])) for part in (kept, cut)]
+                    kept, cut, wanted = np.mean([shares[run.key][places] for run in several], axis=(0, 1)).tolist()
                     head = (task.task.name, subset, key, method, ratio, positions)
-                    found.append(Score(*head, **numbers, items=len(items), kept=shares[0], unfinished=shares[1]))
+                    found.append(Score(*head, **numbers, items=len(items), kept=kept, unfinished=cut, asked=wanted))
     return found
 
 
@@ -152,6 +152,12 @@ class _Measured:
         }
 
 
+def _shares(given: Given) -> tuple[float, bool, float]:
+    """The fraction of tokens kept, whether the answer was cut off, and the fraction asked for; nan without a budget."""
+    before = max(given.tokens_before, 1)
+    return given.tokens_after / before, not given.finished, given.tokens_asked / before if given.tokens_asked else nan
+
+
 def _of(task: Asked, run: Run, answers: Mapping[Key, Given]) -> list[Given]:
     found = []
     for item in task.items.items:
@@ -181,10 +187,13 @@ def _predictions(
 
 
 def _parts(task: Asked) -> list[tuple[str, list[int]]]:
-    """The parts of a task with the places of their items; the whole first, where the parts are not scored apart."""
-    items = task.items.items
+    """The parts of a task with the places of their items; the whole first, where the parts are not scored apart.
+
+    Items whose right answer is not known are in none.
+    """
     parts: dict[str, list[int]] = {}
-    for place, item in enumerate(items):
-        parts.setdefault(item.subset, []).append(place)
+    known = [place for place, item in enumerate(task.items.items) if item.references]
+    for place in known:
+        parts.setdefault(task.items.items[place].subset, []).append(place)
     named = [(name, parts[name]) for name in (task.task.subsets or sorted(parts)) if name and name in parts]
-    return named if task.task.subsets else [(WHOLE, list(range(len(items)))), *named]
+    return named if task.task.subsets or not known else [(WHOLE, known), *named]

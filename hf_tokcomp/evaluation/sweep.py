@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from ..compressors.base import AudioTokenCompressor
 from ..config.registry import get_method
-from ..inference.answers import generate
+from ..inference.asking import ask, prepare
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
-from ..inference.prompts import model_inputs
+from ..inference.timing import Clock
 from ..models.encoder.reuse import reuse_encoder
 from ..models.instance import unwrap
 from ..patching.patch import compressed
 from .asked import Asked
-from .journal import Given, Journal, Key
+from .journal import Given, Journal, Key, MemoryJournal
 from .likelihood import option_inputs, option_likelihoods
 from .plan import Run
 
+KEPT = ("text", "finished", "tokens_before", "tokens_after", "tokens_asked")
+"""What is written down of an answer."""
+Answering = Callable[[bool], list[dict[str, Any]]]
+"""Answers a prepared batch under whatever compression the model has now: values of `Given`, perhaps with seconds."""
 USUAL_OPTIONS = 4
 """What a batch is made smaller by where options are scored: each is a row of its own."""
 
@@ -28,9 +35,10 @@ def sweep(
     collator: AudioTextCollator,
     asked: Sequence[Asked],
     runs: Sequence[Run],
-    journal: Journal,
+    journal: Journal | MemoryJournal,
     *,
     batch_size: int = 8,
+    timed: bool = False,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Answer what the journal has no answer to yet.
@@ -46,6 +54,7 @@ def sweep(
         runs: the configs.
         journal: where answers go.
         batch_size: items read together.
+        timed: note the seconds of generated answers. Then every run encodes the audio itself.
         on_batch: told how many batches of this process are done, of how many.
 
     Raises:
@@ -61,15 +70,17 @@ def sweep(
         for batch in _batches(task, batch_size)
         if (missing := [run for run in runs if not _keys(task, batch, run) <= done])
     ][state.process_index :: state.num_processes]
-    needs = _needs(runs)
+    reused = nullcontext if timed else functools.partial(reuse_encoder, _needs(runs))
     was_training = model.training
     model.eval()
     try:
         with journal.writing():
             for number, (task, batch, missing) in enumerate(work):
                 on_batch(number, len(work))
-                with reuse_encoder(needs):
-                    for given in _answered(model, collator, task, batch, missing):
+                if timed and number == 0:  # a first call pays for what later ones find
+                    list(_answered(model, collator, dataclasses.replace(task, max_new_tokens=1), batch, missing[:1]))
+                with reused():
+                    for given in _answered(model, collator, task, batch, missing, timed):
                         journal.write(each for each in given if each.key not in done)
             on_batch(len(work), len(work))
     finally:
@@ -99,18 +110,17 @@ def _needs(runs: Sequence[Run]) -> frozenset[str]:
 
 
 def _answered(
-    model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], runs: Sequence[Run]
+    model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], runs: Sequence[Run], timed: bool = False
 ) -> Iterator[list[Given]]:
     """The answers about a batch, run by run."""
     items = [task.items.items[place] for place in batch]
-    inputs: Any = None
+    answers: Answering | None = None
     for run in runs:
         try:
-            if inputs is None:
-                inputs = _prepared(model, collator, task, batch)
+            if answers is None:
+                answers = (_by_likelihood if task.by_likelihood else _by_generation)(model, collator, task, batch)
             with compressed(model, run.config):
-                answers = _by_likelihood if task.by_likelihood else _by_generation
-                rows = answers(model, collator, task, batch, inputs)
+                rows = answers(timed)
         except Exception as error:
             ids = ", ".join(item.id for item in items)
             raise RuntimeError(
@@ -120,38 +130,39 @@ def _answered(
         yield [Given(task.task.name, item.id, run.key, **row) for item, row in zip(items, rows, strict=True)]
 
 
-def _prepared(model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int]) -> Any:
-    rows = [{"audio": task.items.audio_of(place), "prompt": task.prompts[place]} for place in batch]
-    inner = unwrap(model)
-    if task.by_likelihood:
-        inputs = option_inputs(collator, rows, [task.items.items[place].choices for place in batch])
-        return {name: v.to(inner.device, inner.dtype if v.is_floating_point() else None) for name, v in inputs.items()}
-    prompts = collator.prompts(rows)
-    inputs = model_inputs(collator.processor, prompts.texts, prompts.samples, collator.rate)
-    return inputs.to(inner.device, dtype=inner.dtype)
+def _by_generation(model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int]) -> Answering:
+    prepared = prepare(model, collator.processor, collator.prompts(_rows(task, batch)))
+
+    def answers(timed: bool) -> list[dict[str, Any]]:
+        clock = Clock() if timed else None
+        found = ask(model, collator.processor, prepared, task.max_new_tokens, clock=clock)
+        rows = [{name: getattr(answer, name) for name in KEPT} for answer in found]
+        if clock is not None:
+            spent = clock.seconds()
+            share = tuple(round(seconds / len(rows), 6) for seconds in (spent.prefill, spent.decode))
+            rows = [row | {"seconds": share} for row in rows]
+        return rows
+
+    return answers
 
 
-def _by_generation(
-    model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], inputs: Any
-) -> list[dict[str, Any]]:
-    texts = generate(model, collator, inputs, task.max_new_tokens)
-    record = unwrap(model).audio_compressor.last
-    return [
-        {"text": text, "finished": finished, "tokens_before": before, "tokens_after": after}
-        for (text, finished), before, after in zip(texts, record.tokens_before, record.tokens_after, strict=True)
-    ]
-
-
-def _by_likelihood(
-    model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], inputs: Any
-) -> list[dict[str, Any]]:
+def _by_likelihood(model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int]) -> Answering:
     choices = [task.items.items[place].choices for place in batch]
-    return [
-        {
-            "text": options[scores.index(max(scores))],
-            "scores": tuple(scores),
-            "tokens_before": before,
-            "tokens_after": after,
-        }
-        for options, scores, before, after in zip(choices, *option_likelihoods(model, inputs, choices), strict=True)
-    ]
+    inputs, inner = option_inputs(collator, _rows(task, batch), choices), unwrap(model)
+    moved = {name: v.to(inner.device, inner.dtype if v.is_floating_point() else None) for name, v in inputs.items()}
+
+    def answers(_: bool) -> list[dict[str, Any]]:
+        return [
+            {
+                "text": options[scores.index(max(scores))],
+                "scores": tuple(scores),
+                **dict(zip(("tokens_before", "tokens_after", "tokens_asked"), counts, strict=True)),
+            }
+            for options, scores, counts in zip(choices, *option_likelihoods(model, moved, choices), strict=True)
+        ]
+
+    return answers
+
+
+def _rows(task: Asked, batch: Sequence[int]) -> list[dict[str, Any]]:
+    return [{"audio": task.items.audio_of(place), "prompt": task.prompts[place]} for place in batch]

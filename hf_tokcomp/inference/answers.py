@@ -1,33 +1,22 @@
-"""What a model answers about recordings, by greedy generation, in batches and over processes."""
+"""What a model answers about rows of recordings, in batches of like length and over processes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import torch
 from accelerate.utils import gather_object
 from datasets.utils import tqdm
 from torch.utils.data import IterableDataset
 
-from ..models.instance import unwrap
+from .asking import Answer, ask, prepare
 from .collator import AudioTextCollator
 from .processes import process
-from .prompts import model_inputs
+from .prompts import Prompts
 
 SORTED_TOGETHER = 16
 """Batches' worth of rows that are sorted by length together: padding is waste, and so is reading all audio first."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was answered about one row, from how many audio tokens before and after compression."""
-
-    text: str
-    tokens_before: int
-    tokens_after: int
 
 
 def answer(
@@ -123,45 +112,6 @@ def _answer_sorted(
     found: dict[int, Answer] = {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        texts = [text for place in batch for text in prompts[place].texts]
-        samples = [each for place in batch for each in prompts[place].samples]
-        inputs = model_inputs(collator.processor, texts, samples, collator.rate)
-        inner = unwrap(model)
-        inputs = inputs.to(inner.device, dtype=inner.dtype)
-        answers = [text for text, _ in generate(model, collator, inputs, max_new_tokens, **options)]
-        counts = [prompts[place].audios_per_row[0] for place in batch]
-        found |= zip(batch, _with_counts(model, answers, counts), strict=True)
+        prepared = prepare(model, collator.processor, Prompts.joined(prompts[place] for place in batch))
+        found |= zip(batch, ask(model, collator.processor, prepared, max_new_tokens, **options), strict=True)
     return [found[place] for place in range(len(rows))]
-
-
-def generate(
-    model: Any, collator: AudioTextCollator, inputs: Any, max_new_tokens: int, **options: Any
-) -> list[tuple[str, bool]]:
-    """The texts of a batch that is on the model's device, and whether each came to its own end.
-
-    Greedily generated unless options say otherwise; what else the checkpoint's generation config asks for stays.
-    """
-    with torch.inference_mode():
-        ids = model.generate(
-            **inputs, **({"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens} | options)
-        )
-    new = ids[:, inputs["input_ids"].shape[1] :]
-    texts = collator.processor.tokenizer.batch_decode(new, skip_special_tokens=True)
-    ends = torch.tensor(_ends(model), device=new.device, dtype=new.dtype)
-    finished = torch.isin(new, ends).any(1) | (new.shape[1] < max_new_tokens)
-    return [(text.strip(), end) for text, end in zip(texts, finished.tolist(), strict=True)]
-
-
-def _ends(model: Any) -> list[int]:
-    end = unwrap(model).generation_config.eos_token_id
-    return [] if end is None else list(end) if isinstance(end, list | tuple) else [end]
-
-
-def _with_counts(model: Any, texts: list[str], audios: list[int]) -> list[Answer]:
-    """The answers with the token counts of each row's audios, of which a row may have several."""
-    record = unwrap(model).audio_compressor.last
-    before, after = iter(record.tokens_before), iter(record.tokens_after)
-    return [
-        Answer(text, sum(next(before) for _ in range(count)), sum(next(after) for _ in range(count)))
-        for text, count in zip(texts, audios, strict=True)
-    ]

@@ -11,7 +11,7 @@ import torch
 
 from ..audio.loading import Samples, load_audio
 from ..models.registry import patch_for_processor
-from .prompts import model_inputs, whole_answer, whole_prompt
+from .prompts import Prompts, model_inputs, whole_answer, whole_prompt
 
 IGNORED = -100
 """The label of a token that is not learned."""
@@ -121,21 +121,6 @@ class AudioTextCollator:
             labels[row, len(prompt) : end] = ids[row, len(prompt) : end]
             attention[row, :end] = 1
         return {"input_ids": ids, "attention_mask": attention, "labels": labels}
-
-
-class Prompts:
-    """Whole prompts with their recordings.
-
-    Args:
-        texts: one per row.
-        samples: ``(samples,)`` each, of all rows in order.
-        audios_per_row: how many of them are each row's.
-    """
-
-    def __init__(self, texts: list[str], samples: list[Samples], audios_per_row: list[int]) -> None:
-        self.texts = texts
-        self.samples = samples
-        self.audios_per_row = audios_per_row
 
 
 def _sources(row: Mapping[str, Any]) -> list[Any]:

@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..audio.loading import Samples
 from ..models.base import ModelPatch
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Whole prompts with their recordings.
+
+    Args:
+        texts: one per row.
+        samples: ``(samples,)`` each, mono, of all rows in order.
+        audios_per_row: how many of them are each row's.
+    """
+
+    texts: list[str]
+    samples: list[Samples]
+    audios_per_row: list[int]
+
+    @classmethod
+    def joined(cls, several: Iterable[Prompts]) -> Prompts:
+        """The rows of several as one."""
+        listed = list(several)
+        return cls(
+            [text for one in listed for text in one.texts],
+            [samples for one in listed for samples in one.samples],
+            [count for one in listed for count in one.audios_per_row],
+        )
 
 
 def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: int = 1) -> str:

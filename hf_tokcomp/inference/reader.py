@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +14,6 @@ import transformers
 
 from ..audio.loading import Samples
 from ..config.config import CompressionConfig
-from ..config.registry import get_method
 from ..errors import UnsupportedModelError
 from ..hub.ids import MODEL_FILES, check_reachable
 from ..hub.prompt_file import StoredPrompt
@@ -28,44 +25,12 @@ from ..models.base import ModelPatch
 from ..models.instance import active_config
 from ..models.registry import how_to_add, supported_models
 from ..patching.patch import compressed, patch, unpatch
-from .prompts import model_inputs, whole_prompt
+from .asking import LONGEST_ANSWER, Answer, Prepared, ask, prepare, untrained
+from .prompts import Prompts, whole_prompt
 from .recordings import GENERAL_PROMPT, Recording
-from .timing import FirstToken, Seconds, wait_for
+from .timing import Clock, Seconds
 
 logger = logging.getLogger(__name__)
-LONGEST_ANSWER = 128
-"""Tokens of an answer, where neither the user nor the model says."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the model read in one recording, from how many audio tokens.
-
-    Args:
-        text: what it read.
-        tokens_before: tokens before compression.
-        tokens_after: tokens that were kept.
-        tokens_asked: tokens that the budget asked for, of which a method may keep fewer; None without a budget.
-    """
-
-    text: str
-    tokens_before: int
-    tokens_after: int
-    tokens_asked: int | None = None
-
-    @property
-    def counts(self) -> str:
-        """The counts as tables have them: ``37 -> 10, asked for 19``."""
-        asked = "" if self.tokens_asked is None else f", asked for {self.tokens_asked}"
-        return f"{self.tokens_before} -> {self.tokens_after}{asked}"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Recordings as the model takes them; made once, read under any compression."""
-
-    inputs: Any
-    seconds: float
 
 
 class Reader:
@@ -189,12 +154,11 @@ class Reader:
         """
         return whole_prompt(self.processor, self.patch, instruction)
 
-    def prepare(self, recordings: Sequence[Recording]) -> Batch:
+    def prepare(self, recordings: Sequence[Recording]) -> Prepared:
         """Features and prompts of a batch of recordings, computed once for all compressions."""
-        begin = time.perf_counter()
-        prompts = [self.prompt(recording.prompt) for recording in recordings]
-        inputs = model_inputs(self.processor, prompts, [recording.samples for recording in recordings], self.rate)
-        return Batch(inputs.to(self.model.device, dtype=self.model.dtype), time.perf_counter() - begin)
+        texts = [self.prompt(recording.prompt) for recording in recordings]
+        prompts = Prompts(texts, [recording.samples for recording in recordings], [1] * len(recordings))
+        return prepare(self.model, self.processor, prompts)
 
     def check_length(self, name: str, samples: Samples) -> float:
         """Seconds at the end of a recording that the model does not read; more than none are warned of.
@@ -211,19 +175,10 @@ class Reader:
             logger.warning("%s has %.1f s; the model reads the first %g s only.", name, seconds, longest)
         return max(0.0, seconds - longest)
 
-    def check_trained(self, compression: CompressionConfig) -> None:
-        """Only the checkpoint's own compressor comes with weights, for any budget; any other begins anew."""
-        method = compression.method
-        if self.stored is not None and self.stored.has_weights_of(compression):
-            return
-        if method not in self._untrained and get_method(method).learns:
-            self._untrained.add(method)
-            logger.warning("%s has weights to learn, and none were loaded: they are newly initialized.", method)
-
     def read(
-        self, batch: Batch, compression: CompressionConfig | None = None, max_new_tokens: int | None = None
-    ) -> tuple[list[Reading], Seconds]:
-        """The most likely text of every recording of a batch (greedy decoding).
+        self, batch: Prepared, compression: CompressionConfig | None = None, max_new_tokens: int | None = None
+    ) -> tuple[list[Answer], Seconds]:
+        """The most likely text of every recording of a batch (greedy decoding), and the seconds it took.
 
         Args:
             batch: what `prepare` returned.
@@ -231,31 +186,12 @@ class Reader:
             max_new_tokens: None for what the model's generation config says, or 128.
         """
         if compression is not None and compression != self.stored:
-            self.check_trained(compression)
+            said = untrained(self.model, compression)
+            if said is not None and compression.method not in self._untrained:
+                self._untrained.add(compression.method)
+                logger.warning("%s", said)
             with compressed(self.model, compression):
                 return self.read(batch, None, max_new_tokens)
-        if max_new_tokens is None:
-            max_new_tokens = self.model.generation_config.max_new_tokens or LONGEST_ANSWER
-        watch = FirstToken()
-        wait_for(self.model.device)
-        begin = time.perf_counter()
-        with torch.inference_mode():
-            ids = self.model.generate(
-                **batch.inputs,
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                logits_processor=[watch],
-            )
-        wait_for(self.model.device)
-        seconds = Seconds(batch.seconds, watch.at - begin, time.perf_counter() - watch.at)
-        prompt = batch.inputs["input_ids"]
-        texts = self.processor.tokenizer.batch_decode(ids[:, prompt.shape[1] :], skip_special_tokens=True)
-        before = after = (prompt == self.patch.audio_token_id(self.model)).sum(1).tolist()
-        record = self.model.audio_compressor.last
-        if record is not None:
-            before, after = record.tokens_before, record.tokens_after
-        config = active_config(self.model)
-        asked = [None if config is None else config.budget_length(int(n), self.patch.frame_rate) for n in before]
-        counts = zip(texts, before, after, asked, strict=True)
-        return [Reading(text.strip(), int(n), int(k), budget) for text, n, k, budget in counts], seconds
+        clock = Clock()
+        answers = ask(self.model, self.processor, batch, max_new_tokens, clock=clock)
+        return answers, clock.seconds(batch.seconds)

@@ -45,6 +45,29 @@ class FirstToken(LogitsProcessor):  # type: ignore[misc]
         return scores
 
 
+class Clock:
+    """Times one call of ``generate``: `begin`, then ``first_token`` among its logits processors, then `end`."""
+
+    def __init__(self) -> None:
+        self.first_token = FirstToken()
+        self._begun = self._ended = 0.0
+
+    def begin(self, device: torch.device) -> None:
+        """Start anew, once the device has done what it was asked to before."""
+        wait_for(device)
+        self._begun = time.perf_counter()
+
+    def end(self, device: torch.device) -> None:
+        """The last token is there."""
+        wait_for(device)
+        self._ended = time.perf_counter()
+
+    def seconds(self, features: float = 0.0) -> Seconds:
+        """The phases of the call, with what the processor took before it."""
+        first = self.first_token.at
+        return Seconds(features, first - self._begun, self._ended - first)
+
+
 def wait_for(device: torch.device) -> None:
     """Until the device has done what it was asked to, so that the clock tells the truth."""
     if device.type != "cpu":

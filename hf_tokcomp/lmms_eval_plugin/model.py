@@ -16,7 +16,8 @@ from lmms_eval.models.model_utils.gen_metrics import log_metrics
 from lmms_eval.utils import Collator
 from tqdm import tqdm
 
-from ..inference.prompts import model_inputs
+from ..inference.asking import ask, check_trained, prepare
+from ..inference.prompts import Prompts
 from ..inference.reader import Reader
 from ..patching.patch import patch
 from .arguments import chosen_compression, refuse_unknown, whole_number
@@ -87,11 +88,8 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
         reader.load_model(device, dtype)
         self._model = reader.model
         if config is not None and config != reader.stored:
+            check_trained(self._model, [config])
             patch(self._model, config)
-            if any(True for _ in self._model.audio_compressor.parameters()) and not (
-                reader.stored is not None and reader.stored.has_weights_of(config)
-            ):
-                raise ValueError(f"{config.method!r} learns, and {name} has no weights of it: score it once trained.")
         self._device = self._model.device
         self.questions = Questions(reader.processor, reader.patch, add_system_prompt, simple_prompt)
 
@@ -176,27 +174,25 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
 
     def _generate(self, questions: Sequence[Question], task_options: dict[str, Any]) -> list[_Answer]:
         options, until = generate_options(task_options), stops(task_options)
-        inputs = model_inputs(
-            self.questions.processor,
+        asked = Prompts(
             [question.prompt for question in questions],
             [samples for question in questions for samples in question.samples],
-            self.questions.rate,
-        ).to(self.device, dtype=self._model.dtype)
-        with torch.inference_mode():
-            ids = self._model.generate(**inputs, **options, use_cache=self.use_cache)
-        new = ids[:, inputs["input_ids"].shape[1] :]
-        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        read = inputs["attention_mask"].sum(1).tolist()
-        written = (new != self.tokenizer.pad_token_id).sum(1).tolist()
-        record = self._model.audio_compressor.last
-        before, after = iter(record.tokens_before), iter(record.tokens_after)
-        answers = []
-        for row, (question, text) in enumerate(zip(questions, texts, strict=True)):
-            all_tokens = sum(next(before) for _ in question.samples)
-            kept = sum(next(after) for _ in question.samples)
-            counts = TokenCounts(input_tokens=read[row] - all_tokens + kept, output_tokens=written[row])
-            answers.append(_Answer(GenerationResult(cut(text, until), counts), all_tokens, kept))
-        return answers
+            [len(question.samples) for question in questions],
+        )
+        processor = self.questions.processor
+        prepared = prepare(self._model, processor, asked)
+        answers = ask(self._model, processor, prepared, strip=False, **options, use_cache=self.use_cache)
+        return [
+            _Answer(
+                GenerationResult(
+                    cut(answer.text, until),
+                    TokenCounts(input_tokens=answer.tokens_read, output_tokens=answer.tokens_written),
+                ),
+                answer.tokens_before,
+                answer.tokens_after,
+            )
+            for answer in answers
+        ]
 
 
 class CompressedQwen2Audio(CompressedAudioModel):

@@ -17,7 +17,8 @@ from ..config.config import BUDGETS, CompressionConfig
 from ..config.encoder_options import EncoderOptions
 from ..config.notation import Compression, resolve_compression
 from ..generation.prefill import compress_prompt
-from ..inference.prompts import model_inputs, whole_prompt
+from ..inference.asking import Prepared, ask, prepare, untrained
+from ..inference.prompts import Prompts, whole_prompt
 from ..models.announced import Announced
 from ..models.base import ModelPatch
 from ..models.instance import active_config, patch_of, unwrap
@@ -78,13 +79,12 @@ def plot(
     whole = whole_prompt(processor, patch, prompt)
     # A patched processor would shorten the prompt for its own compression.
     with nullcontext() if active_config(processor) is None else compressed(processor, "none"):
-        inputs = model_inputs(processor, [whole], [samples], extractor.sampling_rate)
-    inputs = inputs.to(inner.device, dtype=inner.dtype)
+        prepared = prepare(model, processor, Prompts([whole], [samples], [1]))
     panels = read_panels(
-        model, processor, inputs, configs, text=text, attention=attention, max_new_tokens=max_new_tokens
+        model, processor, prepared, configs, text=text, attention=attention, max_new_tokens=max_new_tokens
     )
     return plot_compression(
-        spectrogram_of(processor, patch, inputs, len(samples) / extractor.sampling_rate),
+        spectrogram_of(processor, patch, prepared.inputs, len(samples) / extractor.sampling_rate),
         panels,
         title=title,
         subtitle=prompt if subtitle is None and text else subtitle,
@@ -103,7 +103,7 @@ def spectrogram_of(processor: Any, patch: ModelPatch, inputs: Any, seconds: floa
 def read_panels(
     model: Any,
     processor: Any,
-    inputs: Any,
+    prepared: Prepared,
     configs: Sequence[CompressionConfig],
     *,
     text: bool = True,
@@ -115,28 +115,26 @@ def read_panels(
     Args:
         model: a supported model.
         processor: its processor.
-        inputs: what an unpatched processor made of one prompt with one audio, on the model's device.
+        prepared: one prompt with one audio, made with an unpatched processor.
         configs: the compressions.
         text: whether the model answers.
         attention: as for `plot`.
         max_new_tokens: as for `plot`.
     """
+    inputs = prepared.inputs
     received: dict[tuple[str, EncoderOptions], Tensor | None] = {}
     panels = []
     for config in configs:
         # What the model is patched with already stays: it may have learned weights.
-        active = active_config(model)
-        ready, trained = config == active, active is not None and config.has_weights_of(active)
-        with nullcontext() if ready else compressed(model, config), torch.inference_mode():
+        warning = untrained(model, config)
+        if warning is not None:
+            logger.warning("%s", warning)
+        with nullcontext() if config == active_config(model) else compressed(model, config), torch.inference_mode():
             inner = unwrap(model)
             patch = patch_of(inner)
-            if not trained and any(True for _ in inner.audio_compressor.parameters()):
-                logger.warning(
-                    "%s has weights to learn, and none were loaded: they are newly initialized.", config.method
-                )
             said = None
             if text:
-                said = _answer(model, processor, inputs, max_new_tokens)
+                said = ask(model, processor, prepared, max_new_tokens)[0].text
             else:
                 call = dict(inputs)
                 compress_prompt(inner, patch, call, Announced.taken_from(call))
@@ -183,13 +181,6 @@ def _score_of(requires: frozenset[str], wanted: bool | None) -> str | None:
     if wanted is False or (wanted is None and not own):
         return None
     return own[0] if own else "attention"
-
-
-def _answer(model: Any, processor: Any, inputs: Any, max_new_tokens: int | None) -> str:
-    most = max_new_tokens or model.generation_config.max_new_tokens or 128
-    ids = model.generate(**inputs, max_new_tokens=most, do_sample=False, num_beams=1)
-    start = inputs["input_ids"].shape[1]
-    return str(processor.tokenizer.batch_decode(ids[:, start:], skip_special_tokens=True)[0]).strip()
 
 
 def _heading(config: CompressionConfig) -> str:

@@ -1,6 +1,7 @@
 """LoRA fine-tuning under compression, with transformers' own Trainer (arXiv 2511.20973)."""
 
-from ..inference.answers import Answer, answer
+from ..inference.answers import answer
+from ..inference.asking import Answer
 from ..inference.collator import AudioTextCollator
 from .callbacks import CardWriter, GenerationMetrics, TokensKept
 from .compressed_trainer import CompressedTrainer

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import datasets
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..cards import write_card
 from ..evaluation.kinds import kind_named
-from ..evaluation.metrics.texts import METRICS, Metric
+from ..evaluation.metrics import WHILE_TRAINING, load_metric
 from ..hub.prompt_file import StoredPrompt, write_prompt
-from ..inference.answers import Answer, answer_beside_truth, is_streamed
+from ..inference.answers import answer_beside_truth, is_streamed
+from ..inference.asking import Answer
 from ..inference.collator import AudioTextCollator
 from ..models.instance import active_config, unwrap
 
 logger = logging.getLogger(__name__)
+Measuring = Callable[[Sequence[str], Sequence[str]], dict[str, float]]
+"""From truths and texts to numbers by name."""
+Metric = Any
+"""An `evaluate.Metric`, what `evaluate.combine` makes of several, or a function of truths and texts."""
 
 
 class _Logging(TrainerCallback):  # type: ignore[misc]
@@ -51,6 +57,46 @@ class TokensKept(_Logging):
             self.log({"tokens_kept": round(after / before, 4)})
 
 
+def metric_of(task: str | Metric) -> Measuring:
+    """The numbers that are measured for a task, as a function of truths and texts.
+
+    Args:
+        task: as for `GenerationMetrics`.
+
+    Raises:
+        ValueError: there is no such kind of task.
+        TypeError: it is no metric.
+    """
+    if isinstance(task, str):
+        loaded = {name: load_metric(key) for name, key in WHILE_TRAINING[kind_named(task)].items()}
+
+        def by_kind(truths: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
+            listed = [[truth] for truth in truths]
+            return {
+                name: float(metric.value(metric.statistics(texts, listed).sum(0))) for name, metric in loaded.items()
+            }
+
+        return by_kind
+    if callable(getattr(task, "compute", None)):
+        compute, listed = task.compute, _takes_lists(task)
+
+        def by_evaluate(truths: Sequence[str], texts: Sequence[str]) -> dict[str, float]:
+            references = [[truth] for truth in truths] if listed else list(truths)
+            return dict(compute(predictions=list(texts), references=references))
+
+        return by_evaluate
+    if callable(task):
+        return cast("Measuring", task)
+    raise TypeError(f"task is a kind of task, an evaluate.Metric or a function, not {type(task).__name__}.")
+
+
+def _takes_lists(metric: Any) -> bool:
+    """Whether a metric of `evaluate` wants a list of references for every prediction, and not a single text."""
+    first = getattr(metric, "evaluation_modules", [metric])[0]
+    formats = first.features if isinstance(first.features, list) else [first.features]
+    return not any(isinstance(each["references"], datasets.Value) for each in formats)
+
+
 class GenerationMetrics(_Logging):
     """At every evaluation and prediction: real answers about its rows, and how right they are.
 
@@ -60,8 +106,9 @@ class GenerationMetrics(_Logging):
 
     Args:
         collator: makes the rows' prompts.
-        task: a kind of task, which decides about the metric, see `hf_tokcomp.evaluation.metrics.texts.METRICS`; or the
-            metric itself.
+        task: a kind of task, which decides about the metrics, see `hf_tokcomp.evaluation.metrics.WHILE_TRAINING` (rates
+            are in %); or a metric: an `evaluate.Metric`, what `evaluate.combine` made of several, or a function of
+            truths and texts that returns numbers by name.
         batch_size: rows generated together.
         max_new_tokens: the longest answer.
     """
@@ -74,7 +121,7 @@ class GenerationMetrics(_Logging):
         max_new_tokens: int = 128,
     ) -> None:
         self.collator = collator
-        self.metric: Metric = task if callable(task) else METRICS[kind_named(task)]
+        self.metric = metric_of(task)
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
         self.answers: list[Answer] = []

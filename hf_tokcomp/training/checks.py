@@ -10,10 +10,10 @@ from transformers import TrainingArguments
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from ..evaluation.kinds import kind_named
-from ..evaluation.metrics.texts import METRICS, Metric
+from ..evaluation.metrics import WHILE_TRAINING
 from ..inference.answers import is_streamed
 from ..messages import did_you_mean
-from .callbacks import check_streamed
+from .callbacks import Metric, check_streamed
 
 MEASURED_BY_TRAINER = ("loss", "runtime", "samples_per_second", "steps_per_second")
 BY_LENGTH = ("group_by_length", "batch_rebalance")
@@ -107,9 +107,9 @@ def check_best_metric(args: TrainingArguments, task: str | Metric | None, sets: 
     Raises:
         ValueError: it is so; what is measured is named.
     """
-    if args.metric_for_best_model is None or args.eval_strategy == "no" or callable(task):
+    if args.metric_for_best_model is None or args.eval_strategy == "no" or not isinstance(task, str | None):
         return
-    own = () if task is None else (*METRICS[kind_named(task)](["a"], ["a"]), "tokens_kept")
+    own = () if task is None else (*WHILE_TRAINING[kind_named(task)], "tokens_kept")
     known = [*own, *MEASURED_BY_TRAINER]
     if sets is not None:
         known = [f"{name}_{metric}" for name in sets for metric in known]

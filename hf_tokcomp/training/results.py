@@ -19,6 +19,8 @@ from ..models.instance import active_config
 from .arguments import FinetuneArguments
 
 METRICS_NAME = "metrics.json"
+PERCENT = ("wer", "exact_match", "accuracy")
+"""What is measured in %."""
 RUN_NAME = "finetune.json"
 KINDS = {"metrics": "after", "before": "before", "uncompressed": "uncompressed"}
 """Keys of ``metrics.json``, which are those of `hf_tokcomp.cards.read_measurements`, by what was measured when."""
@@ -111,9 +113,11 @@ def write_metrics(
     if options.eval_split:
         about["split"] = options.eval_split
     numbers = {key: measured.get(which, {}) for key, which in KINDS.items()}
-    _write_json(folder / METRICS_NAME, about | {key: values for key, values in numbers.items() if values})
+    units = {name: "%" for name in numbers["metrics"] if name in PERCENT}
+    written: dict[str, Any] = {**about, "units": units, **numbers}
+    _write_json(folder / METRICS_NAME, {key: values for key, values in written.items() if values})
     scores = [
-        Score(key, value, numbers["uncompressed"].get(key), numbers["before"].get(key))
+        Score(key, value, numbers["uncompressed"].get(key), numbers["before"].get(key), units.get(key, ""))
         for key, value in numbers["metrics"].items()
     ]
     return Measurement(scores=tuple(scores), **about)

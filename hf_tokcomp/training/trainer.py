@@ -9,11 +9,10 @@ from typing import Any, Literal
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from ..config.notation import Compression
-from ..evaluation.metrics.texts import Metric
 from ..inference.collator import AudioTextCollator
 from ..models.instance import active_config
 from ..patching.patch import patch
-from .callbacks import GenerationMetrics, TokensKept, _Logging
+from .callbacks import GenerationMetrics, Metric, TokensKept, _Logging
 from .checks import check_best_metric, check_evaluation, check_held_out, check_training
 from .compressed_trainer import CompressedTrainer
 from .lora import lora_config

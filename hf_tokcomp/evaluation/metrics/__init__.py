@@ -1,41 +1,93 @@
-"""The metrics of evaluation by name: statistics for each item, and a value from their sums.
+"""The metrics by name: statistics for each item, and a value from their sums. One system for benchmarks and training.
 
-`texts` is what fine-tuning reports while it runs; these are what a benchmark reports, with intervals. The
-libraries behind a metric are imported when it is made.
+All are Hugging Face `evaluate.Metric`s (`ItemMetric`): ``compute``, ``add_batch`` and `evaluate.combine` work as with
+any other. The statistics of single items, which intervals need and `evaluate` does not have, are ours. That library
+takes seconds to import, and those behind single metrics are optional, so each is imported when it is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from ..kinds import Kind
 
 if TYPE_CHECKING:
     from .base import ItemMetric
 
-__all__ = ["METRICS", "ItemMetric", "load_metric"]
+__all__ = ["METRICS", "WHILE_TRAINING", "ItemMetric", "load_metric"]
 
 
-def _make(module: str, metric_class: str, /, **options: Any) -> ItemMetric:
-    metric: ItemMetric = getattr(import_module(f".{module}", __name__), metric_class)(**options)
-    return metric
+def _wer(**options: Any) -> ItemMetric:
+    from .wer import WordErrorRate
+
+    return WordErrorRate(**options)
+
+
+def _wer_plain(**options: Any) -> ItemMetric:
+    from .wer import PlainWordErrorRate
+
+    return PlainWordErrorRate(**options)
+
+
+def _bleu(**options: Any) -> ItemMetric:
+    from .bleu import Bleu
+
+    return Bleu(**options)
+
+
+def _cider(**options: Any) -> ItemMetric:
+    from .captions import CiderD
+
+    return CiderD(**options)
+
+
+def _rouge_l(**options: Any) -> ItemMetric:
+    from .captions import RougeL
+
+    return RougeL(**options)
+
+
+def _coco_bleu(order: int) -> Callable[..., ItemMetric]:
+    def make(**options: Any) -> ItemMetric:
+        from .captions import CocoBleu
+
+        return CocoBleu(order=order, **options)
+
+    return make
+
+
+def _exact_match(**options: Any) -> ItemMetric:
+    from .accuracy import ExactMatch
+
+    return ExactMatch(**options)
+
+
+def _accuracy(**options: Any) -> ItemMetric:
+    from .accuracy import Accuracy
+
+    return Accuracy(**options)
 
 
 METRICS: dict[str, Callable[..., ItemMetric]] = {
-    "wer": partial(_make, "wer", "WordErrorRate"),
-    "wer_plain": partial(_make, "wer", "PlainWordErrorRate"),
-    "bleu": partial(_make, "bleu", "Bleu"),
-    "cider": partial(_make, "captions", "CiderD"),
-    "rouge_l": partial(_make, "captions", "RougeL"),
-    "bleu_1": partial(_make, "captions", "CocoBleu", order=1),
-    "bleu_2": partial(_make, "captions", "CocoBleu", order=2),
-    "bleu_3": partial(_make, "captions", "CocoBleu", order=3),
-    "bleu_4": partial(_make, "captions", "CocoBleu", order=4),
-    "exact_match": partial(_make, "accuracy", "ExactMatch"),
-    "accuracy": partial(_make, "accuracy", "Accuracy"),
+    "wer": _wer,
+    "wer_plain": _wer_plain,
+    "bleu": _bleu,
+    "cider": _cider,
+    "rouge_l": _rouge_l,
+    **{f"bleu_{order}": _coco_bleu(order) for order in (1, 2, 3, 4)},
+    "exact_match": _exact_match,
+    "accuracy": _accuracy,
 }
 """Makers of metrics. ``bleu`` is sacrebleu's, for translations; ``bleu_1`` to ``bleu_4`` are COCO's, for captions."""
+WHILE_TRAINING: dict[Kind, dict[str, str]] = {
+    "asr": {"wer": "wer_plain", "exact_match": "exact_match"},
+    "translation": {"bleu": "bleu"},
+    "captioning": {"bleu": "bleu"},
+    "question_answering": {"accuracy": "exact_match"},
+    "multiple_choice": {"accuracy": "exact_match"},
+}
+"""What fine-tuning measures, by the kind of task: the name that `Trainer` logs, and the metric's key in `METRICS`."""
 
 
 def load_metric(name: str, **options: Any) -> ItemMetric:
@@ -56,7 +108,8 @@ def load_metric(name: str, **options: Any) -> ItemMetric:
 
 
 def __getattr__(name: str) -> Any:
-    # `evaluate` takes seconds to import, and who only asks for names should not wait for it.
     if name == "ItemMetric":
-        return import_module(".base", __name__).ItemMetric
+        from .base import ItemMetric
+
+        return ItemMetric
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .base import Array, ItemMetric, ratio
-from .texts import NORMALISATION, plain
+from .texts import NORMALISATION, plain, word_errors
 
 
 class PlainWordErrorRate(ItemMetric):
@@ -34,15 +34,10 @@ class PlainWordErrorRate(ItemMetric):
             raise ValueError(
                 f"{self.name} takes one reference for each item; item {several[0]} has {len(references[several[0]])}."
             )
-        return [self._count(truth, text) for (truth,), text in zip(references, predictions, strict=True)]
-
-    def _count(self, truth: str, text: str) -> tuple[int, int]:
-        import jiwer
-
-        # Where the normaliser leaves nothing of a reference, as of "Uh.", every word that was heard is one too many.
-        counts = jiwer.process_words(self.normalise(truth), self.normalise(text))
-        errors = counts.substitutions + counts.deletions + counts.insertions
-        return errors, counts.hits + counts.substitutions + counts.deletions
+        return [
+            word_errors(self.normalise(truth), self.normalise(text))
+            for (truth,), text in zip(references, predictions, strict=True)
+        ]
 
     def value(self, sums: Array) -> Array:
         return 100 * ratio(sums[..., 0], sums[..., 1])

@@ -1,0 +1,46 @@
+"""What `hf-tokcomp eval` and `compare` show beside numbers: a bar while they measure, and a picture at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..messages import quoted, shortened
+
+if TYPE_CHECKING:
+    from ..evaluation.asked import Asked
+    from ..evaluation.score import Score
+
+PICTURE = "quality.png"
+
+
+def draw(scores: Sequence[Score], asked: Sequence[Asked], folder: Path) -> None:
+    """The picture of the results, where there is something to draw and matplotlib to draw it with."""
+    if any(each.positions is not None for each in scores) and importlib.util.find_spec("matplotlib") is not None:
+        from ..plotting.quality import plot_quality
+        from ..plotting.saving import save
+
+        save(plot_quality(scores, {each.task.name: _caption(each) for each in asked}), folder / PICTURE)
+
+
+def _caption(asked: Asked) -> str:
+    """A task in the picture, with its data and what was asked."""
+    items = f"{len(asked.items.items)} items of {shortened(asked.items.dataset, 40)}"
+    return f"{asked.task.title}: {items}\nasked {quoted(asked.template, 60)}"
+
+
+@contextmanager
+def progress(shown: bool, what: str = "batches") -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, told how many batches are done of how many."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    disable = not (shown and sys.stderr.isatty())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=disable) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,72 @@
+"""What reading a task's items took under each run: audio tokens and, where that was measured, seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .asked import Asked
+from .journal import Given, Key
+from .plan import Run
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Sums over a task's items under one run.
+
+    Args:
+        task: the task's name.
+        run: the run's key.
+        items: how many items.
+        tokens_before: audio tokens before compression.
+        tokens_after: audio tokens that the language model read.
+        tokens_asked: audio tokens that the budgets asked for; None without a budget.
+        prefill_seconds: to the first token; None where it was not measured.
+        decode_seconds: after it; None where it was not measured.
+    """
+
+    task: str
+    run: str
+    items: int
+    tokens_before: int
+    tokens_after: int
+    tokens_asked: int | None
+    prefill_seconds: float | None
+    decode_seconds: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the result file has it."""
+        return asdict(self)
+
+
+def costs(asked: Sequence[Asked], runs: Sequence[Run], answers: Mapping[Key, Given]) -> list[Cost]:
+    """The costs of every task under every run.
+
+    Args:
+        asked: the tasks.
+        runs: the runs, all of which were answered.
+        answers: the journal's.
+    """
+    found = []
+    for task in asked:
+        for run in runs:
+            given = [answers[task.task.name, item.id, run.key] for item in task.items.items]
+            wanted = [each.tokens_asked for each in given if each.tokens_asked is not None]
+            timed = all(each.seconds for each in given)
+            prefill, decode = (
+                round(sum(each.seconds[phase] for each in given), 4) if timed else None for phase in (0, 1)
+            )
+            found.append(
+                Cost(
+                    task.task.name,
+                    run.key,
+                    len(given),
+                    sum(each.tokens_before for each in given),
+                    sum(each.tokens_after for each in given),
+                    sum(wanted) if len(wanted) == len(given) else None,
+                    prefill,
+                    decode,
+                )
+            )
+    return found
