@@ -193,7 +193,7 @@ def _from_results(
     for task in results["tasks"]:
         costs = {cost["run"]: cost for cost in results["costs"] if cost["task"] == task}
         scores = [each for each in results["scores"] if each["task"] == task]
-        for subset in dict.fromkeys(each["subset"] for each in scores):
+        for subset in dict.fromkeys([*(each["subset"] for each in scores)] or [""]):
             numbers = [
                 *_scores([each for each in scores if each["subset"] == subset], runs, key),
                 *([] if subset else _spent(results["tasks"][task], costs[key], costs["none@1"])),

@@ -32,15 +32,13 @@ from .options import (
     parse_columns,
 )
 from .reader import open_reader
-from .report import print_notes, print_scores, print_texts
+from .report import SHIPPED, print_notes, print_scores, print_texts
 
 if TYPE_CHECKING:
     from ..evaluation.asked import Asked
     from ..evaluation.journal import Given, Key
     from ..evaluation.plan import Run
     from ..inference.recordings import Loaded
-
-SHIPPED = "the recordings that ship with hf_tokcomp"
 
 
 def compare(

@@ -6,9 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..cards.results import UNNAMED
 from ..config.notation import ratio_name
 from ..messages import quoted, shortened
 from ..reporting.console import print_table
+
+SHIPPED = "the recordings that ship with hf_tokcomp"
 
 if TYPE_CHECKING:
     from ..config.config import CompressionConfig
@@ -26,11 +29,16 @@ def asked_with(prompts: Iterable[str]) -> str:
     return f"asked {quoted(found[0])}" if len(found) == 1 else f"asked {len(found)} prompts of their own"
 
 
+def of(dataset: str) -> str:
+    """What follows "3 recordings"."""
+    return {SHIPPED: " that ship with hf_tokcomp", UNNAMED: ""}.get(dataset, f" of {dataset}")
+
+
 def print_scores(scores: Sequence[Score], asked: Asked) -> None:
     """Word error rate, exact matches, and tokens kept beside those asked for: a row per method, a column per ratio."""
     from ..evaluation.tables import ratio_columns
 
-    data = f"{len(asked.items.items)} of {asked.items.dataset}, {asked_with(asked.prompts)}"
+    data = f"{len(asked.items.items)} recordings{of(asked.items.dataset)}, {asked_with(asked.prompts)}"
     ratios = ratio_columns(scores)
     names = ["own budget" if ratio is None else ratio_name(ratio) for ratio in ratios]
     for metric, key, title in (

@@ -60,6 +60,9 @@ class Given:
 class MemoryJournal:
     """A `Journal` of one process that is kept in memory, for answers that nobody goes on with."""
 
+    kept = ""
+    """What an error says of the answers that were written before it."""
+
     def __init__(self) -> None:
         self._given: list[Given] = []
 
@@ -87,6 +90,9 @@ class Journal:
         folder: where the files are.
         process: this process's number.
     """
+
+    kept = " (what was answered before is kept)"
+    """What an error says of the answers that were written before it."""
 
     def __init__(self, folder: Path, process: int = 0) -> None:
         self.folder = folder

@@ -14,6 +14,7 @@ from ..inference.asking import ask, prepare
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
 from ..inference.timing import Clock
+from ..messages import shortened
 from ..models.encoder.reuse import reuse_encoder
 from ..models.instance import unwrap
 from ..patching.patch import compressed
@@ -78,9 +79,10 @@ def sweep(
             for number, (task, batch, missing) in enumerate(work):
                 on_batch(number, len(work))
                 if timed and number == 0:  # a first call pays for what later ones find
-                    list(_answered(model, collator, dataclasses.replace(task, max_new_tokens=1), batch, missing[:1]))
+                    brief = dataclasses.replace(task, max_new_tokens=1)
+                    list(_answered(model, collator, brief, batch, missing[:1], False, journal.kept))
                 with reused():
-                    for given in _answered(model, collator, task, batch, missing, timed):
+                    for given in _answered(model, collator, task, batch, missing, timed, journal.kept):
                         journal.write(each for each in given if each.key not in done)
             on_batch(len(work), len(work))
     finally:
@@ -110,7 +112,13 @@ def _needs(runs: Sequence[Run]) -> frozenset[str]:
 
 
 def _answered(
-    model: Any, collator: AudioTextCollator, task: Asked, batch: Sequence[int], runs: Sequence[Run], timed: bool = False
+    model: Any,
+    collator: AudioTextCollator,
+    task: Asked,
+    batch: Sequence[int],
+    runs: Sequence[Run],
+    timed: bool,
+    kept: str,
 ) -> Iterator[list[Given]]:
     """The answers about a batch, run by run."""
     items = [task.items.items[place] for place in batch]
@@ -122,10 +130,9 @@ def _answered(
             with compressed(model, run.config):
                 rows = answers(timed)
         except Exception as error:
-            ids = ", ".join(item.id for item in items)
+            ids = ", ".join(f"{item.id} ({shortened('+'.join(item.recordings), 60)})" for item in items)
             raise RuntimeError(
-                f"No answer to {task.task.name}, items {ids}, under {run.key}: {type(error).__name__}: {error} "
-                "(what was answered before is kept)"
+                f"No answer to {task.task.name}, items {ids}, under {run.key}: {type(error).__name__}: {error}{kept}"
             ) from error
         yield [Given(task.task.name, item.id, run.key, **row) for item, row in zip(items, rows, strict=True)]
 

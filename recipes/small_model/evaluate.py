@@ -1,4 +1,4 @@
-"""Measures a checkpoint: word error rate of digits, captions and questions answered right, by plain ``generate``.
+"""Measures a checkpoint: word error rate of digits, captions and questions answered right, from all audio tokens.
 
 ``python -m recipes.small_model.evaluate CHECKPOINT`` prints the numbers, also into metrics.json in it.
 """
@@ -19,8 +19,11 @@ from transformers import Qwen2AudioForConditionalGeneration
 
 from hf_tokcomp.checkpoints.test_sets.items import Item, digit_strings, sound_captions, sound_choices
 from hf_tokcomp.checkpoints.test_sets.prompts import chat
-from hf_tokcomp.checkpoints.test_sets.sources import SAMPLE_RATE, data_folder
+from hf_tokcomp.checkpoints.test_sets.sources import data_folder
 from hf_tokcomp.hub.whole_files import write_whole
+from hf_tokcomp.inference.answers import answer
+from hf_tokcomp.inference.collator import AudioTextCollator
+from hf_tokcomp.patching.patch import compressed
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +38,11 @@ def load(folder: str | Path) -> tuple[Qwen2AudioForConditionalGeneration, Any]:
 def answers(
     model: Qwen2AudioForConditionalGeneration, processor: Any, items: Sequence[Item], batch_size: int = 20
 ) -> list[str]:
-    """The model's greedy answer to every item, in left-padded batches."""
-    checkpoint: Any = model  # transformers declares `generate` for a protocol that its own models do not meet
-    found: list[str] = []
-    for start in range(0, len(items), batch_size):
-        batch = items[start : start + batch_size]
-        inputs = processor(
-            text=[chat(item.prompt) for item in batch],
-            audio=[item.audio for item in batch],
-            sampling_rate=SAMPLE_RATE,
-            return_tensors="pt",
-            padding=True,
-        )
-        with torch.inference_mode():
-            generated = checkpoint.generate(**inputs, max_new_tokens=16, do_sample=False)
-        found += processor.batch_decode(generated[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return found
+    """The model's greedy answer to every item, from all of its audio tokens."""
+    rows = [{"audio": item.audio, "prompt": chat(item.prompt)} for item in items]
+    with compressed(model, "none"):
+        found = answer(model, AudioTextCollator(processor), rows, batch_size=batch_size, max_new_tokens=16)
+    return [given.text for given in found]
 
 
 def word_errors(truth: Sequence[str], answered: Sequence[str]) -> dict[str, float | int]:

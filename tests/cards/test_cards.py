@@ -353,8 +353,10 @@ def test_plain_numbers(tmp_path: Path) -> None:
         ([1], "it must be an object"),
         ("{", "is not valid JSON"),
         ("[" * 100_000, "is not valid JSON"),
-        ({"cells": []}, "is not a whole report"),
-        ({"cells": [{}], "model": "m"}, "is not a whole report"),
+        ({"cells": []}, "an earlier version of `hf-tokcomp compare` wrote it"),
+        ({"scores": []}, "is no whole result of `hf-tokcomp eval` or `compare`"),
+        ({"scores": [{}], "model": "m"}, "is no whole result of `hf-tokcomp eval` or `compare`"),
+        ({"dataset": "a", "metrics": {"wer": 1}, "units": ["%"]}, "units must be an object"),
     ],
 )
 def test_bad_metrics_are_named(tmp_path: Path, values: Any, said: str) -> None:

@@ -14,18 +14,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import compared
+import jiwer
+import numpy as np
 import pytest
 import soundfile
 import tiny
 import transformers
 from shipped import needs_small_model
+from training_files import jsonl
 from typer.testing import CliRunner
 
 import hf_tokcomp
 from hf_tokcomp.checkpoints import recordings
 from hf_tokcomp.cli import app, main
-from hf_tokcomp.cli.cells import plan, score
 from hf_tokcomp.config.checks import metadata_of
+from hf_tokcomp.evaluation.metrics.texts import plain
+from hf_tokcomp.evaluation.plan import ALL, plan
 from hf_tokcomp.inference.reader import Reader
 from hf_tokcomp.inference.recordings import Recording
 from hf_tokcomp.models import versions
@@ -194,10 +199,10 @@ def test_compare_takes_options_and_compositions(call: Callable[..., Any]) -> Non
     given = ("long.wav", "--model", "./qwen2_audio", "--max-new-tokens", "3", "--positions", "original", "--json")
     methods = "ltbm:window=3:similarity=keys,average_pooling+ltbm:window=2,segmentwise_top_k:segments=budget"
     report = json.loads(printed(call("compare", *given, "--methods", methods, "--ratios", "1/4")))
-    cells = {cell["method"]: cell for cell in report["cells"]}
-    one = cells["ltbm:window=3:similarity=keys"]["compression"][0]
+    cells = {method: cell for (method, _, _), cell in compared.cells(report).items()}
+    one = cells["ltbm:window=3:similarity=keys"]["configs"][0]
     assert (one["window"], one["similarity"], one["retention_ratio"]) == (3, "keys", 0.25)
-    stages = cells["average_pooling+ltbm:window=2"]["compression"][0]["stages"]
+    stages = cells["average_pooling+ltbm:window=2"]["configs"][0]["stages"]
     assert [(s["method"], s.get("retention_ratio"), s.get("tokens_per_second"), s.get("window")) for s in stages] == [
         ("average_pooling", 0.5, None, None),
         ("ltbm", None, 6.25, 2),
@@ -242,28 +247,29 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
     assert all(line == line.rstrip() for line in out.splitlines())
 
     report = json.loads(file.read_text())
-    cells = {(c["method"], c["retention_ratio"], c["positions"]): c for c in report["cells"]}
+    cells = compared.cells(report)
     learned = {name for name, method in hf_tokcomp.methods().items() if method.learns}
     assert learned
-    assert set(report["left_out"]) == learned
-    assert all("weights to learn" in reason for reason in report["left_out"].values())
+    assert set(report["measured_by"]["left_out"]) == learned
+    assert all("weights to learn" in reason for reason in report["measured_by"]["left_out"].values())
     methods = set(hf_tokcomp.methods()) - {"none", "compose"} - learned | {"ltbm+top_k"}
     assert set(cells) == {("none", 1.0, None)} | {
         (method, ratio, kind) for method in methods for ratio in (0.5, 0.1) for kind in ("contiguous", "original")
     }
-    assert [r["tokens"] for r in report["recordings"]] == [24, 12]
+    assert cells["none", 1.0, None]["tokens_before"] == [[24, 12]]
     assert cells["ltbm", 0.5, "original"]["tokens_after"] == [[12, 6]]
     assert cells["ltbm", 0.1, "original"]["kept"] == pytest.approx((2 / 24 + 1 / 12) / 2, abs=1e-4)
     draws = cells["random", 0.5, "contiguous"]
-    assert [c["seed"] for c in draws["compression"]] == [0, 1]
-    assert len(draws["texts"]) == len(draws["wer_by_seed"]) == 2
-    for cell in report["cells"]:
-        truths = [r["truth"] for r in report["recordings"]]
-        assert cell["wer"] == pytest.approx(
-            sum(score(truths, t)["wer"] for t in cell["texts"]) / len(cell["texts"]), abs=1e-4
-        )
+    assert [c["seed"] for c in draws["configs"]] == [0, 1]
+    assert len(draws["text"]) == len(draws["wer_by_seed"]) == 2
+    truths = [plain(r["truth"]) for r in report["recordings"]]
+    for cell in cells.values():
+        rates = [100 * jiwer.wer(truths, [plain(text) for text in row]) for row in cell["text"]]
+        assert cell["wer"] == pytest.approx(sum(rates) / len(rates))
+        right = [100 * np.mean([t == plain(text) for t, text in zip(truths, row, strict=True)]) for row in cell["text"]]
+        assert cell["exact_match"] == pytest.approx(np.mean(right))
     line = next(line for line in tables[0] if re.match("ltbm +original", line))
-    shown = [f"{100 * cells['ltbm', ratio, 'original']['wer']:.1f}" for ratio in (0.5, 0.1)]
+    shown = [f"{cells['ltbm', ratio, 'original']['wer']:.1f}" for ratio in (0.5, 0.1)]
     assert line.split()[2:] == shown
 
 
@@ -280,8 +286,8 @@ def test_compare_is_the_same_whatever_the_batch(call: Callable[..., Any]) -> Non
     given = ("compare", "--manifest", "manifest.jsonl", "--model", "./qwen2_audio", "--max-new-tokens", "3", "--json")
     options = ("--methods", "top_k", "--ratios", "0.5", "--positions", "original")
     one, two = (json.loads(call(*given, *options, "--batch-size", size)[1]) for size in "12")
-    assert [c["texts"] for c in one["cells"]] == [c["texts"] for c in two["cells"]]
-    assert one["versions"]["transformers"] == transformers.__version__
+    assert compared.texts(one) == compared.texts(two)
+    assert one["sessions"][0]["transformers"] == transformers.__version__
 
 
 def test_compare_does_not_swallow_errors(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,20 +296,25 @@ def test_compare_does_not_swallow_errors(call: Callable[..., Any], monkeypatch: 
 
     monkeypatch.setattr(hf_tokcomp.LTBM, "assign_slots", broken)
     code, out, err = call("compare", "long.wav", "--model", "./qwen2_audio", "--methods", "ltbm", "--ratios", "0.5")
-    assert (code, out, err) == (1, "", "hf-tokcomp: error: out of luck\n")
+    said = "No answer to asr, items 0 (long.wav), under ltbm@0.5/contiguous: RuntimeError: out of luck"
+    assert (code, out, err) == (1, "", f"hf-tokcomp: error: {said}\n")
 
 
-def test_scores() -> None:
-    assert score(["Seven, three one"], ["seven three  ONE."]) == {"wer": 0, "exact_match": 1, "wrong": 0, "words": 3}
-    # One word wrong of three, one inserted beside one; the recording without a truth does not count.
-    counted = score(["a b c", None, "d"], ["a x c", "anything", "d d"])
-    assert counted == {"wer": 2 / 4, "exact_match": 0, "wrong": 2, "words": 4}
-    assert score(["a"], [""])["wer"] == 1
+def test_recordings_without_a_truth_are_answered_and_not_scored(call: Callable[..., Any], tmp_path: Path) -> None:
+    rows = [{"audio": "long.wav", "text": "a b c"}, {"audio": "short.flac"}, {"audio": "short.flac", "text": "d"}]
+    file = jsonl(tmp_path / "some.jsonl", *({**row, "audio": str(Path(row["audio"]).absolute())} for row in rows))
+    given = ("--manifest", str(file), "--model", "./qwen2_audio", "--max-new-tokens", "3")
+    report = json.loads(call("compare", *given, "--methods", "stride", "--ratios", "1/2", "--json")[1])
+    assert {score["items"] for score in report["scores"]} == {2}
+    for cell in compared.cells(report).values():
+        said = [plain(cell["text"][0][place]) for place in (0, 2)]
+        assert cell["wer"] == pytest.approx(100 * jiwer.wer(["a b c", "d"], said))
+        assert len(cell["text"][0]) == 3
 
 
 def test_methods_with_weights_are_left_out_unless_named() -> None:
     learned = [name for name, method in hf_tokcomp.methods().items() if method.learns]
-    cells, left_out = plan(None, [0.5], ["original"], 1)
+    cells, left_out = plan([ALL], [0.5], ["original"], 1)
     assert list(left_out) == learned
     assert not {cell.method for cell in cells} & set(learned)
     cells, left_out = plan([*learned, "none"], [0.5, 1.0], ["original"], 1)

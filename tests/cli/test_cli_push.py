@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import compared
 import pytest
 import tiny
 import torch
@@ -16,10 +17,12 @@ import transformers
 from hub_client import Hub
 from huggingface_hub import ModelCard, constants
 from peft import LoraConfig, get_peft_model
+from training_files import jsonl
 
 import hf_tokcomp
 from hf_tokcomp import CompressionConfig
 from hf_tokcomp.cards import is_written, make_card
+from hf_tokcomp.checkpoints import recordings
 from hf_tokcomp.cli import main
 from hf_tokcomp.cli.push import size_name
 
@@ -275,41 +278,74 @@ def test_what_compare_wrote(call: Callable[..., Any], tmp_path: Path) -> None:
     )  # fmt: skip
     assert code == 0, err
     report = json.loads((tmp_path / "report.json").read_text())
-    plain, ltbm, random = report["cells"]
+    plain, ltbm, random = compared.cells(report).values()
+    spent = next(cost for cost in report["costs"] if cost["run"] == ltbm["runs"][0])
     seconds = sum(recording["seconds"] for recording in report["recordings"])
     out = printed(call("card", REPO, *QUARTER, "--metrics", "report.json"))
     found = {result.metric_type: result.metric_value for result in ModelCard(out).data.eval_results or ()}
-    assert found.pop("prefill_seconds") == pytest.approx(ltbm["seconds"]["prefill"] / 3, abs=1e-3)
-    assert found.pop("decode_seconds") == pytest.approx(ltbm["seconds"]["decode"] / 3, abs=1e-3)
+    assert spent["prefill_seconds"] > 0 < spent["decode_seconds"]
+    assert found.pop("prefill_seconds") == pytest.approx(spent["prefill_seconds"] / 3, abs=1e-4)
+    assert found.pop("decode_seconds") == pytest.approx(spent["decode_seconds"] / 3, abs=1e-4)
     assert found == {
-        "wer": ltbm["wer"],
-        "exact_match": ltbm["exact_match"],
-        "audio_tokens_per_second": round(sum(ltbm["tokens_after"][0]) / seconds, 2),
+        "wer": round(ltbm["wer"], 4),
+        "exact_match": round(ltbm["exact_match"], 4),
+        "audio_tokens_per_second": pytest.approx(sum(ltbm["tokens_after"][0]) / seconds, abs=0.011),
     }
-    assert f"| `wer` | {ltbm['wer']:.4g} | {plain['wer']:.4g} |" in out
+    assert f"| `wer` in % | {ltbm['wer']:.4g} | {plain['wer']:.4g} |" in out
     assert "### the recordings that ship with hf_tokcomp" in out
-    assert "the model that ships with hf_tokcomp, 3 recordings" in out
+    assert "the model that ships with hf_tokcomp, 3 items" in out
     assert os.path.dirname(hf_tokcomp.__file__) not in out
 
     seed = '{"method": "random", "retention_ratio": 0.25, "seed": 1}'
     out = printed(call("card", REPO, "--compression", seed, "--metrics", "report.json", "--dataset", "Three strings"))
     results = ModelCard(out).data.eval_results or []
     assert {r.dataset_name for r in results} == {"Three strings"}
-    assert next(r.metric_value for r in results if r.metric_type == "wer") == random["wer_by_seed"][1]
+    assert next(r.metric_value for r in results if r.metric_type == "wer") == round(random["wer_by_seed"][1], 4)
 
     other = ("--compression", "stride", "--metrics", "report.json")
-    refused(call("card", REPO, *other), "report.json: this compression is not among those compared", "ltbm at 0.25")
+    refused(call("card", REPO, *other), "report.json: this compression is not among those measured", "ltbm@0.25")
     (tmp_path / "report.json").write_text(json.dumps(report | {"model": "someone/else"}))
     given = ("card", REPO, *QUARTER, "--metrics", "report.json", "--base-model")
     refused(call(*given, BASE), f"it was measured with someone/else, and not with {BASE} or {REPO}")
-    assert "someone/else, 3 recordings" in printed(call(*given, "someone/else"))
-    moved = [recording | {"audio": "mine.wav"} for recording in report["recordings"]]
-    (tmp_path / "report.json").write_text(json.dumps(report | {"recordings": moved}))
-    refused(call("card", REPO, *QUARTER, "--metrics", "report.json"), "add --dataset NAME")
-    (tmp_path / "report.json").write_text(json.dumps(report | {"manifest": "/home/me/strings/manifest.jsonl"}))
-    out = printed(call("card", REPO, *QUARTER, "--metrics", "report.json"))
-    assert "### strings" in out
-    assert "/home" not in out
+    assert "someone/else, 3 items" in printed(call(*given, "someone/else"))
+
+
+def test_what_compare_and_eval_wrote_into_folders(call: Callable[..., Any], tmp_path: Path) -> None:
+    """Both write the same files, and either of them goes onto a card: the same numbers for the same answers."""
+    rows = [{"audio": str(path), "text": truth} for path, truth in recordings()]
+    (tmp_path / "strings").mkdir()
+    table = jsonl(tmp_path / "strings" / "test.jsonl", *rows)
+    told = ("--compression", "ltbm", "--retention-ratio", "1/4", "--resamples", "100", "--dataset", str(table))
+    code, _, err = call("eval", "asr", *told, "--output", "measured")
+    assert code == 0, err
+    told = ("--methods", "ltbm", "--ratios", "1/4", "--positions", "contiguous", "--manifest", str(table))
+    code, _, err = call("compare", *told, "--output", "compared")
+    assert code == 0, err
+    assert {file.name for file in Path("measured").iterdir()} == {file.name for file in Path("compared").iterdir()}
+    found = []
+    for folder in ("measured", "compared"):
+        out = printed(call("card", REPO, *QUARTER, "--metrics", folder))
+        assert "### test\n" in out
+        assert "lower-cased, without punctuation" in out
+        found.append({r.metric_type: r.metric_value for r in ModelCard(out).data.eval_results or ()})
+        assert out == printed(call("card", REPO, *QUARTER, "--metrics", Path(folder, "results.json")))
+    for phase in ("prefill", "decode"):
+        assert found[1].pop(f"{phase}_seconds") > 0
+    assert found[1].pop("exact_match") >= 0
+    assert found[0] == found[1]
+    assert set(found[0]) == {"wer", "audio_tokens_per_second"}
+
+
+def test_recordings_that_have_no_name_need_one(call: Callable[..., Any], tmp_path: Path) -> None:
+    one = next(str(path) for path, _ in recordings())
+    told = ("--methods", "ltbm", "--ratios", "1/4", "--positions", "contiguous", "--max-new-tokens", "2")
+    code, _, err = call("compare", one, *told, "--output", "report.json")
+    assert code == 0, err
+    given = ("card", REPO, *QUARTER, "--metrics", "report.json")
+    refused(call(*given), "it does not say what the recordings are: add --dataset NAME")
+    out = printed(call(*given, "--dataset", "One string"))
+    found = {r.metric_type for r in ModelCard(out).data.eval_results or ()}
+    assert found == {"audio_tokens_per_second", "prefill_seconds", "decode_seconds"}, "nobody knows what is right"
 
 
 # What is refused

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import compared
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -77,7 +78,7 @@ def test_bad_recordings_are_skipped_and_named_at_the_end(call: Call, command: tu
         assert row["reason"].startswith(BAD[row["audio"]])
     alone = report(call(*command, "long.wav", "short.flac", *QUICK, "--json"))
     assert alone["skipped"] == []
-    for key, part in (("results", "text"), ("recordings", "audio"), ("cells", "texts")):
+    for key, part in (("results", "text"), ("recordings", "audio"), ("answers", "text")):
         assert [row[part] for row in found.get(key, ())] == [row[part] for row in alone.get(key, ())]
     code, out, err = call(*command, *MIXED, *QUICK, "--on-error", "skip")
     assert (code, err) == (0, "")
@@ -219,11 +220,15 @@ def test_compare_shows_what_was_asked_for(call: Call, folder: Path) -> None:
     (folder / "truth.jsonl").write_text(json.dumps({"audio": "short.flac", "text": "one"}) + "\n")
     options = ("--methods", "segmentwise_top_k:segments=5", "--ratios", "1/2", "--positions", "original")
     found = json.loads(call("compare", "short.flac", *QUICK, *options, "--json")[1])
-    cells = {cell["method"]: cell for cell in found["cells"]}
+    cells = {method: cell for (method, _, _), cell in compared.cells(found).items()}
     kept = cells["segmentwise_top_k:segments=5"]
     assert (kept["tokens_after"], kept["tokens_asked"]) == ([[5]], [[6]])
-    assert (kept["kept"], kept["asked"]) == (round(5 / 12, 4), 0.5)
-    assert (cells["none"]["tokens_asked"], cells["none"]["asked"]) == ([[None]], None)
+    assert cells["none"]["tokens_asked"] == [[None]]
+    scored = json.loads(call("compare", "--manifest", "truth.jsonl", *QUICK, *options, "--json")[1])
+    cells = {method: cell for (method, _, _), cell in compared.cells(scored).items()}
+    kept = cells["segmentwise_top_k:segments=5"]
+    assert (kept["kept"], kept["asked"]) == (5 / 12, 0.5)
+    assert cells["none"]["asked"] is None
     lines = call("compare", "short.flac", *QUICK, *options)[1].splitlines()
     assert lines[1].split() == ["method", "ratio", "positions", "tokens", "asked", "text"]
     assert lines[2].split()[:5] == ["none", "1", "-", "12", "-"]

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import compared
 import pytest
 import transformers
 from places import ROOT
@@ -60,9 +61,9 @@ def test_the_readmes_command_gives_what_compare_gives(
     cells = ["--methods", ",".join(methods), "--ratios", "1,1/2,1/4", "--positions", "contiguous,original"]
     assert main(["compare", "--manifest", "my_recordings/test.jsonl", "--json", *cells]) == 0
     report = json.loads(capsys.readouterr().out)
-    compared = {(c["method"], c["retention_ratio"], c["positions"]): 100 * c["wer"] for c in report["cells"]}
+    theirs = {key: cell["wer"] for key, cell in compared.cells(report).items()}
     ours = {(s["method"], s["ratio"], s["positions"]): s["value"] for s in measured["scores"]}
-    assert ours == pytest.approx(compared, abs=0.01)
+    assert ours == pytest.approx(theirs, abs=1e-9)
     assert max(ours.values()) > min(ours.values()) == 0
     assert {each["prompt"] for each in report["recordings"]} == {measured["tasks"]["asr"]["prompt"]}
     assert measured["tasks"]["asr"]["max_new_tokens"] == 16, "the model's own limit, as in compare"

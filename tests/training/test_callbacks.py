@@ -11,8 +11,8 @@ from training_tools import POOLING, PROMPT, plain_processor, rows, small_lora, t
 from transformers import TrainerCallback
 
 import hf_tokcomp
-from hf_tokcomp.evaluation.metrics.texts import word_error_rate
 from hf_tokcomp.training import AudioTextCollator, CardWriter, GenerationMetrics, RetentionSchedule, answer
+from hf_tokcomp.training.callbacks import metric_of
 
 
 def logged(run, name):
@@ -54,7 +54,7 @@ def test_metrics_are_those_of_the_answers(kind, tmp_path):
     metrics = run.evaluate()
     collator = AudioTextCollator(plain_processor(kind), PROMPT)
     found = answer(run.model, collator, held_out, batch_size=1, max_new_tokens=3)
-    expected = word_error_rate([row["text"] for row in held_out], [given.text for given in found])
+    expected = metric_of("asr")([row["text"] for row in held_out], [given.text for given in found])
     kept = sum(given.tokens_after for given in found) / sum(given.tokens_before for given in found)
     expected["tokens_kept"] = round(kept, 4)
     assert {name: metrics[f"eval_{name}"] for name in expected} == expected

@@ -9,8 +9,8 @@ import torch
 from training_tools import PROMPT, plain_processor, rows, run_processes, trainer
 from transformers import StoppingCriteria
 
-from hf_tokcomp.evaluation.metrics.texts import word_error_rate
 from hf_tokcomp.training import AudioTextCollator, GenerationMetrics, answer
+from hf_tokcomp.training.callbacks import metric_of
 
 MEASURED = ("wer", "exact_match", "tokens_kept")
 
@@ -38,7 +38,7 @@ def expected(run, given):
     """By hand, of the model as it is."""
     collator = AudioTextCollator(run.processing_class, PROMPT)
     found = answer(run.model, collator, given, batch_size=1, max_new_tokens=3)
-    values = word_error_rate([row["text"] for row in given], [each.text for each in found])
+    values = metric_of("asr")([row["text"] for row in given], [each.text for each in found])
     before, after = (sum(getattr(each, name) for each in found) for name in ("tokens_before", "tokens_after"))
     return values | {"tokens_kept": round(after / before, 4)}
 

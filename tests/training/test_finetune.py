@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import compared
 import pytest
 import torch
 import transformers
@@ -116,7 +117,7 @@ def test_the_card_shows_what_was_measured(unbroken):
     metrics = json.loads((unbroken / "metrics.json").read_text(encoding="utf-8"))
     assert "| | compressed | before training | all tokens |" in card
     assert "type: wer" in card
-    row = next(line for line in card.splitlines() if line.startswith("| `wer` |"))
+    row = next(line for line in card.splitlines() if line.startswith("| `wer` in % |"))
     cells = [float(cell) for cell in row.split("|")[2:-1]]
     kinds = ("metrics", "before", "uncompressed")
     assert cells == pytest.approx([metrics[kind]["wer"] for kind in kinds], abs=1e-3)
@@ -146,10 +147,10 @@ def test_the_command_line_reads_with_an_adapter(unbroken, manifest, capsys):
     read = ["--model", str(unbroken), "--manifest", str(manifest), "--max-new-tokens", "10", "--json"]
     cells = ["--methods", "average_pooling", "--ratios", "1/3", "--positions", "original"]
     assert main(["compare", *read, *cells]) == 0
-    compared = json.loads(capsys.readouterr().out)
-    assert compared["cells"][1]["wer"] == pytest.approx(metrics["metrics"]["wer"], abs=1e-4)
+    cell = compared.cells(json.loads(capsys.readouterr().out))["average_pooling", 1 / 3, "original"]
+    assert cell["wer"] == pytest.approx(metrics["metrics"]["wer"])
     texts = [reading["text"] for reading in ran["results"]]
-    assert texts == compared["cells"][1]["texts"][0][: len(texts)]
+    assert texts == cell["text"][0][: len(texts)]
     assert all(reading["tokens_after"] * 2 < reading["tokens_before"] for reading in ran["results"])
 
 
