@@ -234,7 +234,7 @@ def _measurement(
     results: Mapping[str, Any], name: str, subset: str, scores: tuple[Score, ...], dataset: str | None
 ) -> Measurement:
     task, session, by = results["tasks"][name], results["sessions"][-1], results["measured_by"]["metrics"][name]
-    called = dataset or task["dataset"]
+    called = dataset or task.get("title") or task["dataset"]
     if called == UNNAMED:
         raise ValueError("it does not say what the recordings are: add --dataset NAME")
     seconds = f", {task['seconds']:.0f} s" if task.get("seconds") else ""

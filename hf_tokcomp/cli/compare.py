@@ -105,7 +105,7 @@ def compare(
         dataclasses.replace(get_task("asr"), metrics=("wer_plain", "exact_match")),
         loaded.recordings,
         reader.rate,
-        named(audio, manifest),
+        *named(audio, manifest),
         max_new_tokens or reader.longest_answer,
         len(loaded.skipped),
     )
@@ -142,13 +142,14 @@ def compare(
         print(f"\n{output} holds everything.")
 
 
-def named(audio: Sequence[str] | None, dataset: str | None) -> str:
-    """What tables and cards call the recordings of a command line."""
-    from ..evaluation.items import data_name
+def named(audio: Sequence[str] | None, dataset: str | None) -> tuple[str, str]:
+    """What tables and cards call the recordings of a command line, and what they were found under."""
+    from ..evaluation.items import data_label, data_name
 
     if dataset is not None and not audio:
-        return data_name(dataset)
-    return UNNAMED if audio else SHIPPED
+        return data_name(dataset), data_label(dataset)
+    found = UNNAMED if audio else SHIPPED
+    return found, found
 
 
 def listed(asked: Asked, loaded: Loaded, answers: Mapping[Key, Given], runs: Sequence[Run]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def print_scores(scores: Sequence[Score], asked: Asked) -> None:
     """Word error rate, exact matches, and tokens kept beside those asked for: a row per method, a column per ratio."""
     from ..evaluation.tables import ratio_columns
 
-    data = f"{len(asked.items.items)} recordings{of(asked.items.dataset)}, {asked_with(asked.prompts)}"
+    data = f"{len(asked.items.items)} recordings{of(asked.task.title)}, {asked_with(asked.prompts)}"
     ratios = ratio_columns(scores)
     names = ["own budget" if ratio is None else ratio_name(ratio) for ratio in ratios]
     for metric, key, title in (

@@ -27,7 +27,7 @@ TABLES = "results.md"
 LINES = "results.csv"
 ADDED = ("tasks", "runs")
 """What a later start may add to."""
-TOLD = ("seconds",)
+TOLD = ("title", "seconds")
 """What is written of a task for readers alone: the digest says more, and folders of earlier versions do not have it."""
 WATCHED = ("hf_tokcomp", "transformers", "torch", "device", "batch_size")
 """What may change between starts, and then be the reason of small differences."""
@@ -147,6 +147,7 @@ def write_results(file: Path, values: Mapping[str, Any]) -> None:
 def described_task(asked: Asked) -> dict[str, Any]:
     """What the answers to a task depend on, for the folder."""
     return {
+        "title": asked.task.title,
         "dataset": asked.items.dataset,
         "part": asked.items.part,
         "items": len(asked.items.items),

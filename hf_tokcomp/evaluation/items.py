@@ -130,6 +130,15 @@ def data_name(name: str) -> str:
     return path.parent.name if path.stem in ("manifest", "metadata") else path.stem
 
 
+def data_label(name: str) -> str:
+    """What results say data were found under: of a file or folder its own name, or an id on the Hub.
+
+    Where a folder lies on this machine is nobody else's business, and may change; the digest says what is in it.
+    """
+    path = Path(name).expanduser()
+    return path.absolute().name if path.exists() else name
+
+
 def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, str]:
     """The column of each role that the table has."""
     found: dict[str, str] = {}
@@ -177,8 +186,7 @@ class _Reading:
         items = [_item(*pair) for pair in zip(rows, ids, strict=True)]
         places = [row["audio"] for row in rows]
         lengths = [samples[place] for place in places]
-        # Where a folder lies on this machine is nobody else's business, and may change; the digest says what is in it.
-        label = Path(self.table.name).name if Path(self.table.name).exists() else self.table.name
+        label = data_label(self.table.name)
         return Items(
             items, self.audio, places, lengths, label, part, len(self.wrong), digest(items, lengths), self.rate
         )

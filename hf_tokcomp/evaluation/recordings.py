@@ -12,7 +12,13 @@ from .task import Item, Task
 
 
 def asked_about(
-    task: Task, recordings: Sequence[Recording], rate: int, dataset: str, max_new_tokens: int, skipped: int = 0
+    task: Task,
+    recordings: Sequence[Recording],
+    rate: int,
+    title: str,
+    dataset: str,
+    max_new_tokens: int,
+    skipped: int = 0,
 ) -> Asked:
     """A task about recordings.
 
@@ -20,7 +26,8 @@ def asked_about(
         task: which one; it decides about the metrics. A recording without a truth is answered and not scored.
         recordings: what is asked about, with the prompt of each.
         rate: samples per second.
-        dataset: what tables and cards call the recordings.
+        title: what tables and cards call the recordings.
+        dataset: what they were found under.
         max_new_tokens: of an answer.
         skipped: how many recordings were left out because they cannot be read.
     """
@@ -36,5 +43,5 @@ def asked_about(
     prompts = [each.prompt for each in recordings]
     template = prompts[0] if len(set(prompts)) == 1 else ""
     cut = sum(each.dropped > 0 for each in recordings)
-    titled = dataclasses.replace(task, title=task.title or dataset)
+    titled = dataclasses.replace(task, title=title)
     return Asked(titled, found, prompts, max_new_tokens, template=template, cut=cut)

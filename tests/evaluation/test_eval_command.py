@@ -326,8 +326,8 @@ def test_a_torn_batch_is_read_again_as_a_whole(strings: Path, tmp_path: Path, mo
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(lines[0])
     sizes: list[int] = []
-    own = sweep._prepared
-    monkeypatch.setattr(sweep, "_prepared", lambda *given: sizes.append(len(given[3])) or own(*given))
+    own = sweep._by_generation
+    monkeypatch.setattr(sweep, "_by_generation", lambda *given: sizes.append(len(given[3])) or own(*given))
     assert run(*given) == 0
     assert sizes == [3]
     assert sorted(file.read_bytes().splitlines(keepends=True)) == sorted(lines)

@@ -52,7 +52,7 @@ def _coco_bleu(order: int) -> Callable[..., ItemMetric]:
     def make(**options: Any) -> ItemMetric:
         from .captions import CocoBleu
 
-        return CocoBleu(order=order, **options)
+        return CocoBleu(**{"order": order} | options)
 
     return make
 
