@@ -79,12 +79,12 @@ def plot(
     whole = whole_prompt(processor, patch, prompt)
     # A patched processor would shorten the prompt for its own compression.
     with nullcontext() if active_config(processor) is None else compressed(processor, "none"):
-        prepared = prepare(model, processor, Prompts([whole], [samples], [1]))
+        inputs = prepare(model, processor, Prompts([whole], [samples], [1])).inputs
     panels = read_panels(
-        model, processor, prepared, configs, text=text, attention=attention, max_new_tokens=max_new_tokens
+        model, processor, inputs, configs, text=text, attention=attention, max_new_tokens=max_new_tokens
     )
     return plot_compression(
-        spectrogram_of(processor, patch, prepared.inputs, len(samples) / extractor.sampling_rate),
+        spectrogram_of(processor, patch, inputs, len(samples) / extractor.sampling_rate),
         panels,
         title=title,
         subtitle=prompt if subtitle is None and text else subtitle,
@@ -103,7 +103,7 @@ def spectrogram_of(processor: Any, patch: ModelPatch, inputs: Any, seconds: floa
 def read_panels(
     model: Any,
     processor: Any,
-    prepared: Prepared,
+    inputs: Any,
     configs: Sequence[CompressionConfig],
     *,
     text: bool = True,
@@ -115,13 +115,12 @@ def read_panels(
     Args:
         model: a supported model.
         processor: its processor.
-        prepared: one prompt with one audio, made with an unpatched processor.
+        inputs: what an unpatched processor made of one prompt with one audio, on the model's device.
         configs: the compressions.
         text: whether the model answers.
         attention: as for `plot`.
         max_new_tokens: as for `plot`.
     """
-    inputs = prepared.inputs
     received: dict[tuple[str, EncoderOptions], Tensor | None] = {}
     panels = []
     for config in configs:
@@ -134,7 +133,7 @@ def read_panels(
             patch = patch_of(inner)
             said = None
             if text:
-                said = ask(model, processor, prepared, max_new_tokens)[0].text
+                said = ask(model, processor, Prepared(inputs, [1]), max_new_tokens)[0].text
             else:
                 call = dict(inputs)
                 compress_prompt(inner, patch, call, Announced.taken_from(call))

@@ -50,12 +50,14 @@ def alone(model, collator, row, option):
 @pytest.mark.parametrize("method", ["none", "average_pooling", "ltbm", "segmentation"])
 def test_a_batch_says_what_each_option_says_alone(kind, collator, asked, method):
     model = hf_tokcomp.patch(tiny.model(kind), method)
-    scores, before, after = option_likelihoods(model, option_inputs(collator, asked, CHOICES), CHOICES)
+    scores, counts = option_likelihoods(model, option_inputs(collator, asked, CHOICES), CHOICES)
     assert [len(row) for row in scores] == [2, 3]
     for row, options, found in zip(asked, CHOICES, scores, strict=True):
         expected = [alone(model, collator, row, option) for option in options]
         assert found == pytest.approx(expected, abs=2e-4)
-    assert len(before) == len(after) == 2
+    before, after, wanted = zip(*counts, strict=True)
+    assert len(before) == 2
+    assert wanted == tuple(hf_tokcomp.active_config(model).budget_length(n, 25.0) for n in before)
     if method == "none":
         assert before == after
     else:

@@ -15,6 +15,7 @@ import pytest
 
 from hf_tokcomp.evaluation.asked import Asked
 from hf_tokcomp.evaluation.bootstrap import interval
+from hf_tokcomp.evaluation.costs import Cost
 from hf_tokcomp.evaluation.folder import ResultFolder
 from hf_tokcomp.evaluation.items import Items
 from hf_tokcomp.evaluation.journal import Given
@@ -189,7 +190,8 @@ def test_the_csv_has_everything() -> None:
 def test_scores_survive_their_file(tmp_path: Path) -> None:
     folder = ResultFolder(tmp_path / "out")
     folder.begin({"model": "m", "tasks": {}}, [NONE], {})
-    folder.finish(TABLE, "tables", {})
+    cost = Cost("t", "none@1", 2, 100, 50, None, None, None)
+    assert folder.finish(TABLE, [cost], "tables", {})["costs"] == [cost.to_dict()]
     assert folder.runs() == [NONE]
     back = read_scores(tmp_path / "out" / "results.json")
     assert markdown(back) == markdown(TABLE)
