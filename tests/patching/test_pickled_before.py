@@ -8,7 +8,6 @@ import pickle
 
 import pickled_before
 import pytest
-import tiny
 import torch
 from places import FIXTURES
 
