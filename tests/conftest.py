@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from hub_client import Hub
+
+# What imports transformers is imported by who asks for it: pytest-xdist's own process loads this file, too.
+if TYPE_CHECKING:
+    from hub_client import Hub
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
     """A Hub on loopback of the test's own, and empty: `hub.run(code)`, `with hub.here():`, `hub.files(repo)`."""
+    from hub_client import Hub
+
     with Hub(tmp_path / "hub") as server:
         yield server
 

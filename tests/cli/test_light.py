@@ -11,21 +11,22 @@ import pytest
 HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate"}
 RUN = """
 import json, sys
-sys.argv = ["hf-tokcomp", *{arguments!r}]
-from hf_tokcomp.cli import main
-code = main()
-names = sorted({{name for name in sys.modules if name in {heavy!r} or name.startswith("transformers.models.")}})
-print("\\n" + json.dumps([code, names]))
+for arguments in {lines!r}:
+    sys.argv = ["hf-tokcomp", *arguments]
+    from hf_tokcomp.cli import main
+    code = main()
+    names = sorted({{name for name in sys.modules if name in {heavy!r} or name.startswith("transformers.models.")}})
+    print("\\n@" + json.dumps([code, names]))
 """
 HELP = ["run", "compare", "eval", "bench", "plot", "demo", "push", "card", "methods", "models"]
 
 
-def loaded(*arguments: str) -> tuple[int, set[str]]:
-    """The exit code of a command line, and what it imported."""
-    program = RUN.format(arguments=list(arguments), heavy=HEAVY)
+def loaded(*lines: list[str]) -> list[tuple[int, set[str]]]:
+    """The exit code of each command line, run one after the other in one new process, and what is imported by then."""
+    program = RUN.format(lines=list(lines), heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    code, names = json.loads(done.stdout.splitlines()[-1])
-    return code, set(names)
+    said = [json.loads(line[1:]) for line in done.stdout.splitlines() if line.startswith("@")]
+    return [(code, set(names)) for code, names in said]
 
 
 ASKED = [
@@ -40,17 +41,26 @@ ASKED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def asked() -> dict[str, tuple[int, set[str]]]:
+    """All of `ASKED` in one process: what one of them imports stays, so the first that shows it is the guilty one."""
+    found = loaded(*(arguments for arguments, _ in ASKED))
+    return dict(zip([" ".join(arguments) for arguments, _ in ASKED], found, strict=True))
+
+
 @pytest.mark.parametrize(("arguments", "code"), ASKED, ids=[" ".join(arguments) for arguments, _ in ASKED])
-def test_what_needs_no_library_imports_none(arguments: list[str], code: int) -> None:
-    assert loaded(*arguments) == (code, set())
+def test_what_needs_no_library_imports_none(
+    arguments: list[str], code: int, asked: dict[str, tuple[int, set[str]]]
+) -> None:
+    assert asked[" ".join(arguments)] == (code, set())
 
 
 def test_methods_come_without_transformers() -> None:
-    assert loaded("methods") == (0, {"torch"})
+    assert loaded(["methods"]) == [(0, {"torch"})]
 
 
 def test_models_come_without_a_model_of_transformers() -> None:
-    code, names = loaded("models")
+    ((code, names),) = loaded(["models"])
     assert code == 0
     assert names == {"torch"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ LENGTHS = [40, 0, 7, 23, 1, 2, 12]
 
 
 def audios(kind: str = "walk", lengths: list[int] = LENGTHS) -> list[Audio]:
+    return _audios(kind, tuple(lengths))
+
+
+@functools.cache
+def _audios(kind: str, lengths: tuple[int, ...]) -> list[Audio]:
+    """Drawn once, since thousands of cases share them; `batch` copies them into tensors of each case's own."""
     rng = np.random.default_rng(3)
     return [draw(rng, n, kind) for n in lengths]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from drawn import METHODS, batch, compressor, draw, in_time, variants  # noqa: F401 - in_time is a fixture
 from drawn_assignments import read_slots
+from oracles import Audio
 from torch import Tensor
 
 from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressedAudio, CompressionConfig
@@ -20,15 +22,21 @@ LENGTHS = [40, 7, 23, 2, 0, 12]
 NEEDY = [(name, options) for name, options in variants() if compressor(name, **options).requires]
 
 
-def tokens() -> AudioTokens:
+@functools.cache
+def audios() -> list[Audio]:
     rng = np.random.default_rng(4)
-    return batch([draw(rng, n) for n in LENGTHS], padding=0.0)
+    return [draw(rng, n) for n in LENGTHS]
+
+
+def tokens() -> AudioTokens:
+    return batch(audios(), padding=0.0)
 
 
 def filled(change: Callable[[Tensor], Tensor]) -> AudioTokens:
     """The audios with every float field changed."""
-    fields = {name: change(getattr(tokens(), name).clone()) for name in ("features", "query", *audio_tokens.PER_TOKEN)}
-    return dataclasses.replace(tokens(), **fields)
+    plain = tokens()
+    fields = {name: change(getattr(plain, name).clone()) for name in ("features", "query", *audio_tokens.PER_TOKEN)}
+    return dataclasses.replace(plain, **fields)
 
 
 def sprinkled(*values: float) -> Callable[[Tensor], Tensor]:

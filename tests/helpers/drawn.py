@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -143,8 +144,8 @@ def draw(rng: np.random.Generator, n: int, kind: str = "walk", dim: int = DIM) -
 
     def walk(width: int) -> np.ndarray:
         steps = rng.normal(size=(n, width))
-        for i in range(1, n):
-            steps[i] += 0.8 * steps[i - 1]  # drawn back to zero, or late neighbours would all be alike
+        for before, here in pairwise(steps):
+            here += 0.8 * before  # drawn back to zero, or late neighbours would all be alike
         return steps.astype(np.float32)
 
     if kind == "ties":

@@ -13,10 +13,11 @@ from hf_tokcomp import Assignment
 def read_slots(assignment: Assignment, row: int) -> list[Slot]:
     """One audio's slots, read off token by token."""
     slots = [Slot([], [], position) for position in assignment.position[row].tolist()[: int(assignment.lengths[row])]]
-    for token, slot in enumerate(assignment.slot[row].tolist()):
+    given = zip(assignment.slot[row].tolist(), assignment.weight[row].tolist(), strict=True)
+    for token, (slot, weight) in enumerate(given):
         if slot >= 0:
             slots[slot].members.append(token)
-            slots[slot].weights.append(float(assignment.weight[row, token]))
+            slots[slot].weights.append(weight)
     return slots
 
 

@@ -7,6 +7,11 @@ import tiny
 import torch
 
 
+def ragged(kind):
+    """Lengths of a ragged batch: with Audio Flamingo 3 one audio spans several windows."""
+    return [0.9, 0.43, 0.05] if kind == "qwen2_audio" else [2.63, 0.5, 1.0]
+
+
 @pytest.fixture(params=tiny.KINDS)
 def kind(request):
     return request.param
@@ -19,8 +24,7 @@ def model(kind):
 
 @pytest.fixture
 def seconds(kind):
-    """Lengths of a ragged batch: with Audio Flamingo 3 one audio spans several windows."""
-    return [0.9, 0.43, 0.05] if kind == "qwen2_audio" else [2.63, 0.5, 1.0]
+    return ragged(kind)
 
 
 @pytest.fixture(autouse=True)

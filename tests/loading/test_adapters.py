@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import peft
@@ -88,9 +89,18 @@ def make_adapter(kind, base, folder, config, **options):
     return made
 
 
+@pytest.fixture(scope="module")
+def adapters(bases, tmp_path_factory):
+    """An adapter of every kind of model, made once; a test gets a copy of its own."""
+    made = {kind: tmp_path_factory.mktemp("adapters") / "adapter" for kind in tiny.KINDS}
+    for kind, folder in made.items():
+        make_adapter(kind, bases[kind], folder, CONFIG)
+    return made
+
+
 @pytest.fixture
-def adapter(kind, base, tmp_path):
-    return make_adapter(kind, base, tmp_path / "adapter", CONFIG) and tmp_path / "adapter"
+def adapter(kind, adapters, tmp_path):
+    return shutil.copytree(adapters[kind], tmp_path / "adapter")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import tiny
 import torch
 from accelerate import dispatch_model
 from accelerate.hooks import remove_hook_from_module
+from kinds import ragged
 
 import hf_tokcomp
 
@@ -44,31 +45,47 @@ def test_deepcopy_compresses_on_its_own(kind, model, seconds):
     assert run(copied, inputs)[0].shape == plain[0].shape
 
 
-@pytest.mark.parametrize("how", ["pickle", "torch.save"])
-def test_reloaded_in_a_new_process_it_still_compresses(kind, model, seconds, how, tmp_path):
-    inputs = tiny.inputs(kind, seconds)
-    expected = run(hf_tokcomp.patch(model, CONFIG), inputs)
-    path = tmp_path / "model.pkl"
-    if how == "pickle":
-        path.write_bytes(pickle.dumps((model, dict(inputs), expected)))
-        load = "pickle.load(open(sys.argv[1], 'rb'))"
-    else:
-        torch.save((model, dict(inputs), expected), path)
-        load = "torch.load(sys.argv[1], weights_only=False)"
-    script = f"""
+WAYS = {
+    "pickle": (lambda value, path: path.write_bytes(pickle.dumps(value)), "pickle.load(open(path, 'rb'))"),
+    "torch.save": (torch.save, "torch.load(path, weights_only=False)"),
+}
+RELOAD = """
 import pickle, sys, torch
-model, inputs, (logits, ids) = {load}
-with torch.no_grad():
-    assert torch.equal(model(**inputs).logits, logits)
-    assert torch.equal(model.generate(**inputs, max_new_tokens=3, do_sample=False), ids)
-assert model.audio_compressor.last.tokens_after != model.audio_compressor.last.tokens_before
-import hf_tokcomp
-hf_tokcomp.unpatch(model)
-assert 'forward' not in model.__dict__ and not hasattr(model, 'audio_compressor')
-print('same')
+def check(model, inputs, logits, ids):
+    with torch.no_grad():
+        assert torch.equal(model(**inputs).logits, logits)
+        assert torch.equal(model.generate(**inputs, max_new_tokens=3, do_sample=False), ids)
+    assert model.audio_compressor.last.tokens_after != model.audio_compressor.last.tokens_before
+    import hf_tokcomp
+    hf_tokcomp.unpatch(model)
+    assert 'forward' not in model.__dict__ and not hasattr(model, 'audio_compressor')
+assert 'transformers' not in sys.modules and 'hf_tokcomp' not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout.strip() == "same", done.stderr
+
+
+@pytest.fixture(scope="module")
+def reloaded(tmp_path_factory):
+    """What a new process says of every kind of model, stored in every way: one process, since starting takes longest.
+
+    It imports nothing of ours before it loads the first.
+    """
+    folder = tmp_path_factory.mktemp("reloaded")
+    script = RELOAD
+    for kind in tiny.KINDS:
+        inputs = tiny.inputs(kind, ragged(kind))
+        model = hf_tokcomp.patch(tiny.model(kind), CONFIG)
+        with torch.no_grad():
+            stored = (model, dict(inputs), *run(model, inputs))
+        for how, (store, load) in WAYS.items():
+            path = folder / f"{kind} {how}"
+            store(stored, path)
+            script += f"path = {str(path)!r}\ncheck(*{load})\nprint({kind!r}, {how!r}, flush=True)\n"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder)
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_reloaded_in_a_new_process_it_still_compresses(kind, how, reloaded):
+    assert f"{kind} {how}" in reloaded.stdout.splitlines(), reloaded.stderr
 
 
 def test_accelerate_before_patching(kind, model, seconds):
