@@ -143,8 +143,8 @@ def test_the_command_line_reads_with_an_adapter(unbroken, manifest, capsys):
     metrics = json.loads((unbroken / "metrics.json").read_text(encoding="utf-8"))
     assert main(["run", "--model", str(unbroken), "--json"]) == 0
     ran = json.loads(capsys.readouterr().out)
-    read = ["--model", str(unbroken), "--manifest", str(manifest), "--max-new-tokens", "10", "--json"]
-    cells = ["--methods", "average_pooling", "--ratios", "1/3", "--positions", "original"]
+    read = ["--model", str(unbroken), "--dataset", str(manifest), "--max-new-tokens", "10", "--json"]
+    cells = ["--compression", "average_pooling", "--retention-ratio", "1/3", "--positions", "original"]
     assert main(["compare", *read, *cells]) == 0
     compared = json.loads(capsys.readouterr().out)
     assert compared["cells"][1]["wer"] == pytest.approx(metrics["metrics"]["wer"], abs=1e-4)
