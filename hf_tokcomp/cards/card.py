@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from ..config.config import CompressionConfig
 from ..config.registry import get_method
-from ..models.registry import supported_models
+from ..models.registry import find_patch
 from . import words
 from .citations import citations, methods_of
 from .existing import Card, sign
@@ -87,7 +87,7 @@ class CompressionCard:
 
     def snippet(self) -> str:
         """The program that loads the repository."""
-        patch = supported_models().get(self.model_type or "")
+        patch = find_patch(self.model_type)
         return snippet(
             self.kind,
             self.repo_id,
@@ -102,7 +102,7 @@ class CompressionCard:
     def __str__(self) -> str:
         """The whole card, front matter and text."""
         template = importlib.resources.files(__package__).joinpath("template.md").read_text(encoding="utf-8")
-        patch = supported_models().get(self.model_type or "")
+        patch = find_patch(self.model_type)
         entries, sources = citations(self.config)
         facts = words.facts(self.config, 25.0 if patch is None else patch.frame_rate)
         card = ModelCard.from_template(

@@ -17,7 +17,7 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
-from ..config.registry import methods
+from ..config.registry import find_method
 from ..hub.shared_files import local_paths
 
 MARK = re.compile(r"\n*<!-- hf_tokcomp card ([0-9a-f]{12}): .*? -->\s*\Z")
@@ -103,7 +103,7 @@ def renew(new: str, old: str) -> str:
     tags = before.get("tags")
     for tag in tags if isinstance(tags, list) else ():
         # The Hub makes the tags with a colon itself; the methods of an old compression are not those of the new one.
-        if isinstance(tag, str) and ":" not in tag and tag not in methods() and tag not in card.data["tags"]:
+        if isinstance(tag, str) and ":" not in tag and find_method(tag) is None and tag not in card.data["tags"]:
             card.data["tags"].append(tag)
     card.data |= {
         key: value

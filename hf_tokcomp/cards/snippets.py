@@ -6,7 +6,7 @@ import json
 import re
 
 from ..hub.ids import is_hub_id
-from ..models.registry import supported_models
+from ..models.registry import PATCHES, load_patch
 
 LOAD = {
     "config": """
@@ -95,7 +95,7 @@ def snippet(
 
 
 def _question(prompt: str) -> str:
-    marks = {mark for patch in supported_models().values() for mark in re.findall(r"<[^<>]+>", patch.prompt)}
+    marks = {mark for name in PATCHES.values() for mark in re.findall(r"<[^<>]+>", load_patch(name).prompt)}
     ask = ASK_WHOLE if any(mark in prompt for mark in marks) else ASK
     return ask.replace("{prompt}", json.dumps(prompt, ensure_ascii=False))
 

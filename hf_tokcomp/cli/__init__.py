@@ -16,6 +16,7 @@ import typer
 from .. import starting
 from ..reporting.console import complain, debugging, quiet_libraries
 from .bench import bench
+from .command import Command
 from .compare import compare
 from .demo import demo
 from .evaluate import evaluate
@@ -31,7 +32,6 @@ from .tables import methods, models
 app = typer.Typer(
     name="hf-tokcomp",
     help="Fewer audio tokens for audio-language models.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -47,10 +47,15 @@ for command, summary in (
     (methods, "List the compression methods."),
     (models, "List the models that can be patched."),
 ):
-    app.command(short_help=summary)(command if command in (methods, models) else prepared(command))
-app.command("eval", short_help="Measure compressions on benchmarks.")(prepared(evaluate))
+    app.command(cls=Command, short_help=summary)(
+        command if command in (methods, models) else prepared(command, reads=command in (run, compare, plot))
+    )
+app.command("eval", cls=Command, short_help="Measure compressions on benchmarks.")(prepared(evaluate, reads=True))
 app.command(
-    short_help="Fine-tune a model under compression.", context_settings=FINETUNE_SETTINGS, add_help_option=False
+    cls=Command,
+    short_help="Fine-tune a model under compression.",
+    context_settings=FINETUNE_SETTINGS,
+    add_help_option=False,
 )(prepared(finetune))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,15 +12,29 @@ import typer
 
 from ..reporting.console import print_json
 from ..reporting.options import parse_list
+from .command import given_on_command_line
+from .groups import MEASURING, OUTPUT, READ
 from .interrupted import keeping
-from .options import DeviceOption, DtypeOption, JsonOption, ModelOption
+from .options import (
+    ConfigOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    PositionsOption,
+    compressions_option,
+    positions_of,
+    ratios_of,
+    ratios_option,
+    the_one,
+)
 
 if TYPE_CHECKING:
     from ..benchmarks.speed.subject import Subject
 
 METHODS = ("segmentwise_top_k", "average_pooling")
 RATIOS = "1/2,1/4,1/10"
-WITH_FULL_SIZE = {"full_size", "layers", "device", "dtype", "markdown"}
+WITH_FULL_SIZE = {"full_size", "layers", "device", "dtype", "markdown", "imports", "config"}
 
 
 def bench(
@@ -32,6 +45,7 @@ def bench(
         typer.Option(
             "--random-weights",
             metavar="NAME",
+            rich_help_panel=READ,
             help="Instead of a model: the whole of qwen2-audio-7b or audio-flamingo-3 with random weights, made from "
             "sizes that ship with the package. Nothing is downloaded.",
         ),
@@ -42,72 +56,119 @@ def bench(
             "--layers",
             metavar="N",
             min=1,
+            rich_help_panel=READ,
             help="With --random-weights or --full-size: keep N layers of the encoder and of the language model, for a "
             "small machine.",
         ),
     ] = None,
     compression: Annotated[
         list[str] | None,
-        typer.Option(
-            "--compression",
-            metavar="METHOD|JSON|FOLDER|HUB_ID",
-            help="How to compress, as for `eval`; can be given several times. `none` measures what the patch itself "
-            f"costs. Default: {', '.join(METHODS)}.",
-        ),
+        compressions_option(f"{' and '.join(METHODS)}; `none` measures what the patch itself costs"),
     ] = None,
     retention_ratio: Annotated[
         str | None,
-        typer.Option(
-            "--retention-ratio",
-            metavar="R,R,...",
-            help="Fractions of the audio tokens to keep. Default: each compression's own budget; of the default "
-            f"compressions {RATIOS}.",
-        ),
+        ratios_option(f"each compression's own budget; of the default compressions {RATIOS}"),
     ] = None,
+    positions: PositionsOption = None,
     audio_seconds: Annotated[
         str | None,
-        typer.Option("--audio-seconds", metavar="S,S,...", help="Lengths of the clips. Default: the encoder's window."),
+        typer.Option(
+            "--audio-seconds",
+            metavar="S,S,...",
+            rich_help_panel=MEASURING,
+            help="Lengths of the clips. Default: the encoder's window.",
+        ),
     ] = None,
-    batch_size: Annotated[str, typer.Option("--batch-size", metavar="N,N,...", help="Clips read together.")] = "1",
+    batch_size: Annotated[
+        str,
+        typer.Option("--batch-size", metavar="N,N,...", rich_help_panel=MEASURING, help="Clips read together."),
+    ] = "1",
     ragged: Annotated[
-        bool, typer.Option("--ragged", help="Clips of a batch differ in length, up to --audio-seconds.")
+        bool,
+        typer.Option(
+            "--ragged",
+            rich_help_panel=MEASURING,
+            help="Clips of a batch differ in length, up to --audio-seconds.",
+        ),
     ] = False,
     one_by_one: Annotated[
-        bool, typer.Option("--one-by-one", help="Measure a call for each clip of a batch, too.")
+        bool,
+        typer.Option("--one-by-one", rich_help_panel=MEASURING, help="Measure a call for each clip of a batch, too."),
     ] = False,
     rivals: Annotated[
         bool,
         typer.Option(
-            "--rivals", help="Measure pruning by the scores of eager attention, one clip at a time, too: the usual way."
+            "--rivals",
+            rich_help_panel=MEASURING,
+            help="Measure pruning by the scores of eager attention, one clip at a time, too: the usual way.",
         ),
     ] = False,
     new_tokens: Annotated[
-        int, typer.Option("--new-tokens", metavar="N", min=1, help="Tokens to write; always all of them.")
+        int,
+        typer.Option(
+            "--new-tokens",
+            metavar="N",
+            min=1,
+            rich_help_panel=MEASURING,
+            help="Tokens to write; always all of them.",
+        ),
     ] = 16,
     rounds: Annotated[
-        int, typer.Option("--rounds", metavar="N", min=1, help="At least so many rounds of measurements.")
+        int,
+        typer.Option(
+            "--rounds",
+            metavar="N",
+            min=1,
+            rich_help_panel=MEASURING,
+            help="At least so many rounds of measurements.",
+        ),
     ] = 5,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0, help="For every length and batch size; go on with rounds so long.")
+        float,
+        typer.Option(
+            "--seconds",
+            min=0,
+            rich_help_panel=MEASURING,
+            help="For every length and batch size; go on with rounds so long.",
+        ),
     ] = 5.0,
     limit: Annotated[
-        float, typer.Option("--limit", metavar="SECONDS", min=0, help="Leave out what takes longer in one call.")
+        float,
+        typer.Option(
+            "--limit",
+            metavar="SECONDS",
+            min=0,
+            rich_help_panel=MEASURING,
+            help="Leave out what takes longer in one call.",
+        ),
     ] = 120.0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", help="Write the JSON to a file, too, also on the way.")
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Write the JSON to a file, too, also on the way.",
+        ),
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw it, as a .png, .pdf or .svg file; needs matplotlib."),
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Draw it, as a .png, .pdf or .svg file; needs matplotlib.",
+        ),
     ] = None,
     markdown: Annotated[
         str | None,
         typer.Option(
             "--markdown",
             metavar="PAGE[#PLACE]",
+            rich_help_panel=OUTPUT,
             help="Write the tables between the page's markers; of several places, the one of this name.",
         ),
     ] = None,
@@ -116,11 +177,13 @@ def bench(
         typer.Option(
             "--full-size",
             metavar="FOLDER",
+            rich_help_panel=MEASURING,
             help="Measure both public models at full size, with random weights, and write reports, tables and pictures "
             "to the folder. What is there already is not measured again. Goes with --layers, --device, --dtype and "
             "--markdown only; needs matplotlib.",
         ),
     ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Measure time to the first token phase by phase, time per token, and memory, with and without compression.
 
@@ -142,9 +205,9 @@ def bench(
         raise ValueError("Give --model or --random-weights, not both.")
     if layers is not None and random_weights is None:
         raise ValueError("--layers is for --random-weights; a model's own layers are all measured.")
-    shares = retention_ratio or (None if compression else RATIOS)
-    ratios = parse_list(shares, "--retention-ratio", lambda text: float(Fraction(text))) if shares else []
-    runs, left_out = plan(compression or METHODS, ratios, [], 1)
+    ratios = ratios_of(retention_ratio or (None if compression else RATIOS))
+    kind = the_one("--positions", positions_of(positions))
+    runs, left_out = plan(compression or METHODS, ratios, [] if kind is None else [kind], 1)
     lengths = parse_list(audio_seconds, "--audio-seconds", float) if audio_seconds else []
     planned = SpeedPlan(
         runs=runs,
@@ -199,11 +262,8 @@ def check_alone(context: typer.Context) -> None:
     Raises:
         ValueError: something is.
     """
-    given = []
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE" and parameter.name not in WITH_FULL_SIZE:
-            given.append(parameter.opts[0])
+    names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    given = [names[name] for name in given_on_command_line(context) if name not in WITH_FULL_SIZE]
     if given:
         raise ValueError(f"--full-size says itself what is measured and what is written; leave out {', '.join(given)}.")
 

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..cards.results import UNNAMED
 from ..checkpoints import SMALL_MODEL
 from ..reporting.console import print_json
-from ..reporting.options import parse_list
+from .groups import MEASURING, OUTPUT, RUNNING
 from .interrupted import keeping, same_command
 from .measuring import draw, progress
 from .options import (
     AudioArgument,
     ColumnsOption,
+    DatasetOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
-    ManifestOption,
     MaxNewTokensOption,
     ModelOption,
     OnErrorOption,
-    Positions,
     PromptOption,
     SplitOption,
+    compressions_option,
     parse_columns,
+    positions_of,
+    positions_option,
+    ratios_of,
+    ratios_option,
 )
 from .reader import open_reader
 from .report import SHIPPED, print_notes, print_scores, print_texts
@@ -40,31 +43,35 @@ if TYPE_CHECKING:
     from ..evaluation.plan import Run
     from ..inference.recordings import Loaded
 
+RATIOS = "1,1/2,1/4,1/10"
+POSITIONS = "contiguous,original"
+"""What is compared where nothing is said."""
+
 
 def compare(
     audio: AudioArgument = None,
     model: ModelOption = None,
     prompt: PromptOption = None,
-    manifest: ManifestOption = None,
+    dataset: DatasetOption = None,
     split: SplitOption = None,
     columns: ColumnsOption = None,
-    methods: Annotated[
-        str | None,
+    compression: Annotated[list[str] | None, compressions_option("all of them")] = None,
+    retention_ratio: Annotated[str | None, ratios_option("1, 1/2, 1/4 and 1/10")] = None,
+    positions: Annotated[str | None, positions_option("both")] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", metavar="N", min=1, rich_help_panel=RUNNING, help="Recordings read together."),
+    ] = 8,
+    seeds: Annotated[
+        int,
         typer.Option(
-            "--methods",
-            metavar="A,B:OPTION=VALUE,C+D,...",
-            help="Methods; with options after colons; C+D is C, then D. Default: all that need no training.",
+            "--seeds", metavar="N", min=1, rich_help_panel=MEASURING, help="Seeds to average over, for `random`."
         ),
-    ] = None,
-    ratios: Annotated[
-        str, typer.Option("--ratios", metavar="R,R,...", help="Fractions of the audio tokens to keep.")
-    ] = "1,1/2,1/4,1/10",
-    positions: Annotated[
-        str, typer.Option("--positions", metavar="P,P", help="Where the model believes the kept tokens to be.")
-    ] = "contiguous,original",
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Recordings read together.")] = 8,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds to average over, for `random`.")] = 1,
-    texts: Annotated[bool, typer.Option("--texts", help="Print the texts, too, where there are truths.")] = False,
+    ] = 1,
+    texts: Annotated[
+        bool,
+        typer.Option("--texts", rich_help_panel=OUTPUT, help="Print the texts, too, where there are truths."),
+    ] = False,
     max_new_tokens: MaxNewTokensOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -73,6 +80,7 @@ def compare(
         typer.Option(
             "--output",
             metavar="FILE.json|DIR",
+            rich_help_panel=OUTPUT,
             help="Write everything to a file; or to a folder as `eval` does, where a second start goes on.",
         ),
     ] = None,
@@ -81,7 +89,7 @@ def compare(
 ) -> None:
     """Compare methods and ratios on the same recordings.
 
-    Where the truth is known (a manifest, the shipped recordings), by word error rate; elsewhere text beside text.
+    Where the truth is known (a --dataset, the shipped recordings), by word error rate; elsewhere text beside text.
     """
     from ..evaluation.evaluation import measure
     from ..evaluation.folder import SETTINGS, write_results
@@ -90,22 +98,21 @@ def compare(
     from ..evaluation.tasks import get_task
     from ..inference.recordings import find_entries, find_model, load_recordings
 
-    kinds = parse_list(positions, "--positions", str, get_args(Positions))
-    shares = parse_list(ratios, "--ratios", lambda text: float(Fraction(text)))
-    names = [ALL] if methods is None else parse_list(methods, "--methods", str)
-    runs, left_out = plan(names, shares, kinds, seeds)
+    kinds = positions_of(POSITIONS if positions is None else positions)
+    shares = ratios_of(RATIOS if retention_ratio is None else retention_ratio)
+    runs, left_out = plan(compression or [ALL], shares, kinds, seeds)
     folder = output if output is not None and output.suffix != ".json" else None
     if output is not None and not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
     name = find_model(model)
-    entries = find_entries(audio, manifest, split, parse_columns(columns), on_error)
+    entries = find_entries(audio, dataset, split, parse_columns(columns), on_error)
     reader = open_reader(name)
     loaded = load_recordings(entries, prompt, reader, on_error)
     asked = asked_about(
         dataclasses.replace(get_task("asr"), metrics=("wer_plain", "exact_match")),
         loaded.recordings,
         reader.rate,
-        *named(audio, manifest),
+        *named(audio, dataset),
         max_new_tokens or reader.longest_answer,
         len(loaded.skipped),
     )

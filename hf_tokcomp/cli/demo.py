@@ -7,17 +7,33 @@ from typing import Annotated
 
 import typer
 
-from .options import Positions
+from .completion import complete_compression
+from .groups import COMPRESSION
+from .options import Positions, one_compression
 from .reader import open_reader
 
+METHOD = "ltbm"
 STEPS = (("all", 1.0), ("half", 0.5), ("a quarter", 0.25))
 
 
 def demo(
-    method: Annotated[str, typer.Option("--method", help="Compression method.")] = "ltbm",
+    compression: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--compression",
+            metavar="METHOD",
+            rich_help_panel=COMPRESSION,
+            autocompletion=complete_compression,
+            help="How to compress, as for `run`. Default: ltbm.",
+        ),
+    ] = None,
     positions: Annotated[
         Positions,
-        typer.Option("--positions", help="Where the model believes the kept tokens to be: renumbered, or in place."),
+        typer.Option(
+            "--positions",
+            rich_help_panel=COMPRESSION,
+            help="Where the model believes the kept tokens to be: renumbered, or in place.",
+        ),
     ] = "original",
 ) -> None:
     """Show what is read with all audio tokens, half and a quarter of them, beside the truth."""
@@ -25,12 +41,11 @@ def demo(
 
     from ..config.config import CompressionConfig
     from ..inference.recordings import find_entries, find_model, load_recordings
-    from .options import parse_compression
 
+    method = (compression or [METHOD])[0]
+    asked = one_compression(compression or [METHOD], None, positions)
     configs: list[CompressionConfig | None] = [None]
-    for _, ratio in STEPS[1:]:
-        config = parse_compression(method)
-        configs.append(config and config.replace(retention_ratio=ratio, positions=positions))
+    configs += [asked._replace(retention_ratio=ratio).changed() for _, ratio in STEPS[1:]]
     name = find_model(None)
     reader = open_reader(name)
     recordings = load_recordings(find_entries(None, None), None, reader).recordings

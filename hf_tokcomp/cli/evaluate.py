@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..reporting.options import parse_list
+from .groups import GENERATION, MEASURING, OUTPUT, READ, RUNNING
 from .interrupted import keeping, same_command
 from .measuring import draw, progress
-from .options import DeviceOption, DtypeOption, ModelOption, OnError, Positions, parse_columns
+from .options import (
+    ConfigOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    OnError,
+    compressions_option,
+    parse_columns,
+    positions_of,
+    positions_option,
+    ratios_of,
+    ratios_option,
+)
 from .reader import open_reader
 
 if TYPE_CHECKING:
@@ -25,6 +36,7 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="TASK...",
+            rich_help_panel=READ,
             help="For recordings of your own, asr, translation, captioning, question_answering, multiple_choice; "
             "benchmarks: audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; those of the shipped model: digits, "
             "sound_captions, sound_choices.",
@@ -35,49 +47,41 @@ def evaluate(
         typer.Option(
             "--output",
             metavar="DIR",
+            rich_help_panel=OUTPUT,
             help="Answers and results; a second start with the same folder goes on where the first one stopped.",
         ),
     ],
     model: ModelOption = None,
-    compression: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--compression",
-            metavar="METHOD|JSON|FOLDER|HUB_ID",
-            help="How to compress; can be given several times. METHOD may have options, ltbm:window=4, or be several, "
-            "ltbm+top_k; `all` stands for every method that needs no training. Default: what the checkpoint asks for.",
-        ),
-    ] = None,
-    retention_ratio: Annotated[
-        str | None,
-        typer.Option(
-            "--retention-ratio",
-            metavar="R,R,...",
-            help="Fractions of the audio tokens to keep. Default: each compression's own budget.",
-        ),
-    ] = None,
-    positions: Annotated[
-        str | None,
-        typer.Option("--positions", metavar="P,P", help="contiguous, original or both. Default: each compression's."),
-    ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds, for methods that draw.")] = 3,
+    compression: Annotated[list[str] | None, compressions_option("what the model's folder asks for")] = None,
+    retention_ratio: Annotated[str | None, ratios_option("each compression's own budget")] = None,
+    positions: Annotated[str | None, positions_option("each compression's own")] = None,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", metavar="N", min=1, rich_help_panel=MEASURING, help="Seeds, for methods that draw."),
+    ] = 3,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
             "--dataset",
             metavar="[TASK=]NAME",
+            rich_help_panel=READ,
             help="Hub id, table (.jsonl, .json, .csv, .tsv, .parquet) or folder of the data.",
         ),
     ] = None,
     config_name: Annotated[
-        list[str] | None, typer.Option("--dataset-config", metavar="[TASK=]NAME", help="Configuration on the Hub.")
+        list[str] | None,
+        typer.Option("--dataset-config", metavar="[TASK=]NAME", rich_help_panel=READ, help="Configuration on the Hub."),
     ] = None,
-    split: Annotated[list[str] | None, typer.Option("--split", metavar="[TASK=]NAME", help="Which part.")] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="[TASK=]NAME", rich_help_panel=READ, help="Which part."),
+    ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
             "--columns",
             metavar="[TASK=]ROLE:NAME,...",
+            rich_help_panel=READ,
             help="Columns of audio, text, question, choices, subset and id; texts in several columns as text:A+B.",
         ),
     ] = None,
@@ -86,46 +90,74 @@ def evaluate(
         typer.Option(
             "--prompt",
             metavar="[TASK=]TEXT",
+            rich_help_panel=READ,
             help="What to ask, with {question} and {options} where the "
             "item's belong. With the model's audio placeholder in it, it is the whole prompt. Default: what comes with "
             "the model (prompt.json) where it is for such a task, else the task's.",
         ),
     ] = None,
     items: Annotated[
-        int | None, typer.Option("--items", metavar="N", min=1, help="Only the first N items of each task.")
+        int | None,
+        typer.Option("--items", metavar="N", min=1, rich_help_panel=READ, help="Only the first N items of each task."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the items of the shipped model's tasks.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", rich_help_panel=READ, help="Of the items of the shipped model's tasks.")
+    ] = 0,
     on_error: Annotated[
-        OnError, typer.Option("--on-error", help="Where rows cannot be used: stop, or skip and count them.")
+        OnError,
+        typer.Option(
+            "--on-error", rich_help_panel=RUNNING, help="Where rows cannot be used: stop, or skip and count them."
+        ),
     ] = "stop",
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", hidden=True)] = False,  # as `finetune` has it
     choice_scoring: Annotated[
         Literal["string_match", "similarity", "likelihood"],
         typer.Option(
             "--choice-scoring",
+            rich_help_panel=MEASURING,
             help="How an option is found: MMAU's string match, Sentence-BERT similarity, "
             "or the option with the highest log-likelihood, without any text.",
         ),
     ] = "string_match",
     similarity_model: Annotated[
-        str | None, typer.Option("--similarity-model", metavar="NAME", help="Sentence-BERT model, for similarity.")
+        str | None,
+        typer.Option(
+            "--similarity-model",
+            metavar="NAME",
+            rich_help_panel=MEASURING,
+            help="Sentence-BERT model, for similarity.",
+        ),
     ] = None,
     spellings: Annotated[
         str | None,
         typer.Option(
             "--spellings",
             metavar="FILE|HUB_ID",
+            rich_help_panel=MEASURING,
             help="Whisper's list of British spellings for the word error rate, as published numbers use it: a Whisper "
             "checkpoint such as openai/whisper-large-v3, or its normalizer.json.",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Recordings read together.")] = 8,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", metavar="N", min=1, rich_help_panel=RUNNING, help="Recordings read together."),
+    ] = 8,
     max_new_tokens: Annotated[
-        int | None, typer.Option("--max-new-tokens", metavar="N", min=1, help="Default: the task's.")
+        int | None,
+        typer.Option(
+            "--max-new-tokens",
+            metavar="N",
+            min=1,
+            rich_help_panel=GENERATION,
+            help="Most tokens to write. Default: the task's.",
+        ),
     ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=100, help="Of the bootstrap over recordings.")] = 1000,
+    resamples: Annotated[
+        int,
+        typer.Option("--resamples", min=100, rich_help_panel=MEASURING, help="Of the bootstrap over recordings."),
+    ] = 1000,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    config: ConfigOption = None,
 ) -> None:
     """Measure what compressions cost on benchmarks, beside the uncompressed model.
 
@@ -146,10 +178,7 @@ def evaluate(
         found = with_spellings(found, spellings)
     named, configured, parts = (by_task(given, names) for given in (dataset, config_name, split))
     mapped = {name: parse_columns(text) for name, text in by_task(columns, names).items()}
-    ratios = (
-        parse_list(retention_ratio, "--retention-ratio", lambda text: float(Fraction(text))) if retention_ratio else []
-    )
-    kinds = parse_list(positions, "--positions", str, get_args(Positions)) if positions else []
+    ratios, kinds = ratios_of(retention_ratio), positions_of(positions)
     state = process()
     if state.num_processes > 1 and device != "auto":
         raise ValueError(f"--device {device}: {state.num_processes} processes take a device each; leave it out.")
@@ -157,7 +186,7 @@ def evaluate(
     reader = open_reader(name)
     stored = [] if reader.stored is None else [reader.stored.to_json_string()]
     runs, left_out = plan(compression or stored, ratios, kinds, seeds)
-    skips = skip_bad or on_error == "skip"
+    skips = on_error == "skip"
     where = {
         each: Dataset(
             *(named.get(each), configured.get(each), parts.get(each), mapped.get(each, {}), items, seed, skips)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ..messages import quoted
 from ..reporting.console import print_table
+from .finetune_arguments import read_arguments
 from .interrupted import keeping, same_command
-from .options import change_compression, parse_compression
+from .options import change_compression, parse_compression, the_one
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from ..training.arguments import FinetuneArguments
 
+SHARES = ("wer", "exact_match", "accuracy", "tokens_kept")
+"""What ``metrics.json`` has as a share of one; it is shown in %."""
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """For typer: the arguments go to transformers' own parser."""
 
@@ -30,7 +32,8 @@ def finetune(context: typer.Context) -> None:
     options, args = parse(context.args)
     if options is None or args is None:
         return
-    config = change_compression(parse_compression(options.compression), options.retention_ratio, options.positions)
+    name = the_one("--compression", [] if options.compression is None else [options.compression])
+    config = change_compression(parse_compression(name), options.retention_ratio, options.positions)
     with keeping(lambda: _kept(args)):
         folder = _run(options, args, config)
     if args.process_index == 0:
@@ -59,112 +62,15 @@ def finetune(context: typer.Context) -> None:
 
 
 def parse(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, TrainingArguments | None]:
-    """The arguments of a command line, perhaps with a YAML file before them, which flags override.
-
-    Returns:
-        None and None where help was asked for and printed.
+    """The arguments of a command line, checked; None and None where help was asked for and printed.
 
     Raises:
-        typer.BadParameter: an argument that is unknown, or a value that it cannot have.
-        ValueError: they contradict each other.
-        FileNotFoundError: there is no such YAML file.
+        what `read_arguments` raises, and ValueError where they contradict each other.
     """
-    from transformers import HfArgumentParser, TrainingArguments
-
-    from ..training.arguments import FinetuneArguments
-
-    class Parser(HfArgumentParser):  # type: ignore[misc]
-        def error(self, message: str) -> NoReturn:
-            raise typer.BadParameter(message)
-
-    def parser(*kinds: Any) -> Any:
-        usage = "hf-tokcomp finetune [FILE.yaml] --dataset DATA --output-dir FOLDER [...]"
-        return Parser(kinds, usage=usage, allow_abbrev=False, add_help=False)
-
-    given = list(arguments)
-    if "--help-all" in given:
-        print(parser(FinetuneArguments, TrainingArguments).format_help())
-        return None, None
-    if "--help" in given or "-h" in given:
-        print(parser(FinetuneArguments).format_help())
-        print(
-            "And every argument of transformers.TrainingArguments, such as --num-train-epochs: --help-all lists them."
-        )
-        return None, None
-    whole = parser(FinetuneArguments, TrainingArguments)
-    if given and not given[0].startswith("-"):
-        file = Path(given.pop(0))
-        whole.set_defaults(**_typed(whole, file, _read_yaml(file, (FinetuneArguments, TrainingArguments))))
-    own, training, unknown = whole.parse_args_into_dataclasses(
-        given, return_remaining_strings=True, look_for_args_file=False
-    )
-    if unknown:
-        if not unknown[0].startswith("-"):
-            raise typer.BadParameter(f"{unknown[0]!r} belongs to no argument; a YAML file comes before all flags")
-        raise typer.BadParameter(_suggested(unknown[0], (FinetuneArguments, TrainingArguments)))
-    if whole.parse_args(given).output_dir is None:  # which TrainingArguments would make up
-        raise ValueError("--output-dir is missing: the folder for the adapter.")
-    _check(own, training)
-    return own, training
-
-
-def _read_yaml(file: Path, kinds: Sequence[Any]) -> dict[str, Any]:
-    import yaml
-
-    if not file.is_file():
-        raise FileNotFoundError(f"There is no file {file} with arguments.")
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{file} must hold names and values, such as `learning_rate: 1.0e-4`.")
-    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
-    for name in values:
-        if name not in names:
-            raise ValueError(f"{file}: {_suggested(str(name), kinds)}")
-    if isinstance(values.get("compression"), dict | list):  # as JSON on the command line
-        values["compression"] = json.dumps(values["compression"])
-    return values
-
-
-def _typed(parser: Any, file: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a YAML file, read and checked as those of flags are.
-
-    What no flag can say (null, dicts, lists where a flag takes one word) stays as it is, for transformers to check.
-
-    Raises:
-        ValueError: an argument cannot have its value; the file is named.
-    """
-    several = {action.dest for action in parser._actions if action.nargs in ("+", "*")}
-    flags: list[str] = []
-    typed = []
-    for name, value in values.items():
-        if value is None or isinstance(value, dict) or (isinstance(value, list) and name not in several):
-            continue
-        typed.append(name)
-        if isinstance(value, list):
-            flags += [f"--{name}", *map(_as_flag, value)]
-        else:
-            flags.append(f"--{name}={_as_flag(value)}")
-    try:
-        read = parser.parse_args(flags)
-    except typer.BadParameter as error:
-        raise ValueError(f"{file}: {error.message}") from error
-    return values | {name: getattr(read, name) for name in typed}
-
-
-def _as_flag(value: Any) -> str:
-    """A value as one word of a command line; transformers' parser reads booleans as true and false."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _suggested(name: str, kinds: Sequence[Any]) -> str:
-    from ..messages import did_you_mean
-
-    known = [field.name for kind in kinds for field in dataclasses.fields(kind)]
-    flag = name.lstrip("-").partition("=")[0].replace("-", "_")
-    return f"there is no argument {name}{did_you_mean(flag, known)}"
+    options, args = read_arguments(arguments)
+    if options is not None and args is not None:
+        _check(options, args)
+    return options, args
 
 
 def _check(options: FinetuneArguments, args: TrainingArguments) -> None:
@@ -233,9 +139,16 @@ def _print_results(folder: Path) -> None:
         values = json.loads(file.read_text(encoding="utf-8"))
         kinds = [kind for kind in ("uncompressed", "before", "metrics") if kind in values]
         names = {"metrics": "after"}
-        rows = [(name, *(f"{values[kind][name]:.4g}" for kind in kinds)) for name in values["metrics"]]
+        rows = [row_of(name, [values[kind][name] for kind in kinds]) for name in values["metrics"]]
         rows_read = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))["rows"]["held_out"]
         asked = f"asked {quoted(values['prompt'])}" if "prompt" in values else "each asked its own prompt"
         print(f"\n{rows_read} items of {values['dataset']}, {asked}")
         print_table(("", *(names.get(kind, kind) for kind in kinds)), rows, right=[names.get(k, k) for k in kinds])
     print(f"\nThe adapter is in {folder}. Load it: hf_tokcomp.load_adapter({str(folder)!r})")
+
+
+def row_of(name: str, values: Sequence[float]) -> tuple[str, ...]:
+    """A metric in a table: its name, with its unit, and its values."""
+    if name in SHARES:
+        return (f"{name}, %", *(f"{100 * value:.1f}" for value in values))
+    return (name, *(f"{value:.4g}" for value in values))

@@ -1,23 +1,69 @@
-"""Options that several commands share, and the compression they name."""
+"""Options that several commands share, spelled alike in all of them, and the values that they name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 import typer
+
+from ..reporting.options import parse_columns, parse_list, parse_ratios
+from .completion import complete_compression, complete_compressions, complete_positions
+from .groups import COMPRESSION, GENERATION, OUTPUT, READ, RUNNING
 
 if TYPE_CHECKING:
     from ..config.config import CompressionConfig
 
+__all__ = [
+    "AudioArgument",
+    "ColumnsOption",
+    "CompressionOption",
+    "ConfigOption",
+    "DatasetOption",
+    "DeviceOption",
+    "Dtype",
+    "DtypeOption",
+    "JsonOption",
+    "MaxNewTokensOption",
+    "ModelOption",
+    "OnError",
+    "OnErrorOption",
+    "Positions",
+    "PositionsOption",
+    "PromptOption",
+    "RatioOption",
+    "SplitOption",
+    "change_compression",
+    "compressions_option",
+    "one_compression",
+    "parse_columns",
+    "parse_compression",
+    "positions_of",
+    "positions_option",
+    "ratios_of",
+    "ratios_option",
+    "the_one",
+]
+
+T = TypeVar("T")
 Positions = Literal["contiguous", "original"]
 OnError = Literal["stop", "skip"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+NAMES = "METHOD|JSON|FOLDER|HUB_ID"
+WRITTEN = (
+    "a METHOD, with options as ltbm:window=4, several in a row as ltbm+top_k; or "
+    """'{"method": "ltbm", "window": 4}', or where a compression_config.json is"""
+)
+RATIO = "above 0 and at most 1, as 0.25 or 1/4"
+WHERE = "Where the model believes the kept tokens to be: contiguous (renumbered) or original (in place)"
 
 AudioArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="AUDIO",
+        rich_help_panel=READ,
         help="Audio files, addresses, or folders, for all recordings in them. Default: the recordings that ship with "
         "it.",
     ),
@@ -25,7 +71,10 @@ AudioArgument = Annotated[
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="NAME", help="Folder or Hub id of a model. Default: the small one that ships with it."
+        "--model",
+        metavar="NAME",
+        rich_help_panel=READ,
+        help="Folder or Hub id of a model. Default: the small one that ships with it.",
     ),
 ]
 PromptOption = Annotated[
@@ -33,17 +82,18 @@ PromptOption = Annotated[
     typer.Option(
         "--prompt",
         metavar="TEXT",
+        rich_help_panel=READ,
         help="What to ask. With the model's audio placeholder in it, it is the whole prompt and no chat template is "
         "used. Default: what comes with the model (prompt.json, as `finetune` writes it), else 'Please describe the "
         "audio in detail.'",
     ),
 ]
-ManifestOption = Annotated[
+DatasetOption = Annotated[
     str | None,
     typer.Option(
-        "--manifest",
         "--dataset",
         metavar="TABLE|FOLDER|HUB_ID",
+        rich_help_panel=READ,
         help="Recordings, perhaps with their truth and a prompt of their own: a .jsonl, .json, .csv, .tsv or .parquet "
         "table with the columns audio (paths begin at the table), text and prompt; a folder with such a table, or that "
         "`datasets` saved, or of recordings alone; or a data set on the Hub.",
@@ -51,22 +101,103 @@ ManifestOption = Annotated[
 ]
 SplitOption = Annotated[
     str | None,
-    typer.Option("--split", metavar="NAME", help="Which part of the --manifest, where it has parts. Default: train."),
+    typer.Option(
+        "--split",
+        metavar="NAME",
+        rich_help_panel=READ,
+        help="Which part of the --dataset, where it has parts. Default: train.",
+    ),
 ]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(
         "--columns",
         metavar="ROLE:NAME,...",
-        help="Columns of audio, text and question in the --manifest, where theirs are no usual names.",
+        rich_help_panel=READ,
+        help="Columns of audio, text and question in the --dataset, where theirs are no usual names.",
+    ),
+]
+CompressionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--compression",
+        metavar=NAMES,
+        rich_help_panel=COMPRESSION,
+        autocompletion=complete_compression,
+        help=f"How to compress: {WRITTEN}. Default: what the model's folder asks for, or nothing.",
+    ),
+]
+RatioOption = Annotated[
+    str | None,
+    typer.Option(
+        "--retention-ratio",
+        metavar="R",
+        rich_help_panel=COMPRESSION,
+        help=f"Fraction of the audio tokens to keep, {RATIO}. Default: the compression's own budget.",
+    ),
+]
+PositionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--positions",
+        metavar="P",
+        rich_help_panel=COMPRESSION,
+        autocompletion=complete_positions,
+        help=f"{WHERE}. Default: the compression's own.",
     ),
 ]
 MaxNewTokensOption = Annotated[
     int | None,
     typer.Option(
-        "--max-new-tokens", metavar="N", min=1, help="Most tokens to write. Default: the model's own limit, or 128."
+        "--max-new-tokens",
+        metavar="N",
+        min=1,
+        rich_help_panel=GENERATION,
+        help="Most tokens to write. Default: the model's own limit, or 128.",
     ),
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.yaml",
+        rich_help_panel=RUNNING,
+        help="Options from a file, with their names as keys; what the command line says overrides them.",
+    ),
+]
+
+
+def compressions_option(default: str) -> Any:
+    """``--compression`` of a command that takes several; what is taken without it is said in its help."""
+    return typer.Option(
+        "--compression",
+        metavar=NAMES,
+        rich_help_panel=COMPRESSION,
+        autocompletion=complete_compressions,
+        help=f"How to compress; can be given several times: {WRITTEN}; `all` stands for every method that needs no "
+        f"training. Default: {default}.",
+    )
+
+
+def ratios_option(default: str) -> Any:
+    """``--retention-ratio`` of such a command."""
+    return typer.Option(
+        "--retention-ratio",
+        metavar="R,R,...",
+        rich_help_panel=COMPRESSION,
+        help=f"Fractions of the audio tokens to keep, {RATIO}. Default: {default}.",
+    )
+
+
+def positions_option(default: str) -> Any:
+    """``--positions`` of such a command."""
+    return typer.Option(
+        "--positions",
+        metavar="P,P",
+        rich_help_panel=COMPRESSION,
+        autocompletion=complete_positions,
+        help=f"{WHERE}, or both. Default: {default}.",
+    )
 
 
 def _check_device(name: str) -> str:
@@ -80,20 +211,79 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="DEVICE",
+        rich_help_panel=RUNNING,
         callback=_check_device,  # before anything is loaded
         help="auto (the GPUs there are, else the CPU), cpu, cuda:0, ...",
     ),
 ]
-DtypeOption = Annotated[Dtype, typer.Option("--dtype", help="Precision; auto is the checkpoint's.")]
+DtypeOption = Annotated[
+    Dtype, typer.Option("--dtype", rich_help_panel=RUNNING, help="Precision; auto is the checkpoint's.")
+]
 OnErrorOption = Annotated[
     OnError,
     typer.Option(
         "--on-error",
+        rich_help_panel=RUNNING,
         help="Where a recording cannot be read: stop before any is, or skip it and name it at the end. If none is "
         "left that is an error, too; else the exit status is 0.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON.")]
+
+
+class One(NamedTuple):
+    """The compression of a command that takes one, and what is to be changed in it."""
+
+    config: CompressionConfig | None
+    retention_ratio: float | None
+    positions: Positions | None
+
+    def changed(self, stored: CompressionConfig | None = None) -> CompressionConfig | None:
+        """The compression with the changes, or else the stored one with them."""
+        return change_compression(self.config or stored, self.retention_ratio, self.positions)
+
+
+def one_compression(compression: Sequence[str] | None, retention_ratio: str | None, positions: str | None) -> One:
+    """What ``--compression``, ``--retention-ratio`` and ``--positions`` name, where there can be one of each.
+
+    Raises:
+        CompressionConfigError: there is no such compression.
+        ValueError: there are several of one.
+    """
+    name = the_one("--compression", compression or ())
+    ratio = the_one("--retention-ratio", ratios_of(retention_ratio))
+    kind = the_one("--positions", positions_of(positions))
+    return One(parse_compression(name), ratio, kind)
+
+
+def the_one(option: str, values: Sequence[T]) -> T | None:
+    """The only value of an option; None where it was not given.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if len(values) > 1 or "all" in values:
+        raise ValueError(f"{option}: this command takes one. `hf-tokcomp compare` and `hf-tokcomp eval` take several.")
+    return values[0] if values else None
+
+
+def ratios_of(text: str | None) -> list[float]:
+    """The ratios of ``--retention-ratio``; none for None.
+
+    Raises:
+        ValueError: one is no number.
+    """
+    return [] if text is None else parse_ratios(text)
+
+
+def positions_of(text: str | None) -> list[Positions]:
+    """The kinds of ``--positions``; none for None.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    found = [] if text is None else parse_list(text, "--positions", str, get_args(Positions))
+    return cast("list[Positions]", found)
 
 
 def parse_compression(text: str | None) -> CompressionConfig | None:
@@ -119,18 +309,3 @@ def change_compression(
         names = " and ".join(f"--{name.replace('_', '-')}" for name in changes)
         raise ValueError(f"{names}: of which method? Add --compression METHOD, one of `hf-tokcomp methods`.")
     return config.replace(**changes)
-
-
-def parse_columns(text: str | None) -> Mapping[str, str]:
-    """``audio:context,text:answer`` as names by role; none for None.
-
-    Raises:
-        ValueError: it is not written so.
-    """
-    found: dict[str, str] = {}
-    for part in () if text is None else text.split(","):
-        role, colon, name = part.strip().partition(":")
-        if not colon or not name:
-            raise ValueError(f"--columns: {part!r} is not ROLE:NAME.")
-        found[role] = name
-    return found

@@ -2,71 +2,79 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..reporting.console import complain
+from .groups import OUTPUT, READ
 from .options import (
     ColumnsOption,
+    DatasetOption,
     DeviceOption,
     DtypeOption,
-    ManifestOption,
     MaxNewTokensOption,
     ModelOption,
     Positions,
     PromptOption,
     SplitOption,
     change_compression,
+    compressions_option,
     parse_columns,
     parse_compression,
+    positions_of,
+    positions_option,
+    ratios_of,
+    ratios_option,
 )
 from .reader import open_reader
 
+if TYPE_CHECKING:
+    from ..config.config import CompressionConfig
+
+NOTHING: tuple[Any, ...] = (None,)
 METHODS = ("segmentwise_top_k", "average_pooling", "ltbm")
 
 
 def plot(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: a .png, .pdf or .svg file.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="The picture: a .png, .pdf or .svg file."
+        ),
     ],
     audio: Annotated[
         str | None,
         typer.Argument(
             metavar="AUDIO",
-            help="Audio file, address, or folder, for its first recording. Default: the first of --manifest, or the "
+            rich_help_panel=READ,
+            help="Audio file, address, or folder, for its first recording. Default: the first of --dataset, or the "
             "first that ships with it.",
         ),
     ] = None,
-    compression: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--compression",
-            metavar="METHOD|JSON|FOLDER|HUB_ID",
-            help="How to compress, as for `run`; once for every method to compare. Default: "
-            f"{', '.join(METHODS)}. Their own budget is half of the tokens.",
-        ),
-    ] = None,
+    compression: Annotated[list[str] | None, compressions_option("segmentwise_top_k, average_pooling and ltbm")] = None,
     retention_ratio: Annotated[
-        float | None,
-        typer.Option("--retention-ratio", metavar="R", help="Fraction of the audio tokens to keep, for all methods."),
+        str | None, ratios_option("each compression's own budget, which for those is half of the tokens")
     ] = None,
-    positions: Annotated[
-        Positions | None,
-        typer.Option("--positions", help="Where the model believes the kept tokens to be: renumbered, or in place."),
-    ] = None,
+    positions: Annotated[str | None, positions_option("each compression's own")] = None,
     model: ModelOption = None,
     prompt: PromptOption = None,
-    manifest: ManifestOption = None,
+    dataset: DatasetOption = None,
     split: SplitOption = None,
     columns: ColumnsOption = None,
-    text: Annotated[bool, typer.Option("--text/--no-text", help="Let the model answer under each compression.")] = True,
+    text: Annotated[
+        bool,
+        typer.Option("--text/--no-text", rich_help_panel=OUTPUT, help="Let the model answer under each compression."),
+    ] = True,
     attention: Annotated[
         bool | None,
         typer.Option(
             "--attention/--no-attention",
+            rich_help_panel=OUTPUT,
             help="Draw the attention that tokens receive, for all methods or none. Default: for those that go by it.",
         ),
     ] = None,
@@ -75,7 +83,6 @@ def plot(
     dtype: DtypeOption = "auto",
 ) -> None:
     """Draw a recording's spectrogram, and below it which tokens each method keeps, drops and merges.
-
     Needs matplotlib: pip install 'hf-tokcomp[plot]'.
     """
     from ..inference.recordings import find_entries, find_model, load_recordings
@@ -83,14 +90,9 @@ def plot(
     from ..plotting.reading import spectrogram_of
 
     check_path(output)
-    configs = []
-    for given in compression or METHODS:
-        config = parse_compression(given)
-        if config is not None:
-            ratio = retention_ratio if config.accepts_budget else None  # `none` beside others keeps all tokens
-            configs.append(change_compression(config, ratio, positions) or config)
+    configs = configs_of(compression or METHODS, ratios_of(retention_ratio), positions_of(positions))
     name = find_model(model)
-    entries = find_entries(None if audio is None else [audio], manifest, split, parse_columns(columns), most=1)
+    entries = find_entries(None if audio is None else [audio], dataset, split, parse_columns(columns), most=1)
     reader = open_reader(name)
     (recording,) = load_recordings(entries, prompt, reader).recordings
     reader.load_model(device, dtype)
@@ -119,3 +121,17 @@ def plot(
     methods = f"{len(panels)} methods" if len(panels) > 1 else panels[0].name
     first = f"the first {recording.seconds - recording.dropped:.1f} s of " if recording.dropped else ""
     print(f"Wrote {output}: {methods} on {first}{recording.seconds:.1f} s of audio.")
+
+
+def configs_of(
+    compressions: Sequence[str], ratios: Sequence[float], kinds: Sequence[Positions]
+) -> list[CompressionConfig]:
+    """What is drawn: every compression at every ratio and with both kinds of positions, where these are given."""
+    found = []
+    for given in compressions:
+        config = parse_compression(given)
+        if config is not None:
+            budgets = ratios if config.accepts_budget else ()  # `none` beside others keeps all tokens
+            for ratio, kind in itertools.product(budgets or NOTHING, kinds or NOTHING):
+                found.append(change_compression(config, ratio, kind) or config)
+    return found

@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
 from typing import Any
 
 from .. import ready, starting
 from ..audio.addresses import check_there, is_address
+from ..data.names import check_dataset
+from ..evaluation.kinds import ALIASES
 from ..reporting.options import one_of
+from .evaluate import by_task
+from .imported import ImportOption, check_modules, import_modules
 
 
-def prepared(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, with the library ready: imports take seconds, so what names no file says so before them."""
+def prepared(command: Callable[..., Any], reads: bool = False) -> Callable[..., Any]:
+    """The command, with the library ready and ``--import`` done, which is added to its options.
+
+    Imports take seconds, so what names no file says so before them.
+
+    Args:
+        command: the command.
+        reads: whether its ``--dataset`` is read; else it is a name alone.
+    """
+    signature = inspect.signature(command, eval_str=True)
 
     @functools.wraps(command)
-    def run(**given: Any) -> Any:
+    def run(*, imports: list[str] | None, **given: Any) -> Any:
+        check_modules(imports or ())
         if given.get("on_error", "stop") == "stop":
             check_audio(given.get("audio") or ())
+        for name in datasets_of(given) if reads else ():
+            check_dataset(name)
         with starting.importing():
             ready()
+            import_modules(imports or ())
         return command(**given)
 
+    more = Parameter("imports", Parameter.KEYWORD_ONLY, default=None, annotation=ImportOption)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), more])  # type: ignore[attr-defined]
     return run
+
+
+def datasets_of(given: Mapping[str, Any]) -> list[str]:
+    """What ``--dataset`` names: one, or of `eval` one for each task."""
+    named = given.get("dataset")
+    if named is None or isinstance(named, str):
+        return [] if named is None else [named]
+    return list(by_task(named, [ALIASES.get(task, task) for task in given["tasks"]]).values())
 
 
 def check_audio(names: str | Sequence[str]) -> None:

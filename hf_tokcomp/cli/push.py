@@ -8,56 +8,63 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..reporting.console import print_table
-from .options import Positions, change_compression, parse_compression
+from .groups import OUTPUT, RUNNING, SHARE
+from .options import CompressionOption, PositionsOption, RatioOption, one_compression
 
 if TYPE_CHECKING:
     from ..sharing.package import Package
 
-RepoArgument = Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository on the Hub.")]
-CompressionOption = Annotated[
-    str | None,
-    typer.Option(
-        "--compression",
-        metavar="METHOD|JSON|FOLDER|HUB_ID",
-        help="The compression, as for `run`. Default: what the folder asks for.",
-    ),
-]
-RatioOption = Annotated[
-    float | None,
-    typer.Option("--retention-ratio", metavar="R", help="Fraction of the audio tokens to keep, above 0 and at most 1."),
-]
-PositionsOption = Annotated[
-    Positions | None, typer.Option("--positions", help="Where the model believes the kept tokens to be.")
+RepoArgument = Annotated[
+    str, typer.Argument(metavar="USER/NAME", rich_help_panel=SHARE, help="The repository on the Hub.")
 ]
 FolderOption = Annotated[
     Path | None,
     typer.Option(
-        "--folder", metavar="FOLDER", help="A saved model, adapter or config to share. Default: the config alone."
+        "--folder",
+        rich_help_panel=SHARE,
+        metavar="FOLDER",
+        help="A saved model, adapter or config to share. Default: the config alone.",
     ),
 ]
 BaseOption = Annotated[
-    str | None, typer.Option("--base-model", metavar="HUB_ID", help="The model that it is for or comes from.")
+    str | None,
+    typer.Option(
+        "--base-model", rich_help_panel=SHARE, metavar="HUB_ID", help="The model that it is for or comes from."
+    ),
 ]
 BaseRevisionOption = Annotated[
-    str | None, typer.Option("--base-revision", metavar="REVISION", help="The base model's revision.")
+    str | None,
+    typer.Option("--base-revision", rich_help_panel=SHARE, metavar="REVISION", help="The base model's revision."),
 ]
 MetricsOption = Annotated[
     Path | None,
     typer.Option(
         "--metrics",
+        rich_help_panel=SHARE,
         metavar="FILE.json",
         help="What was measured, for the card: what `hf-tokcomp compare --output` wrote, or "
         '{"dataset": "Clotho v2", "metrics": {"cider": 0.49}, "uncompressed": {"cider": 0.50}}.',
     ),
 ]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", metavar="NAME", help="What it was measured on, where the file does not say.")
+    str | None,
+    typer.Option(
+        "--dataset", rich_help_panel=SHARE, metavar="NAME", help="What it was measured on, where the file does not say."
+    ),
 ]
 LicenseOption = Annotated[
-    str | None, typer.Option("--license", metavar="NAME", help="The licence, as the Hub names it: apache-2.0, ...")
+    str | None,
+    typer.Option(
+        "--license", rich_help_panel=SHARE, metavar="NAME", help="The licence, as the Hub names it: apache-2.0, ..."
+    ),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite-card", help="Replace a README.md that somebody wrote, too. Default: it stays.")
+    bool,
+    typer.Option(
+        "--overwrite-card",
+        rich_help_panel=RUNNING,
+        help="Replace a README.md that somebody wrote, too. Default: it stays.",
+    ),
 ]
 
 
@@ -72,26 +79,39 @@ def push(
     metrics: MetricsOption = None,
     dataset: DatasetOption = None,
     license: LicenseOption = None,
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private if it is new.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", rich_help_panel=RUNNING, help="Make the repository private if it is new.")
+    ] = False,
     revision: Annotated[
-        str | None, typer.Option("--revision", metavar="BRANCH", help="The branch to push to. Default: main.")
+        str | None,
+        typer.Option(
+            "--revision", rich_help_panel=RUNNING, metavar="BRANCH", help="The branch to push to. Default: main."
+        ),
     ] = None,
-    message: Annotated[str | None, typer.Option("--message", metavar="TEXT", help="The commit's message.")] = None,
+    message: Annotated[
+        str | None, typer.Option("--message", rich_help_panel=RUNNING, metavar="TEXT", help="The commit's message.")
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
-            "--token-file", metavar="FILE", help="A file with a token. Default: HF_TOKEN, or `hf auth login`."
+            "--token-file",
+            rich_help_panel=RUNNING,
+            metavar="FILE",
+            help="A file with a token. Default: HF_TOKEN, or `hf auth login`.",
         ),
     ] = None,
     overwrite_card: OverwriteOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be sent and print the card; send nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", rich_help_panel=RUNNING, help="Say what would be sent and print the card; send nothing."
+        ),
     ] = False,
 ) -> None:
     """Share a compression, a compressed model or an adapter on the Hub, with a model card, in one commit."""
     from ..sharing.commit import push_package
 
-    config = change_compression(parse_compression(compression), retention_ratio, positions)
+    config = one_compression(compression, retention_ratio, positions).changed()
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
     token = _token(token_file)
     if dry_run:
@@ -123,7 +143,10 @@ def card(
     dataset: DatasetOption = None,
     license: LicenseOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file. Default: print it.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", rich_help_panel=OUTPUT, metavar="FILE", help="Write it to a file. Default: print it."
+        ),
     ] = None,
     overwrite_card: OverwriteOption = False,
 ) -> None:
@@ -131,7 +154,7 @@ def card(
     from ..cards import is_written, read_card
     from ..hub.whole_files import write_whole
 
-    config = change_compression(parse_compression(compression), retention_ratio, positions)
+    config = one_compression(compression, retention_ratio, positions).changed()
     package = _pack(repo_id, config, folder, base_model, base_revision, metrics, dataset, license)
     text = package.card(overwrite=overwrite_card)
     if output is None:

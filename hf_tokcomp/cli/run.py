@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ..messages import shortened
 from ..reporting.console import print_json
 from .options import (
     AudioArgument,
     ColumnsOption,
+    CompressionOption,
+    DatasetOption,
     DeviceOption,
     DtypeOption,
     JsonOption,
-    ManifestOption,
     MaxNewTokensOption,
     ModelOption,
     OnErrorOption,
-    Positions,
+    PositionsOption,
     PromptOption,
+    RatioOption,
     SplitOption,
-    change_compression,
+    one_compression,
     parse_columns,
-    parse_compression,
 )
 from .reader import open_reader
 from .report import asked_with, describe, settings
@@ -34,26 +33,10 @@ def run(
     audio: AudioArgument = None,
     model: ModelOption = None,
     prompt: PromptOption = None,
-    compression: Annotated[
-        str | None,
-        typer.Option(
-            "--compression",
-            metavar="METHOD|JSON|FOLDER|HUB_ID",
-            help="""How to compress: ltbm, or '{"method": "ltbm", "window": 4}', or where a compression_config.json """
-            "is. Default: what the checkpoint asks for, or nothing.",
-        ),
-    ] = None,
-    retention_ratio: Annotated[
-        float | None,
-        typer.Option(
-            "--retention-ratio", metavar="R", help="Fraction of the audio tokens to keep, above 0 and at most 1."
-        ),
-    ] = None,
-    positions: Annotated[
-        Positions | None,
-        typer.Option("--positions", help="Where the model believes the kept tokens to be: renumbered, or in place."),
-    ] = None,
-    manifest: ManifestOption = None,
+    compression: CompressionOption = None,
+    retention_ratio: RatioOption = None,
+    positions: PositionsOption = None,
+    dataset: DatasetOption = None,
     split: SplitOption = None,
     columns: ColumnsOption = None,
     max_new_tokens: MaxNewTokensOption = None,
@@ -69,13 +52,11 @@ def run(
     from ..inference.recordings import find_entries, find_model, load_recordings
     from ..reporting.environment import environment
 
-    config = parse_compression(compression)
+    asked = one_compression(compression, retention_ratio, positions)
     name = find_model(model)
-    entries = find_entries(audio, manifest, split, parse_columns(columns), on_error)
+    entries = find_entries(audio, dataset, split, parse_columns(columns), on_error)
     reader = open_reader(name)
-    if config is None:
-        config = reader.stored
-    config = change_compression(config, retention_ratio, positions)
+    config = asked.changed(reader.stored)
     loaded = load_recordings(entries, prompt, reader, on_error)
     reader.load_model(device, dtype)
 
@@ -110,9 +91,9 @@ def run(
             }
         )
     else:
-        asked = asked_with(each["prompt"] for each in results)
+        prompts = asked_with(each["prompt"] for each in results)
         count = f"{len(results)} recording{'s' if len(results) > 1 else ''}"
-        print(f"\nModel {name}\nCompression {describe(config)}\n{count}, {asked}")
+        print(f"\nModel {name}\nCompression {describe(config)}\n{count}, {prompts}")
         if len(results) > 1:
             print("The first recording's seconds include work that is done once.")
         loaded.print_skipped()

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..reporting.console import print_json, print_table
+from .completion import complete_method
+from .groups import OUTPUT, READ
+from .imported import ImportOption, import_modules
 from .options import JsonOption
 
 if TYPE_CHECKING:
@@ -22,13 +25,23 @@ DASH = "\N{EN DASH}"
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show this one, and what its options mean.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            rich_help_panel=READ, autocompletion=complete_method, help="Show this one, and what its options mean."
+        ),
+    ] = None,
     as_json: JsonOption = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/methods.md.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", rich_help_panel=OUTPUT, help="Print the table of docs/methods.md.")
+    ] = False,
+    imports: ImportOption = None,
 ) -> None:
     """List the compression methods, with their options and defaults."""
+    from .. import compressors  # noqa: F401 - registers them
     from ..config.registry import get_method
 
+    import_modules(imports or ())
     listed = [row for row in list_methods() if name is None or row["method"] == get_method(name).name]
     if as_json:
         print_json(listed)
@@ -167,8 +180,9 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return "required"
 
 
-def models(as_json: JsonOption = False) -> None:
+def models(as_json: JsonOption = False, imports: ImportOption = None) -> None:
     """List the models that can be patched, and whether they can be with what is installed."""
+    import_modules(imports or ())
     listed = list_models()
     if as_json:
         print_json(listed)

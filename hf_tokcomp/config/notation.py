@@ -14,7 +14,7 @@ from ..hub.ids import MODEL_CONFIG_NAME, check_reachable, is_hub_id
 from ..messages import shown
 from .config import FRAME_RATE, CompressionConfig
 from .files import CONFIG_NAME
-from .registry import get_method, methods
+from .registry import find_method, get_method, methods
 
 Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
 """What a user may name a compression by."""
@@ -39,7 +39,7 @@ def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
         return CompressionConfig.from_dict(compression)
     if isinstance(compression, list | tuple):
         return CompressionConfig.from_dict({"method": "compose", "stages": list(compression)})
-    if isinstance(compression, str) and compression in methods():
+    if isinstance(compression, str) and find_method(compression):
         return CompressionConfig.from_dict({"method": compression})
     if isinstance(compression, str | os.PathLike):
         name = os.fspath(compression)
@@ -71,7 +71,7 @@ def parse_config(text: str) -> CompressionConfig:
         except ValueError as error:
             raise ValueError(f"The compression is not valid JSON: {error}. Given: {text}") from error
         return resolve_compression(values)
-    if not _is_method(text) or text in methods():
+    if not _is_method(text) or find_method(text):
         if is_hub_id(text):
             check_reachable(text, (CONFIG_NAME, MODEL_CONFIG_NAME))
         return resolve_compression(text)
@@ -110,7 +110,7 @@ def ratio_name(ratio: float) -> str:
 
 def _is_method(text: str) -> bool:
     """Whether it begins with a method's key, as folders and Hub ids do not."""
-    return re.split("[:+]", text)[0].strip() in methods()
+    return find_method(re.split("[:+]", text)[0].strip()) is not None
 
 
 def _method_with_options(text: str) -> dict[str, Any]:

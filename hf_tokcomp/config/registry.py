@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ..errors import CompressionConfigError
 from ..messages import did_you_mean, shown
+from .entry_points import Brought
 
 
 class Method(NamedTuple):
@@ -65,6 +66,10 @@ class Method(NamedTuple):
 
 
 _METHODS: dict[str, Method] = {}
+BROUGHT = Brought(
+    "hf_tokcomp.compressors", "method", load=lambda point: point.load(), is_there=lambda name: name in _METHODS
+)
+"""Those of other packages: an entry point is named as the method, and loading it registers that."""
 
 
 def add_method(method: Method) -> None:
@@ -82,17 +87,31 @@ def add_method(method: Method) -> None:
 
 
 def methods() -> dict[str, Method]:
-    """Every registered method by its key, in order of registration."""
+    """Every method by its key, in order of registration; those that other installed packages bring come last."""
+    BROUGHT.bring()
     return dict(_METHODS)
 
 
+def find_method(name: object) -> Method | None:
+    """The method with this key, registered already or brought by an entry point of that name; None without one."""
+    if not isinstance(name, str):
+        return None
+    if name not in _METHODS:
+        BROUGHT.bring(name)
+    return _METHODS.get(name)
+
+
 def get_method(name: object) -> Method:
-    """The registered method with this key.
+    """The method with this key.
 
     Raises:
         CompressionConfigError: there is none; the message names the closest key and how to register one.
     """
-    if isinstance(name, str) and name in _METHODS:
+    found = find_method(name)
+    if found is not None:
+        return found
+    BROUGHT.bring()
+    if isinstance(name, str) and name in _METHODS:  # of a package that names its entry point otherwise
         return _METHODS[name]
     raise CompressionConfigError(
         f"Unknown compression method {shown(name)}{did_you_mean(name, _METHODS)} Known methods: {', '.join(_METHODS)}. "

@@ -62,7 +62,7 @@ def required_column(table: Table, what: str, given: str | None, usual: Sequence[
 def _options(what: str) -> str:
     """How the column is named: in Python and for `finetune`, and for the other commands."""
     role = "question" if what == "prompt" else what
-    return f"{what}_column=... (--{what}-column, or --columns {role}:NAME)"
+    return f"{what}_column=... (--columns {role}:NAME)"
 
 
 def _is_inline(table: Table, column: str) -> bool:

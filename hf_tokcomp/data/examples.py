@@ -107,7 +107,7 @@ def load_examples(
     if prompt_required and prompt_name is None:
         raise ValueError(
             f"{table.name} has no prompts, and no other is given; its columns are {several(table.columns)}: name "
-            "theirs with prompt_column=... (--prompt-column), or give one for all rows (--prompt)."
+            "theirs with prompt_column=... (--columns question:NAME), or give one for all rows (--prompt)."
         )
 
     audio, wrong = audio_table(table, audio_name, sampling_rate)

@@ -14,15 +14,14 @@ from huggingface_hub import snapshot_download
 
 from ..audio.folders import recordings_in
 from ..hub.errors import hub_errors
-from ..hub.ids import check_token, is_hub_id, split_revision
-from ..messages import shortened
+from ..hub.ids import check_token, split_revision
 from .arrow_tables import NeedsFilesError, holds_audio, literal, load_table, quiet, saved_table
 from .columns import AUDIO, values
+from .names import FILES, TEXT_SUFFIXES, check_dataset
 from .table import Table
-from .text_tables import SUFFIXES, read_text_table
+from .text_tables import read_text_table
 
 logger = logging.getLogger(__name__)
-FILES = (*SUFFIXES, ".parquet")
 WHOLE = ("manifest", "metadata")
 
 
@@ -58,13 +57,11 @@ class Source:
             return self._file(path)
         if os.path.isdir(path):
             return self._folder(path)
-        if path.suffix.lower() in FILES or not is_hub_id(name):
-            why = "." if path.suffix else ", and it is no Hub id (user/name)."
-            raise FileNotFoundError(f"There is no file or folder {shortened(name)}{why}")
+        check_dataset(name)
         return self._hub(name)
 
     def _file(self, path: Path, confined: bool = False) -> Table:
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in TEXT_SUFFIXES:
             rows, lines = read_text_table(path)
             return Table(str(path), rows, path.parent, lines, confined=confined)
         if path.suffix.lower() == ".parquet":
@@ -91,7 +88,7 @@ class Source:
         if next(folder.rglob("*.parquet"), None) is not None:
             return Table(str(folder), self._parquet(folder, split), folder, confined=confined)
         where = part if self.split is not None else folder
-        if self.bare and not any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*")):
+        if self.bare and not any(path.suffix.lower() in TEXT_SUFFIXES for path in folder.rglob("*")):
             names = [{"audio": os.path.relpath(path, where)} for path in recordings_in(where)]
             return Table(str(where), names, where, confined=confined)
         here = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())

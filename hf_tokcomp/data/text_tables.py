@@ -15,11 +15,10 @@ from typing import Any
 from ..messages import several
 
 Rows = tuple[list[dict[str, Any]], list[int] | None]
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 
 
 def read_text_table(path: Path) -> Rows:
-    """The rows of a file by the ending of its name, one of `SUFFIXES`, and the lines they begin on, counted from 1.
+    """The rows of a file by the ending of its name, one of ``TEXT_SUFFIXES``, and the lines they begin on, from 1.
 
     The lines are None for a JSON document, whose rows have none. Blank lines are skipped; a byte order mark is too.
 

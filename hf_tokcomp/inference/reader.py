@@ -23,7 +23,7 @@ from ..loading.precedence import stored_config
 from ..loading.stored_prompt import read_prompt
 from ..models.base import ModelPatch
 from ..models.instance import active_config
-from ..models.registry import how_to_add, supported_models
+from ..models.registry import find_patch, how_to_add
 from ..patching.patch import compressed, patch, unpatch
 from .asking import LONGEST_ANSWER, Answer, Prepared, ask, prepare, untrained
 from .prompts import Prompts, whole_prompt
@@ -67,7 +67,7 @@ class Reader:
             check_reachable(self.base, MODEL_FILES)
             revision = self.adapter.base_revision
             config = self._transformers.AutoConfig.from_pretrained(self.base, revision=revision)
-        found = supported_models().get(config.model_type)
+        found = find_patch(config.model_type)
         if found is None:
             raise UnsupportedModelError(f"{name} is a model of type {config.model_type!r}. {how_to_add()}")
         self.patch: ModelPatch = found

@@ -135,7 +135,7 @@ def find_entries(
     """
     entries = [Entry(found) for name in audio or () for found in _expanded(name)]
     if manifest is None and (split is not None or columns):
-        raise ValueError(f"{'--columns' if split is None else '--split'}: of which table? Add --manifest.")
+        raise ValueError(f"{'--columns' if split is None else '--split'}: of which table? Add --dataset.")
     if manifest is not None and (most is None or most > len(entries)):
         from ..data.rows import read_rows  # `datasets` takes a second to import
 

@@ -20,7 +20,7 @@ from ..errors import UnsupportedModelError
 from ..hub.ids import split_revision
 from ..messages import shown
 from ..models.instance import active_config, unwrap
-from ..models.registry import PATCHES, auto_classes, how_to_add, load_patch
+from ..models.registry import auto_classes, find_patch, how_to_add
 from ..patching.patch import way_back
 from ..sharing.saving import arguments
 from .adapter_files import StoredAdapter, given_adapter, read_adapter
@@ -85,9 +85,10 @@ def load_adapter(
     of_base = pick_where(both, {"revision": None if base else stored.base_revision})
     # Not with the class that the adapter names, nor by AutoConfig, which offers to run a repository's own code.
     model_type = transformers.PretrainedConfig.get_config_dict(name, **of_base)[0].get("model_type")
-    if model_type not in PATCHES:
+    known = find_patch(model_type)
+    if known is None:
         raise UnsupportedModelError(f"{name} is of type {shown(model_type)}, which is not supported. {how_to_add()}")
-    model_class = getattr(transformers, auto_classes(load_patch(PATCHES[model_type]))[0])
+    model_class = getattr(transformers, auto_classes(known)[0])
     if given is NOT_GIVEN and stored.compression is not None:
         given = stored.compression
     follows = WEIGHTS_FOLLOW.set(stored.whole)
@@ -194,4 +195,4 @@ def _compressible(model: Any) -> Any:
         inner = unwrap(model)
     except UnsupportedModelError:
         return None
-    return inner if getattr(inner.config, "model_type", None) in PATCHES else None
+    return inner if find_patch(getattr(inner.config, "model_type", None)) else None

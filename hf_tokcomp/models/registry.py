@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from importlib.metadata import EntryPoint
 from typing import Any
 
+from ..config.entry_points import Brought
 from ..errors import UnsupportedModelError
 from .base import ModelPatch
 
@@ -16,13 +18,34 @@ PATCHES = {
 
 
 def load_patch(patch_module: str) -> ModelPatch:
-    """The patch in this module; patches are loaded by name, when a model needs them."""
-    patch: ModelPatch = importlib.import_module(patch_module).PATCH
+    """The patch in this module, as ``PATCH`` or as ``module:name`` says; loaded by name, when a model needs it."""
+    module, _, name = patch_module.partition(":")
+    patch: ModelPatch = getattr(importlib.import_module(module), name or "PATCH")
     return patch
+
+
+def _bring(point: EntryPoint) -> None:
+    """Add the model of another package's entry point, unless what is imported for it has done so.
+
+    Raises:
+        TypeError: it is no patch.
+    """
+    point.load()
+    if point.name not in PATCHES:
+        where = point.module + (f":{point.attr}" if point.attr else "")
+        if not isinstance(load_patch(where), ModelPatch):
+            raise TypeError(f"{where} is no ModelPatch")
+        register_model(point.name, where)
+
+
+BROUGHT = Brought("hf_tokcomp.models", "model", load=_bring, is_there=lambda name: name in PATCHES)
+"""Those of other packages: an entry point is named as the model type, and its value is where the patch is."""
 
 
 def register_model(model_type: str, patch_module: str) -> None:
     """Add a model: ``patch_module`` is the dotted name of a module with a `ModelPatch` instance named ``PATCH``.
+
+    An instance of another name is ``module:name``.
 
     Raises:
         ValueError: the model type has a patch already.
@@ -33,9 +56,20 @@ def register_model(model_type: str, patch_module: str) -> None:
 
 
 def supported_models() -> dict[str, ModelPatch]:
-    """Every supported model type with its patch."""
+    """Every supported model type with its patch, those that other installed packages bring included."""
     _require_patches()
+    BROUGHT.bring()
     return {model_type: load_patch(name) for model_type, name in PATCHES.items()}
+
+
+def find_patch(model_type: object) -> ModelPatch | None:
+    """The patch of a model type, registered already or brought by an entry point of that name; None without one."""
+    _require_patches()
+    if not isinstance(model_type, str):
+        return None
+    if model_type not in PATCHES:
+        BROUGHT.bring(model_type)
+    return load_patch(PATCHES[model_type]) if model_type in PATCHES else None
 
 
 def patch_for_class(model_class: type) -> tuple[str, ModelPatch]:
@@ -48,10 +82,10 @@ def patch_for_class(model_class: type) -> tuple[str, ModelPatch]:
     config_class = getattr(model_class, "config_class", None) or getattr(model_class, "config", None)
     model_type = getattr(config_class, "model_type", None)
     names = {base.__name__ for base in model_class.__mro__}
-    if model_type in PATCHES:
-        patch = load_patch(PATCHES[model_type])
+    patch = find_patch(model_type)
+    if patch is not None:
         if names & set(patch.model_classes):
-            return PATCHES[model_type], patch
+            return PATCHES[str(model_type)], patch
         raise UnsupportedModelError(
             f"{model_class.__name__} has no language-model head to compress for. Use "
             f"{' or '.join(patch.model_classes)}, or an Auto class with a head that resolves to it: "
@@ -68,10 +102,13 @@ def patch_for_processor(processor: Any) -> tuple[str, ModelPatch]:
     """
     _require_patches()
     names = {base.__name__ for base in type(processor).__mro__}
-    for module in PATCHES.values():
-        patch = load_patch(module)
-        if patch.processor_class in names:
-            return module, patch
+    for brought in (False, True):  # what is installed beside this is looked at where ours do not know it
+        if brought:
+            BROUGHT.bring()
+        for module in PATCHES.values():
+            patch = load_patch(module)
+            if patch.processor_class in names:
+                return module, patch
     raise UnsupportedModelError(f"{type(processor).__name__} is not supported. {how_to_add()}")
 
 

@@ -1,8 +1,9 @@
-"""Options that commands and scripts read alike: lists with commas, and the names of precisions."""
+"""Options that commands and scripts read alike: lists with commas, columns by role, and the names of precisions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from ..messages import shown
@@ -28,6 +29,34 @@ def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequ
     if not values:
         raise ValueError(f"{option} is empty.")
     return list(dict.fromkeys(values))
+
+
+def parse_ratios(text: str, option: str = "--retention-ratio") -> list[float]:
+    """Retention ratios, each as a fraction or a decimal: ``1/2,0.25``.
+
+    Raises:
+        ValueError: there is none, or one is no number.
+    """
+    return parse_list(text, option, lambda part: float(Fraction(part)))
+
+
+def parse_columns(text: str | None, may_be_none: Collection[str] = ()) -> Mapping[str, str]:
+    """``audio:context,text:answer`` as names by role; none for None.
+
+    Args:
+        text: the columns.
+        may_be_none: roles that may be said to have no column, which is an empty name.
+
+    Raises:
+        ValueError: it is not written so.
+    """
+    found: dict[str, str] = {}
+    for part in () if text is None else text.split(","):
+        role, colon, name = part.strip().partition(":")
+        if not colon or not (name or role in may_be_none):
+            raise ValueError(f"--columns: {part!r} is not ROLE:NAME.")
+        found[role] = name
+    return found
 
 
 def one_of(recordings: int) -> str:

@@ -18,7 +18,7 @@ from ..hub.ids import ADAPTER_CONFIG_NAME as ADAPTER_CONFIG
 from ..hub.ids import CARD_NAME, split_revision
 from ..hub.ids import MODEL_CONFIG_NAME as MODEL_CONFIG
 from ..hub.prompt_file import PROMPT_NAME, parse_prompt
-from ..models.registry import how_to_add, supported_models
+from ..models.registry import find_patch, how_to_add
 from .package import Package
 from .packed_folder import (
     Base,
@@ -162,7 +162,7 @@ def _inside(files: Files, given: CompressionConfig | None, folder: Any) -> tuple
     """The config of a model, which has it in its ``config.json``, and the model's type."""
     values = read_json(files[MODEL_CONFIG])
     model_type = values.get("model_type")
-    if not isinstance(model_type, str) or model_type not in supported_models():
+    if not isinstance(model_type, str) or find_patch(model_type) is None:
         raise UnsupportedModelError(f"{folder} has a model of type {model_type!r}. {how_to_add()}")
     stored: Any = values.get(CONFIG_KEY)
     config = one_config(given, CompressionConfig.from_dict(stored) if is_ours(stored) else None, MODEL_CONFIG)

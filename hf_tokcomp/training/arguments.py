@@ -10,7 +10,10 @@ from typing import Literal
 from ..checkpoints import SMALL_MODEL
 from ..config.config import Positions
 from ..evaluation.kinds import ALIASES, KINDS, PROMPTS, kind_named
+from ..reporting.options import parse_columns
 
+COLUMNS = {"audio": "audio_column", "text": "text_column", "question": "prompt_column"}
+"""Of `FinetuneArguments`, by the role in ``--columns``."""
 PARTS = ("language_model", "projector", "audio_tower")
 
 
@@ -18,6 +21,11 @@ class Ratio(float):
     """A fraction of the audio tokens, which may be written as one: ``1/3``."""
 
     def __new__(cls, value: float | str) -> "Ratio":
+        if isinstance(value, str) and "," in value:
+            raise ArgumentTypeError(
+                f"{value}: this command takes one. `hf-tokcomp compare` and `hf-tokcomp eval` take several, and "
+                "--ratios draws from several at every step"
+            )
         try:
             return super().__new__(cls, Fraction(value))
         except ZeroDivisionError as error:
@@ -40,6 +48,13 @@ class FinetuneArguments:
     dataset: str = field(
         default="", metadata={"help": "Training data: Hub id, folder, or a .jsonl, .json, .csv, .tsv or .parquet file."}
     )
+    columns: str | None = field(
+        default=None,
+        metadata={
+            "help": "Columns of audio, text and question, as audio:NAME,text:NAME, where theirs are no usual names; "
+            "question: alone for no question."
+        },
+    )
     model: str | None = field(
         default=None,
         metadata={"help": "Folder or Hub id of a model. Default: the small one that ships with hf_tokcomp."},
@@ -48,14 +63,18 @@ class FinetuneArguments:
     compression: str | None = field(
         default=None,
         metadata={
-            "help": "What to train under: a method, JSON, a folder or a Hub id. Default: the model's own, or none."
+            "help": "What to train under: a method, with options as ltbm:window=4, several in a row as ltbm+top_k; "
+            "JSON, a folder or a Hub id. Default: what the model's folder asks for, or nothing."
         },
     )
     retention_ratio: Ratio | None = field(
-        default=None, metadata={"help": "Fraction of the audio tokens to keep, as 0.25 or 1/3."}
+        default=None, metadata={"help": "Fraction of the audio tokens to keep, above 0 and at most 1, as 0.25 or 1/4."}
     )
     positions: Positions | None = field(
-        default=None, metadata={"help": "Where the model believes the kept tokens to be."}
+        default=None,
+        metadata={
+            "help": "Where the model believes the kept tokens to be: contiguous (renumbered) or original (in place)."
+        },
     )
     task: TaskName = field(
         default=TaskName("asr"),
@@ -72,16 +91,9 @@ class FinetuneArguments:
     eval_split: str | None = field(
         default=None, metadata={"help": "Held-out split. Default: test of --eval-dataset, if that is given."}
     )
-    audio_column: str | None = field(
-        default=None, metadata={"help": "Column with the audio. Default: the one with a usual name."}
-    )
-    text_column: str | None = field(
-        default=None, metadata={"help": "Column with the answer. Default: the one with a usual name."}
-    )
-    prompt_column: str | None = field(
-        default=None,
-        metadata={"help": "Column with the question. Default: the one with a usual name, if there is one."},
-    )
+    audio_column: str | None = field(default=None, metadata={"help": "The same as --columns audio:NAME."})
+    text_column: str | None = field(default=None, metadata={"help": "The same as --columns text:NAME."})
+    prompt_column: str | None = field(default=None, metadata={"help": "The same as --columns question:NAME."})
     max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many rows."})
     max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on the first so many rows."})
     on_error: Literal["stop", "skip"] = field(
@@ -101,7 +113,8 @@ class FinetuneArguments:
     lora_alpha: int = field(default=32, metadata={"help": "LoRA's scale, over the rank."})
     lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapter."})
     ratios: list[Ratio] | None = field(
-        default=None, metadata={"help": "Retention ratios to draw from at every step, so that one adapter serves all."}
+        default=None,
+        metadata={"help": "Retention ratios to draw from at every step, so that one adapter serves all, as 1/2,1/4."},
     )
     curriculum: float = field(
         default=0.0, metadata={"help": "Share of the training in which the ratio falls from 1 to the one asked for."}
@@ -128,6 +141,10 @@ class FinetuneArguments:
 
     def __post_init__(self) -> None:
         self.task = TaskName(kind_named(self.task))
+        for role, name in parse_columns(self.columns, may_be_none=("question",)).items():
+            if role not in COLUMNS:
+                raise ValueError(f"--columns: there is no role {role!r}; there are {', '.join(COLUMNS)}.")
+            setattr(self, COLUMNS[role], name)
 
     @property
     def model_name(self) -> str:

@@ -129,7 +129,7 @@ def test_a_stored_compression_is_used_and_can_be_changed(call: Callable[..., Any
 
 
 def test_run_shows_the_truth_of_a_manifest(call: Callable[..., Any]) -> None:
-    given = ("run", "--manifest", "manifest.jsonl", "--model", "./qwen2_audio", "--max-new-tokens", "2")
+    given = ("run", "--dataset", "manifest.jsonl", "--model", "./qwen2_audio", "--max-new-tokens", "2")
     out = printed(call(*given))
     assert re.findall(r"truth +(.+)", out) == ["Please, tell me!", "a"]
     results = json.loads(printed(call(*given, "--json")))["results"]
@@ -185,7 +185,9 @@ def test_a_batch_reads_as_its_recordings_alone(folder: Path, kind: str) -> None:
 
 def test_compare_prints_texts_side_by_side(call: Callable[..., Any]) -> None:
     given = ("long.wav", "short.flac", "--model", "./qwen2_audio", "--max-new-tokens", "3")
-    out = printed(call("compare", *given, "--methods", "ltbm,stride", "--ratios", "1,1/4"))
+    out = printed(
+        call("compare", *given, "--compression", "ltbm", "--compression", "stride", "--retention-ratio", "1,1/4")
+    )
     lines = [line.split() for line in out.splitlines() if line.startswith(("none", "ltbm", "stride"))]
     expected = [["none", "1", "-", "24"]] + [
         [method, "1/4", kind, "6"] for method in ("ltbm", "stride") for kind in ("contiguous", "original")
@@ -197,8 +199,9 @@ def test_compare_prints_texts_side_by_side(call: Callable[..., Any]) -> None:
 
 def test_compare_takes_options_and_compositions(call: Callable[..., Any]) -> None:
     given = ("long.wav", "--model", "./qwen2_audio", "--max-new-tokens", "3", "--positions", "original", "--json")
-    methods = "ltbm:window=3:similarity=keys,average_pooling+ltbm:window=2,segmentwise_top_k:segments=budget"
-    report = json.loads(printed(call("compare", *given, "--methods", methods, "--ratios", "1/4")))
+    methods = "ltbm:window=3:similarity=keys", "average_pooling+ltbm:window=2", "segmentwise_top_k:segments=budget"
+    named = [word for method in methods for word in ("--compression", method)]
+    report = json.loads(printed(call("compare", *given, *named, "--retention-ratio", "1/4")))
     cells = {method: cell for (method, _, _), cell in compared.cells(report).items()}
     one = cells["ltbm:window=3:similarity=keys"]["configs"][0]
     assert (one["window"], one["similarity"], one["retention_ratio"]) == (3, "keys", 0.25)
@@ -214,12 +217,12 @@ def test_compare_takes_options_and_compositions(call: Callable[..., Any]) -> Non
         ("ltbm:windo=3", "did you mean 'window'"),
         ("ltbm+", "Unknown compression method ''"),
     ):
-        assert message in call("compare", *given, "--methods", wrong)[2]
+        assert message in call("compare", *given, "--compression", wrong)[2]
 
 
 def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -> None:
     given = (
-        "--manifest",
+        "--dataset",
         "manifest.jsonl",
         "--model",
         "./audioflamingo3",
@@ -229,7 +232,7 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
         "1",
     )
     file = tmp_path / "report.json"
-    code, out, err = call("compare", *given, "--ratios", "1,0.5,0.1", "--seeds", "2", "--output", str(file))
+    code, out, err = call("compare", *given, "--retention-ratio", "1,0.5,0.1", "--seeds", "2", "--output", str(file))
     assert code == 0, err
     *rest, said = err.splitlines()
     assert "the uncompressed model itself gets" in said
@@ -277,15 +280,15 @@ def test_compare_scores_every_method(call: Callable[..., Any], tmp_path: Path) -
 @needs_small_model
 def test_summaries_say_what_was_asked_about_what(call: Callable[..., Any]) -> None:
     assert "\n3 recordings, asked “Transcribe the digits.”\n" in printed(call("run"))
-    out = printed(call("compare", "--methods", "stride", "--ratios", "1/2", "--positions", "original"))
+    out = printed(call("compare", "--compression", "stride", "--retention-ratio", "1/2", "--positions", "original"))
     named = "3 recordings that ship with hf_tokcomp, asked “Transcribe the digits.”"
     assert out.count(named) == 3
     assert "BEWARE" not in out, "the shipped model reads these"
 
 
 def test_compare_is_the_same_whatever_the_batch(call: Callable[..., Any]) -> None:
-    given = ("compare", "--manifest", "manifest.jsonl", "--model", "./qwen2_audio", "--max-new-tokens", "3", "--json")
-    options = ("--methods", "top_k", "--ratios", "0.5", "--positions", "original")
+    given = ("compare", "--dataset", "manifest.jsonl", "--model", "./qwen2_audio", "--max-new-tokens", "3", "--json")
+    options = ("--compression", "top_k", "--retention-ratio", "0.5", "--positions", "original")
     one, two = (json.loads(call(*given, *options, "--batch-size", size)[1]) for size in "12")
     assert compared.texts(one) == compared.texts(two)
     assert one["sessions"][0]["transformers"] == transformers.__version__
@@ -296,7 +299,9 @@ def test_compare_does_not_swallow_errors(call: Callable[..., Any], monkeypatch: 
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(hf_tokcomp.LTBM, "assign_slots", broken)
-    code, out, err = call("compare", "long.wav", "--model", "./qwen2_audio", "--methods", "ltbm", "--ratios", "0.5")
+    code, out, err = call(
+        "compare", "long.wav", "--model", "./qwen2_audio", "--compression", "ltbm", "--retention-ratio", "0.5"
+    )
     said = "No answer to asr, items 0 (long.wav), under ltbm@0.5/contiguous: RuntimeError: out of luck"
     assert (code, out, err) == (1, "", f"hf-tokcomp: error: {said}\n")
 
@@ -459,18 +464,18 @@ def test_models_names_packages_past_the_bounds(monkeypatch: pytest.MonkeyPatch) 
         (["run", "--compression", "./gone/here"], 1, "no folder or file './gone/here'"),
         (["run", "--compression", "ltbm", "--retention-ratio", "2", "--model", "./qwen2_audio"], 1, "at most 1"),
         (["run", "--retention-ratio", "0.5", "--model", "./qwen2_audio"], 1, "--retention-ratio: of which method?"),
-        (["run", "--manifest", "gone.jsonl"], 1, "There is no file or folder gone.jsonl."),
-        (["run", "--manifest", "notes.wav"], 1, "notes.wav is not a table of examples; it should end in .jsonl, "),
+        (["run", "--dataset", "gone.jsonl"], 1, "There is no file or folder gone.jsonl."),
+        (["run", "--dataset", "notes.wav"], 1, "notes.wav is not a table of examples; it should end in .jsonl, "),
         (["run", "long.wav", "--model", "./qwen2_audio", "--device", "abacus"], 1, "abacus"),
         (["run", "--dtype", "int4"], 2, "'float16'. See `hf-tokcomp run --help`."),
         (["run", "--max-new-tokens", "0"], 2, "greater than or equal to 1"),
-        (["compare", "--methods", "ltmb"], 1, "did you mean 'ltbm'?"),
-        (["compare", "--ratios", "2"], 1, "at most 1"),
-        (["compare", "--ratios", "half"], 1, "--ratios: 'half' is not a number."),
+        (["compare", "--compression", "ltmb"], 1, "did you mean 'ltbm'?"),
+        (["compare", "--retention-ratio", "2"], 1, "at most 1"),
+        (["compare", "--retention-ratio", "half"], 1, "--retention-ratio: 'half' is not a number."),
         (["compare", "--positions", "here"], 1, "not one of contiguous, original"),
         (["compare", "--methods", ","], 1, "--methods is empty."),
         (["compare", "--output", "gone/report.json"], 1, "There is no folder"),
-        (["demo", "--method", "ltmb"], 1, "did you mean 'ltbm'?"),
+        (["demo", "--compression", "ltmb"], 1, "did you mean 'ltbm'?"),
         (["run", "--jump"], 2, "No such option: --jump. See `hf-tokcomp run --help`."),
         (["methods", "ltmb"], 1, "did you mean 'ltbm'?"),
         (["jump"], 2, "No such command 'jump'."),

@@ -273,8 +273,8 @@ def test_sizes() -> None:
 
 def test_what_compare_wrote(call: Callable[..., Any], tmp_path: Path) -> None:
     code, _, err = call(
-        "compare", "--methods", "ltbm,random", "--ratios", "1/4", "--positions", "contiguous", "--seeds", "2",
-        "--max-new-tokens", "6", "--output", "report.json",
+        "compare", "--compression", "ltbm", "--compression", "random", "--retention-ratio", "1/4",
+        "--positions", "contiguous", "--seeds", "2", "--max-new-tokens", "6", "--output", "report.json",
     )  # fmt: skip
     assert code == 0, err
     report = json.loads((tmp_path / "report.json").read_text())

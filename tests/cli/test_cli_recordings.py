@@ -57,7 +57,7 @@ BAD = {
     "blip.wav": "blip.wav is too short",
 }
 MIXED = ("gone.wav", "long.wav", "notes.wav", "none.wav", "short.flac", "blip.wav")
-COMMANDS = (("run",), ("compare", "--methods", "stride", "--ratios", "1/2", "--positions", "original"))
+COMMANDS = (("run",), ("compare", "--compression", "stride", "--retention-ratio", "1/2", "--positions", "original"))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
@@ -105,7 +105,7 @@ def test_a_manifest_with_bad_recordings(call: Call, folder: Path) -> None:
     rows = [{"audio": name, "text": "a\u2028b"} for name in MIXED]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (folder / "m.jsonl").write_text("\ufeff" + lines, encoding="utf-8")
-    found = report(call("run", "--manifest", "m.jsonl", *QUICK, "--on-error", "skip", "--json"))
+    found = report(call("run", "--dataset", "m.jsonl", *QUICK, "--on-error", "skip", "--json"))
     assert [row["audio"] for row in found["skipped"]] == list(BAD)
     assert [row["truth"] for row in found["results"]] == ["a\u2028b"] * 2
 
@@ -131,8 +131,8 @@ def some(folder: Path) -> Path:
 def test_a_folder_stands_for_all_its_recordings(call: Call, command: tuple[str, ...], some: Path) -> None:
     names = ["some/b.flac", "some/deep/a.flac"]
     assert audios(report(call(*command, "some", "long.wav", *QUICK, "--json"))) == [*names, "long.wav"]
-    assert audios(report(call(*command, "--manifest", "some", *QUICK, "--json"))) == names
-    assert audios(report(call(*command, "--manifest", "some", "--split", "deep", *QUICK, "--json"))) == names[1:]
+    assert audios(report(call(*command, "--dataset", "some", *QUICK, "--json"))) == names
+    assert audios(report(call(*command, "--dataset", "some", "--split", "deep", *QUICK, "--json"))) == names[1:]
     (some / "none").mkdir(exist_ok=True)
     code, out, err = call(*command, "some/none", *QUICK)
     assert (code, out) == (1, "")
@@ -140,11 +140,10 @@ def test_a_folder_stands_for_all_its_recordings(call: Call, command: tuple[str, 
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-@pytest.mark.parametrize("option", ["--manifest", "--dataset"])
-def test_tables_name_their_columns_and_parts(call: Call, folder: Path, command: tuple[str, ...], option: str) -> None:
+def test_tables_name_their_columns_and_parts(call: Call, folder: Path, command: tuple[str, ...]) -> None:
     (folder / "parts").mkdir(exist_ok=True)
     (folder / "parts" / "dev.csv").write_text("sound,said,asked\n../long.wav,one,Why?\n../short.flac,,\n")
-    given = (option, "parts", "--split", "dev", *QUICK)
+    given = ("--dataset", "parts", "--split", "dev", *QUICK)
     named = ("--columns", "audio:sound,text:said,question:asked")
     found = report(call(*command, *given, *named, "--prompt", "What?", "--json"))
     rows = found.get("results", found.get("recordings", ()))
@@ -155,13 +154,13 @@ def test_tables_name_their_columns_and_parts(call: Call, folder: Path, command: 
     assert "has the columns sound, said, asked, of which none is called audio, " in err
     assert "no role 'sound'" in call(*command, *given, "--columns", "sound:audio")[2]
     for alone in (("--split", "dev"), named):
-        assert f"{alone[0]}: of which table? Add --manifest." in call(*command, "long.wav", *QUICK, *alone)[2]
+        assert f"{alone[0]}: of which table? Add --dataset." in call(*command, "long.wav", *QUICK, *alone)[2]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_rows_without_audio_are_named_with_their_line(call: Call, folder: Path, command: tuple[str, ...]) -> None:
     (folder / "holes.csv").write_text("audio,text\n\nlong.wav,one\n,two\ngone.wav,three\n")
-    given = (*command, "--manifest", "holes.csv", *QUICK)
+    given = (*command, "--dataset", "holes.csv", *QUICK)
     code, out, err = call(*given)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "1 of the 3 rows of holes.csv cannot be used: line 4: there is no audio. Put them right, or leave" in err
@@ -176,7 +175,7 @@ def test_rows_without_audio_are_named_with_their_line(call: Call, folder: Path, 
 def test_audio_inside_a_table_is_named_by_its_row(call: Call, folder: Path) -> None:
     contents = [(folder / "short.flac").read_bytes(), b"no audio"]
     pyarrow.parquet.write_table(pa.table({"audio": contents, "text": ["one", "two"]}), folder / "inside.parquet")
-    found = report(call("run", "--manifest", "inside.parquet", *QUICK, "--on-error", "skip", "--json"))
+    found = report(call("run", "--dataset", "inside.parquet", *QUICK, "--on-error", "skip", "--json"))
     assert audios(found) == ["inside.parquet, row 0"]
     assert found["skipped"][0]["audio"] == "inside.parquet, row 1"
     assert found["skipped"][0]["reason"].startswith("inside.parquet, row 1 is not audio that")
@@ -218,7 +217,7 @@ def test_run_shows_what_was_asked_for(call: Call) -> None:
 
 def test_compare_shows_what_was_asked_for(call: Call, folder: Path) -> None:
     (folder / "truth.jsonl").write_text(json.dumps({"audio": "short.flac", "text": "one"}) + "\n")
-    options = ("--methods", "segmentwise_top_k:segments=5", "--ratios", "1/2", "--positions", "original")
+    options = ("--compression", "segmentwise_top_k:segments=5", "--retention-ratio", "1/2", "--positions", "original")
     found = json.loads(call("compare", "short.flac", *QUICK, *options, "--json")[1])
     cells = {method: cell for (method, _, _), cell in compared.cells(found).items()}
     kept = cells["segmentwise_top_k:segments=5"]
@@ -233,7 +232,7 @@ def test_compare_shows_what_was_asked_for(call: Call, folder: Path) -> None:
     assert lines[1].split() == ["method", "ratio", "positions", "tokens", "asked", "text"]
     assert lines[2].split()[:5] == ["none", "1", "-", "12", "-"]
     assert lines[3].split()[1:5] == ["1/2", "original", "5", "6"]
-    table = call("compare", "--manifest", "truth.jsonl", *QUICK, *options)[1].split("Audio tokens really kept")[1]
+    table = call("compare", "--dataset", "truth.jsonl", *QUICK, *options)[1].split("Audio tokens really kept")[1]
     assert re.match(r" / asked for, in %.*\n.*\nnone +100.0\nsegmentwise_top_k:segments=5 +41.7/50.0\n", table)
 
 
@@ -266,7 +265,7 @@ def test_addresses_of_files_are_read(call: Call, folder: Path) -> None:
     (one,) = report(call("run", address, *QUICK, "--json"))["results"]
     assert (one["audio"], one["tokens_before"]) == (address, 12)
     (folder / "a.jsonl").write_text(json.dumps({"audio": address.replace("file", "FILE")}) + "\n")
-    (two,) = report(call("run", "--manifest", "a.jsonl", *QUICK, "--json"))["results"]
+    (two,) = report(call("run", "--dataset", "a.jsonl", *QUICK, "--json"))["results"]
     assert two["text"] == one["text"]
 
 
@@ -279,9 +278,9 @@ def test_addresses_of_files_are_read(call: Call, folder: Path) -> None:
         ("run", "short.flac", *QUICK, "--compression", '{"method": "' + "x" * 70_000 + '"}'),
         ("run", "short.flac", *QUICK, "--prompt", "<|AUDIO|><|AUDIO|>" + "x" * 70_000),
         ("run", "short.flac", *QUICK, "--device", "x" * 70_000),
-        ("run", "--manifest", "x" * 70_000, *QUICK),
-        ("compare", "short.flac", *QUICK, "--methods", "x" * 70_000),
-        ("compare", "short.flac", *QUICK, "--ratios", "x" * 70_000),
+        ("run", "--dataset", "x" * 70_000, *QUICK),
+        ("compare", "short.flac", *QUICK, "--compression", "x" * 70_000),
+        ("compare", "short.flac", *QUICK, "--retention-ratio", "x" * 70_000),
         ("compare", "short.flac", *QUICK, "--positions", "x" * 70_000),
         ("compare", "short.flac", *QUICK, "--output", "x" * 70_000 + "/y.json"),
         ("plot", "short.flac", *QUICK, "-o", "x" * 70_000),

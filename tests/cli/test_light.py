@@ -37,6 +37,12 @@ ASKED = [
     (["run", "gone.wav"], 1),
     (["compare", "gone.wav", "gone too.wav"], 1),
     (["plot", "gone.wav", "--output", "a.png"], 1),
+    (["run", "--dataset", "gone.jsonl"], 1),
+    (["compare", "--dataset", "no folder"], 1),
+    (["plot", "--manifest", "gone.csv", "--output", "a.png"], 1),
+    (["eval", "asr", "--dataset", "asr=gone.parquet", "--output", "out"], 1),
+    (["run", "--import", "gone_module"], 1),
+    (["bench", "--config", "gone.yaml"], 1),
     *(([command, "--help"], 0) for command in HELP),
 ]
 

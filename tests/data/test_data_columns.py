@@ -86,7 +86,7 @@ def test_prompts_may_be_missing_in_a_row(folder: Path) -> None:
     required = load_examples(str(folder / "x.jsonl"), skip_bad=True, prompt_required=True)
     assert list(required.dataset["prompt"]) == ["Why?"]
     assert required.skipped == [(2, "there is no prompt"), (3, "there is no prompt"), (4, "there are 2 prompts")]
-    with pytest.raises(ValueError, match="--prompt-column"):
+    with pytest.raises(ValueError, match="--columns question:NAME"):
         load_examples(str(jsonl(folder / "y.jsonl", *ROWS)), skip_bad=True, prompt_required=True)
 
 

@@ -58,8 +58,9 @@ def test_the_readmes_command_gives_what_compare_gives(
     assert "LibriSpeech" not in printed
     measured = results_in(tmp_path / given[given.index("--output") + 1])
     methods = sorted({each["method"] for each in measured["scores"]} - {"none"})
-    cells = ["--methods", ",".join(methods), "--ratios", "1,1/2,1/4", "--positions", "contiguous,original"]
-    assert main(["compare", "--manifest", "my_recordings/test.jsonl", "--json", *cells]) == 0
+    named = [word for method in methods for word in ("--compression", method)]
+    cells = [*named, "--retention-ratio", "1,1/2,1/4", "--positions", "contiguous,original"]
+    assert main(["compare", "--dataset", "my_recordings/test.jsonl", "--json", *cells]) == 0
     report = json.loads(capsys.readouterr().out)
     theirs = {key: cell["wer"] for key, cell in compared.cells(report).items()}
     ours = {(s["method"], s["ratio"], s["positions"]): s["value"] for s in measured["scores"]}

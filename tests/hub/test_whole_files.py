@@ -102,7 +102,17 @@ def test_commands_on_a_full_disk_say_one_line(disk: Path, capsys: pytest.Capture
     (disk / "README.md").write_text("---\nlicense: mit\n---\n")
     fill(disk)
     before = there(disk)
-    compare = ["compare", "--methods", "ltbm", "--ratios", "1/4", "--positions", "contiguous", "--max-new-tokens", "12"]
+    compare = [
+        "compare",
+        "--compression",
+        "ltbm",
+        "--retention-ratio",
+        "1/4",
+        "--positions",
+        "contiguous",
+        "--max-new-tokens",
+        "12",
+    ]
     for arguments, file in (
         (["card", "a/b", "--compression", "ltbm", "-o", str(disk / "README.md")], "README.md"),
         ([*compare, "--output", str(disk / "report.json")], "report.json"),

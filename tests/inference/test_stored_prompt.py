@@ -51,7 +51,7 @@ def test_every_command_asks_it_unless_the_user_does(
     asked: dict[str, Any] = {}
     assert main(["run", "--model", str(model), "--json", *more]) == 0
     asked["run"] = {each["prompt"] for each in json.loads(capsys.readouterr().out)["results"]}
-    cells = ["--methods", "stride", "--ratios", "1/2", "--positions", "original"]
+    cells = ["--compression", "stride", "--retention-ratio", "1/2", "--positions", "original"]
     assert main(["compare", "--model", str(model), "--json", *cells, *more]) == 0
     asked["compare"] = {each["prompt"] for each in json.loads(capsys.readouterr().out)["recordings"]}
     out = tmp_path / "out"

@@ -229,9 +229,9 @@ def test_plot_draws_the_first_row_of_a_table(
     """Whatever is wrong with the others."""
     (folder / "table.csv").write_text("path,sentence,question\nlong.wav,so be it,Why?\n,x,\n")
     given = ("--model", "./qwen2_audio", "--max-new-tokens", "2", "-o", str(tmp_path / "picture.svg"))
-    assert call("--manifest", "table.csv", *given)[0] == 0
+    assert call("--dataset", "table.csv", *given)[0] == 0
     assert {"long.wav", "Why? Truth: “so be it”"} <= words_of(drawn[0])
-    assert call("long.wav", "--manifest", "table.csv", *given)[0] == 0
+    assert call("long.wav", "--dataset", "table.csv", *given)[0] == 0
     assert "Please describe the audio in detail." in words_of(drawn[1])
 
 

@@ -144,8 +144,8 @@ def test_the_command_line_reads_with_an_adapter(unbroken, manifest, capsys):
     metrics = json.loads((unbroken / "metrics.json").read_text(encoding="utf-8"))
     assert main(["run", "--model", str(unbroken), "--json"]) == 0
     ran = json.loads(capsys.readouterr().out)
-    read = ["--model", str(unbroken), "--manifest", str(manifest), "--max-new-tokens", "10", "--json"]
-    cells = ["--methods", "average_pooling", "--ratios", "1/3", "--positions", "original"]
+    read = ["--model", str(unbroken), "--dataset", str(manifest), "--max-new-tokens", "10", "--json"]
+    cells = ["--compression", "average_pooling", "--retention-ratio", "1/3", "--positions", "original"]
     assert main(["compare", *read, *cells]) == 0
     cell = compared.cells(json.loads(capsys.readouterr().out))["average_pooling", 1 / 3, "original"]
     assert cell["wer"] == pytest.approx(metrics["metrics"]["wer"])

@@ -128,7 +128,7 @@ def test_no_file_of_arguments_is_read_unasked(tmp_path, monkeypatch):
 
 def test_a_yaml_file_behind_a_flag(tmp_path):
     with pytest.raises(typer.BadParameter, match="comes before all flags"):
-        parse(["--skip-bad", "--output-dir", str(tmp_path / "run"), "--lora-r", "3", "run.yaml", "--use-cpu"])
+        parse(["--on-error", "skip", "--output-dir", str(tmp_path / "run"), "--lora-r", "3", "run.yaml", "--use-cpu"])
 
 
 def test_a_home_folder_in_a_yaml_file(tmp_path, monkeypatch):
@@ -152,7 +152,7 @@ def refused(capsys, arguments, *said):
         (["--evaluate-uncompressed", "true"], "--eval-dataset"),
         (["--eval-split", "test"], "rows are trained on"),
         (["--metric-for-best-model", "wer"], "--greater-is-better false"),
-        (["--task", "question_answering"], "--prompt-column"),
+        (["--task", "question_answering"], "--columns question:NAME"),
         (["--push", "--hub-model-id", "someone/adapter"], "--base-model"),
         (["--push", "--hub-model-id", "a/b/c", "--base-model", "someone/base"], "USER/NAME"),
     ],

@@ -12,7 +12,7 @@ import torch
 from ...audio.loading import Samples
 from ...inference.prompts import model_inputs
 from ...models.base import ModelPatch
-from ...models.registry import supported_models
+from ...models.registry import PATCHES, load_patch
 from .architectures import build, config_of
 from .prompts import Prompter
 
@@ -125,7 +125,7 @@ def random_subject(
         dtype: of its weights.
         layers: what is left of each stack of layers, for the report; None for all.
     """
-    config, patch = config_of(values), supported_models()[values["model_type"]]
+    config, patch = config_of(values), load_patch(PATCHES[values["model_type"]])
     prompter = Prompter(config, patch)
     return Subject(
         name,
