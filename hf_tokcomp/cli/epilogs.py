@@ -14,8 +14,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "hf-tokcomp compare --dataset recordings.jsonl --compression all --retention-ratio 1/4 --output all.json",
     ),
     "eval": (
-        "hf-tokcomp eval digits --items 8 --compression ltbm --retention-ratio 1/2,1/4 --output digits",
-        "hf-tokcomp eval asr --dataset recordings.jsonl --compression ltbm+top_k --output mine",
+        "hf-tokcomp eval asr --dataset recordings.jsonl --compression ltbm --retention-ratio 1/2,1/4 --output mine",
+        "hf-tokcomp eval asr --dataset recordings.jsonl --items 100 --compression ltbm:window=4+top_k --output theirs",
         "hf-tokcomp eval --config eval.yaml --batch-size 4",
     ),
     "bench": (
@@ -34,11 +34,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "push": (
         "hf-tokcomp push you/ltbm-quarter --compression ltbm --retention-ratio 1/4 --dry-run",
-        "hf-tokcomp push you/my-adapter --folder my_adapter --metrics my_adapter/metrics.json --dry-run",
+        "hf-tokcomp push you/my-adapter --folder my_adapter --base-model Qwen/Qwen2-Audio-7B-Instruct --dry-run",
     ),
     "card": (
         "hf-tokcomp card you/ltbm-quarter --compression ltbm --retention-ratio 1/4",
-        "hf-tokcomp card you/my-adapter --folder my_adapter --output README.md",
+        "hf-tokcomp card you/my-adapter --folder my_adapter --base-model Qwen/Qwen2-Audio-7B-Instruct -o README.md",
     ),
     "methods": (
         "hf-tokcomp methods",

@@ -76,9 +76,6 @@ def test_examples_run(here: Path, line: str, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("line", [line for line in LINES if "my_adapter" in line])
 def test_examples_with_an_adapter_run(here: Path, adapter: Path, line: str) -> None:
     shutil.copytree(adapter, here / "my_adapter")
-    (here / "my_adapter" / "metrics.json").write_text(
-        json.dumps({"dataset": "mine", "metrics": {"wer": 0.1}, "uncompressed": {"wer": 0.1}})
-    )
     assert main(shlex.split(line)[1:]) == 0
 
 

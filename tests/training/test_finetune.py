@@ -58,7 +58,7 @@ def command(manifest, output, *more, evaluate=False, steps=6):
     }
     if evaluate:
         flags |= {"--eval-dataset": manifest, "--max-eval-samples": 3}
-    given = [str(part) for pair in flags.items() for part in pair]
+    given = [str(part) for name, value in flags.items() if name not in more for part in (name, value)]
     return ["finetune", *given, "--use-cpu", "--disable-tqdm", "true", *more]
 
 
