@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from ..training.arguments import FinetuneArguments
 
-SHARES = ("wer", "exact_match", "accuracy", "tokens_kept")
-"""What ``metrics.json`` has as a share of one; it is shown in %."""
+SHARES = ("tokens_kept",)
+"""What ``metrics.json`` has as a share of one; it is shown in %, as everything that it has in % already."""
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """For typer: the arguments go to transformers' own parser."""
 
@@ -139,7 +139,8 @@ def _print_results(folder: Path) -> None:
         values = json.loads(file.read_text(encoding="utf-8"))
         kinds = [kind for kind in ("uncompressed", "before", "metrics") if kind in values]
         names = {"metrics": "after"}
-        rows = [row_of(name, [values[kind][name] for kind in kinds]) for name in values["metrics"]]
+        units = values.get("units", {})
+        rows = [row_of(name, [values[kind][name] for kind in kinds], units.get(name, "")) for name in values["metrics"]]
         rows_read = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))["rows"]["held_out"]
         asked = f"asked {quoted(values['prompt'])}" if "prompt" in values else "each asked its own prompt"
         print(f"\n{rows_read} items of {values['dataset']}, {asked}")
@@ -147,8 +148,10 @@ def _print_results(folder: Path) -> None:
     print(f"\nThe adapter is in {folder}. Load it: hf_tokcomp.load_adapter({str(folder)!r})")
 
 
-def row_of(name: str, values: Sequence[float]) -> tuple[str, ...]:
+def row_of(name: str, values: Sequence[float], unit: str) -> tuple[str, ...]:
     """A metric in a table: its name, with its unit, and its values."""
     if name in SHARES:
-        return (f"{name}, %", *(f"{100 * value:.1f}" for value in values))
+        values, unit = [100 * value for value in values], "%"
+    if unit:
+        return (f"{name}, {unit}", *(f"{value:.1f}" for value in values))
     return (name, *(f"{value:.4g}" for value in values))

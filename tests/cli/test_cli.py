@@ -309,8 +309,8 @@ def test_compare_does_not_swallow_errors(call: Callable[..., Any], monkeypatch: 
 def test_recordings_without_a_truth_are_answered_and_not_scored(call: Callable[..., Any], tmp_path: Path) -> None:
     rows = [{"audio": "long.wav", "text": "a b c"}, {"audio": "short.flac"}, {"audio": "short.flac", "text": "d"}]
     file = jsonl(tmp_path / "some.jsonl", *({**row, "audio": str(Path(row["audio"]).absolute())} for row in rows))
-    given = ("--manifest", str(file), "--model", "./qwen2_audio", "--max-new-tokens", "3")
-    report = json.loads(call("compare", *given, "--methods", "stride", "--ratios", "1/2", "--json")[1])
+    given = ("--dataset", str(file), "--model", "./qwen2_audio", "--max-new-tokens", "3")
+    report = json.loads(call("compare", *given, "--compression", "stride", "--retention-ratio", "1/2", "--json")[1])
     assert {score["items"] for score in report["scores"]} == {2}
     for cell in compared.cells(report).values():
         said = [plain(cell["text"][0][place]) for place in (0, 2)]

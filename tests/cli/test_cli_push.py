@@ -318,7 +318,7 @@ def test_what_compare_and_eval_wrote_into_folders(call: Callable[..., Any], tmp_
     told = ("--compression", "ltbm", "--retention-ratio", "1/4", "--resamples", "100", "--dataset", str(table))
     code, _, err = call("eval", "asr", *told, "--output", "measured")
     assert code == 0, err
-    told = ("--methods", "ltbm", "--ratios", "1/4", "--positions", "contiguous", "--manifest", str(table))
+    told = ("--compression", "ltbm", "--retention-ratio", "1/4", "--positions", "contiguous", "--dataset", str(table))
     code, _, err = call("compare", *told, "--output", "compared")
     assert code == 0, err
     assert {file.name for file in Path("measured").iterdir()} == {file.name for file in Path("compared").iterdir()}
@@ -338,7 +338,7 @@ def test_what_compare_and_eval_wrote_into_folders(call: Callable[..., Any], tmp_
 
 def test_recordings_that_have_no_name_need_one(call: Callable[..., Any], tmp_path: Path) -> None:
     one = next(str(path) for path, _ in recordings())
-    told = ("--methods", "ltbm", "--ratios", "1/4", "--positions", "contiguous", "--max-new-tokens", "2")
+    told = ("--compression", "ltbm", "--retention-ratio", "1/4", "--positions", "contiguous", "--max-new-tokens", "2")
     code, _, err = call("compare", one, *told, "--output", "report.json")
     assert code == 0, err
     given = ("card", REPO, *QUARTER, "--metrics", "report.json")

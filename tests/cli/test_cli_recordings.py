@@ -223,7 +223,7 @@ def test_compare_shows_what_was_asked_for(call: Call, folder: Path) -> None:
     kept = cells["segmentwise_top_k:segments=5"]
     assert (kept["tokens_after"], kept["tokens_asked"]) == ([[5]], [[6]])
     assert cells["none"]["tokens_asked"] == [[None]]
-    scored = json.loads(call("compare", "--manifest", "truth.jsonl", *QUICK, *options, "--json")[1])
+    scored = json.loads(call("compare", "--dataset", "truth.jsonl", *QUICK, *options, "--json")[1])
     cells = {method: cell for (method, _, _), cell in compared.cells(scored).items()}
     kept = cells["segmentwise_top_k:segments=5"]
     assert (kept["kept"], kept["asked"]) == (5 / 12, 0.5)
