@@ -119,7 +119,7 @@ def _add_legend(sheet: Sheet, shown: set[str], dense: bool) -> None:
     """Keys of the kinds of tokens that are there."""
     apart = "merged across others: " + ("" if dense else "same colour, ") + "arc to its place"
     keys = [
-        ("kept", main_colour("kept"), "kept as it is"),
+        ("kept", main_colour("kept"), "kept unchanged"),
         ("neighbours", main_colour("neighbours"), "neighbours merged"),
         ("apart", main_colour("apart"), apart + (" (some of the arcs)" if "some arcs" in shown else "")),
         ("away", AWAY, "merged away"),
