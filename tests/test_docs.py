@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import doctest
 import importlib
 import json
 import re
@@ -157,16 +156,6 @@ def test_few_examples_are_not_run() -> None:
     marked = [block.not_run for page in PAGES for language in ("python", "bash") for block in blocks(page, language)]
     assert [reason for reason in marked if reason] == NOT_RUN
     assert len(NOT_RUN) <= 3
-
-
-def test_docstring_examples_run() -> None:
-    folders = {"hf_tokcomp": ROOT / "hf_tokcomp", "hf_tokcomp.patches": ROOT / "patches"}
-    for package, folder in folders.items():
-        for file in folder.rglob("*.py"):
-            if ">>>" in file.read_text(encoding="utf-8"):
-                inside = file.relative_to(folder).with_suffix("").parts
-                module = importlib.import_module(".".join((package, *(p for p in inside if p != "__init__"))))
-                assert doctest.testmod(module).failed == 0, file
 
 
 def commands() -> list[tuple[Block, list[str]]]:

@@ -55,6 +55,11 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> Samples:
         FileNotFoundError: there is no such file.
         ValueError: it is not audio, has no samples or samples that are no numbers; the message names the file.
         TypeError: it is none of the forms above, or an array of another type: a list of Python's integers, too.
+
+    Example:
+        >>> from hf_tokcomp.audio import load_audio
+        >>> load_audio("question.wav", sampling_rate=16_000).shape
+        (81110,)
     """
     if isinstance(source, str) and is_address(source):
         path = path_of(source)

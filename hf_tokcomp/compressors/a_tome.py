@@ -21,7 +21,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class ATomeConfig(CompressionConfig):
-    """Adjacent token merging."""
+    """Adjacent token merging.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.ATomeConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "a_tome"
     threshold: float | None = option(

@@ -15,7 +15,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePoolingConfig(CompressionConfig):
-    """Uniform average pooling has no options beside the budget."""
+    """Uniform average pooling has no options beside the budget.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.AveragePoolingConfig(retention_ratio=1 / 3))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [42]
+    """
 
     method: str = "average_pooling"
 

@@ -28,6 +28,11 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
     A method that is a map from tokens to slots overrides `assign_slots`; one that is not overrides `forward`. One that
     learns derives from `hf_tokcomp.compressors.learned.LearnedCompressor`. Shapes: features ``(audios, tokens, dim)``,
     attention ``(audios, tokens)``.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, "ltbm")
+        >>> model.audio_compressor
+        LTBM(method='ltbm', positions='contiguous', retention_ratio=0.5, similarity='features', window=8)
     """
 
     family: ClassVar[str] = "-"
@@ -75,6 +80,12 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
 
         Raises:
             ValueError: the method learns, and ``dim`` is missing.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="ltbm", max_tokens=20)
+            >>> compressor = hf_tokcomp.AudioTokenCompressor.from_config(config)
+            >>> compressor(hf_tokcomp.AudioTokens(torch.randn(1, 100, 64), lengths=[100])).features.shape
+            torch.Size([1, 20, 64])
         """
         compressor_class: Any = get_method(config.method).compressor_class
         if not compressor_class.learns:
@@ -159,6 +170,11 @@ class ScoringCompressor(AudioTokenCompressor[ConfigType]):
 
     A method overrides `score`. Slots stand in temporal order, or the best first where the config's ``temporal_order``
     is False.
+
+    Example:
+        >>> class Loudest(hf_tokcomp.ScoringCompressor):
+        ...     def score(self, tokens):
+        ...         return tokens.features.float().norm(dim=-1)
     """
 
     family = "pruning"
@@ -187,6 +203,17 @@ def register_compressor(config_class: type[CompressionConfig]) -> Callable[[Comp
     Raises:
         TypeError: the classes do not derive from `CompressionConfig` and `AudioTokenCompressor`.
         ValueError: the key is empty, or another method has it.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class LoudestConfig(hf_tokcomp.CompressionConfig):
+        ...     method: str = "loudest"
+        >>> @hf_tokcomp.register_compressor(LoudestConfig)
+        ... class Loudest(hf_tokcomp.ScoringCompressor):
+        ...     def score(self, tokens):
+        ...         return tokens.features.float().norm(dim=-1)
+        >>> model = hf_tokcomp.patch(model, {"method": "loudest", "retention_ratio": 0.25})
     """
 
     def register(compressor_class: CompressorType) -> CompressorType:

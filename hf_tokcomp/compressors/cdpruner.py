@@ -23,7 +23,14 @@ RELEVANCE_NEEDS: dict[str, set[str]] = {"query": {"query", "projected"}, "attent
 
 @dataclass(frozen=True, kw_only=True)
 class CDPrunerConfig(CompressionConfig):
-    """Pruning by conditional diversity."""
+    """Pruning by conditional diversity.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.CDPrunerConfig(retention_ratio=0.5, relevance="query"))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "cdpruner"
     relevance: Relevance = option(

@@ -27,6 +27,13 @@ class ComposeConfig(CompressionConfig):
 
     Raises:
         CompressionConfigError: no stage, or one that cannot stand where it stands.
+
+    Example:
+        >>> prune = hf_tokcomp.TopKConfig(tokens_per_second=5)
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.ComposeConfig(stages=["ltbm", prune]))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [25]
     """
 
     method: str = "compose"

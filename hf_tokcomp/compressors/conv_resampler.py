@@ -15,7 +15,14 @@ from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_p
 
 @dataclass(frozen=True, kw_only=True)
 class ConvResamplerConfig(LearnedConfig):
-    """The convolutional resampler."""
+    """The convolutional resampler.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.ConvResamplerConfig(retention_ratio=0.25))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [32]
+    """
 
     method: str = "conv_resampler"
     layers: int = option(2, at_least=1, at_most=16, help="residual layers of convolutions")

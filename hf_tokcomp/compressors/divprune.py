@@ -16,7 +16,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class DivPruneConfig(CompressionConfig):
-    """Diversity-based pruning."""
+    """Diversity-based pruning.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.DivPruneConfig(retention_ratio=0.5, similarity="projected"))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "divprune"
     similarity: SimilaritySpace = option("features", needs=SPACE_NEEDS, help=SPACE_HELP)

@@ -21,7 +21,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class FastAdaSPConfig(CompressionConfig):
-    """FastAdaSP."""
+    """FastAdaSP.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.FastAdaSPConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "fastadasp"
     weighting: Literal["attention", "mean"] = option(

@@ -15,7 +15,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalMergeConfig(CompressionConfig):
-    """Global bipartite merging."""
+    """Global bipartite merging.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.GlobalMergeConfig(retention_ratio=0.5, similarity="keys"))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "global_merge"
     similarity: SimilaritySpace = option("features", needs=SPACE_NEEDS, help=SPACE_HELP)

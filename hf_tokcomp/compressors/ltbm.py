@@ -15,7 +15,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class LTBMConfig(CompressionConfig):
-    """Local temporal bipartite merging."""
+    """Local temporal bipartite merging.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.LTBMConfig(retention_ratio=0.25, window=4))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [32]
+    """
 
     method: str = "ltbm"
     window: int = option(

@@ -11,7 +11,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class NoneConfig(CompressionConfig):
-    """Keep all tokens. Takes no budget. Bit for bit the unpatched model, unless an option of the encoder is set."""
+    """Keep all tokens. Takes no budget. Bit for bit the unpatched model, unless an option of the encoder is set.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.NoneConfig())
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [127]
+    """
 
     method: str = "none"
     skip_padding: bool = False

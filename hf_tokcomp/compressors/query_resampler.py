@@ -15,7 +15,14 @@ from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_p
 
 @dataclass(frozen=True, kw_only=True)
 class QueryResamplerConfig(LearnedConfig):
-    """The query resampler."""
+    """The query resampler.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.QueryResamplerConfig(retention_ratio=0.25))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [32]
+    """
 
     method: str = "query_resampler"
     heads: int = option(8, at_least=1, at_most=64, help="attention heads")

@@ -20,7 +20,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class RandomConfig(CompressionConfig):
-    """Random pruning."""
+    """Random pruning.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.RandomConfig(retention_ratio=0.5, seed=1))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "random"
     seed: int = option(0, at_least=0, help="the draw depends on the seed, N and K alone; compare several seeds")

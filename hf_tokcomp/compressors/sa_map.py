@@ -24,7 +24,14 @@ TILE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class SAMapConfig(CompressionConfig):
-    """Similarity-attention boosted merging and pruning."""
+    """Similarity-attention boosted merging and pruning.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.SAMapConfig(retention_ratio=0.5, threshold=0.9))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "sa_map"
     threshold: float = option(

@@ -24,7 +24,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationConfig(CompressionConfig):
-    """Segmentation. Without a budget, as many tokens are left as the audio has segments."""
+    """Segmentation. Without a budget, as many tokens are left as the audio has segments.
+
+    Example:
+        >>> hf_tokcomp.SegmentationConfig(tokens_per_second=5).output_length(750)
+        150
+        >>> hf_tokcomp.SegmentationConfig(min_duration=0.2).deterministic_length  # without a budget the content decides
+        False
+    """
 
     method: str = "segmentation"
     min_duration: float | None = option(

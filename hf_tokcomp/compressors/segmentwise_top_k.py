@@ -20,7 +20,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentwiseTopKConfig(CompressionConfig):
-    """Segmentwise Top-K."""
+    """Segmentwise Top-K.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.SegmentwiseTopKConfig(retention_ratio=0.5, segments=10))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after  # 10 segments of 6
+        [60]
+    """
 
     method: str = "segmentwise_top_k"
     segments: int | Literal["budget"] = option(

@@ -23,7 +23,14 @@ PHASE1_TOKENS = 750
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechPruneConfig(CompressionConfig):
-    """SpeechPrune."""
+    """SpeechPrune.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.SpeechPruneConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "speechprune"
     phase1_tokens: int | None = option(

@@ -15,7 +15,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class StrideConfig(CompressionConfig):
-    """Uniform sampling has no options beside the budget."""
+    """Uniform sampling has no options beside the budget.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.StrideConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "stride"
 

@@ -16,7 +16,14 @@ from .base import ScoringCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class TopKConfig(CompressionConfig):
-    """Top-K."""
+    """Top-K.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.TopKConfig(max_tokens=20))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [20]
+    """
 
     method: str = "top_k"
     head_reduction: HeadReduction = option("mean", needs=HEAD_NEEDS, help=HEADS_HELP)

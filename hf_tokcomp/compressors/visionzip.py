@@ -24,7 +24,14 @@ BLOCK = 1 << 22
 
 @dataclass(frozen=True, kw_only=True)
 class VisionZipConfig(CompressionConfig):
-    """VisionZip."""
+    """VisionZip.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.VisionZipConfig(retention_ratio=0.5, contextual="mean"))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "visionzip"
     contextual_ratio: float = option(

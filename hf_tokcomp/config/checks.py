@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 import sys
 import textwrap
 import types
@@ -45,6 +46,13 @@ def option(
         needs: what a method looks at beside the features, by the option's value, see
             `hf_tokcomp.compressors.base.AudioTokenCompressor.requires`.
         compare: whether configs that differ in it alone are different.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class LoudestConfig(hf_tokcomp.CompressionConfig):
+        ...     method: str = "loudest"
+        ...     power: float = hf_tokcomp.option(2.0, above=0, help="of the norm")
     """
     given = {"help": help, "above": above, "at_least": at_least, "at_most": at_most, "needs": needs}
     metadata = {key: value for key, value in given.items() if value is not None}
@@ -61,8 +69,8 @@ class FieldChecks:
         texts = [f"{name}: {text}." for name, value in fields if (text := value.metadata.get("help"))]
         if texts and cls.__doc__:
             lines = [textwrap.fill(text, 116, initial_indent="    ", subsequent_indent=" " * 8) for text in texts]
-            before, raises, errors = inspect.cleandoc(cls.__doc__).partition("\nRaises:")
-            cls.__doc__ = "\n".join([before.rstrip(), "", "Args:", *lines]) + (f"\n{raises}{errors}" if raises else "")
+            text, *rest = re.split(r"\n(?=(?:Raises|Example):\n)", inspect.cleandoc(cls.__doc__), maxsplit=1)
+            cls.__doc__ = "\n".join([text.rstrip(), "", "Args:", *lines, *(f"\n{part}" for part in rest)])
 
     def check_fields(self) -> None:
         """Raise unless every field has a value of its annotation, within the limits of its `option`.
@@ -70,6 +78,9 @@ class FieldChecks:
         Raises:
             CompressionConfigError: a field has not; the message names it, its value, and what would be right.
             TypeError: an annotation names what is not in the module of its class, or limits are none of a number's.
+
+        Example:
+            >>> hf_tokcomp.CompressionConfig(method="ltbm").check_fields()  # which every config does when it is created
         """
         cls: Any = type(self)
         for name, kinds, limits in _demands(cls):

@@ -40,6 +40,11 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
 
     Raises:
         CompressionConfigError: two budgets at once, or a value of the wrong type or out of range.
+
+    Example:
+        >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25, window=4)
+        >>> type(config).__name__, config.output_length(750)
+        ('LTBMConfig', 188)
     """
 
     method: str = option("", help="the key of a registered method")
@@ -174,6 +179,11 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
 
         That is 0 for ``n = 0``, else ``max(1, min(n, floor(n * retention_ratio + 0.5)))`` or the like for another
         budget, and None without one. Arguments and errors are those of `output_length`.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="segmentwise_top_k", retention_ratio=0.1)
+            >>> config.budget_length(150), config.output_length(150)
+            (15, 10)
         """
         if n < 0 or not frame_rate > 0:
             raise ValueError(f"A count needs n >= 0 and frame_rate > 0, got n={n} and frame_rate={frame_rate}.")
@@ -197,6 +207,10 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         Raises:
             CompressionConfigError: the count depends on the content (``deterministic_length`` is False).
             ValueError: ``n`` is negative or ``frame_rate`` is not positive.
+
+        Example:
+            >>> hf_tokcomp.CompressionConfig(method="stride", tokens_per_second=10).output_length(750)
+            300
         """
         if not self.deterministic_length:
             raise CompressionConfigError(
@@ -229,6 +243,10 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
 
         Raises:
             CompressionConfigError: no such task, or a bad value.
+
+        Example:
+            >>> hf_tokcomp.CompressionConfig.for_task("captioning").method
+            'segmentwise_top_k'
         """
         options = options_for(task)
         if retention_ratio is not None:
@@ -238,27 +256,51 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         return CompressionConfig.from_dict(options | changes)
 
     def replace(self, **changes: Any) -> CompressionConfig:
-        """A copy with these fields changed. A new budget, or what stands in its place, replaces the old one."""
+        """A copy with these fields changed. A new budget, or what stands in its place, replaces the old one.
+
+        Example:
+            >>> half = hf_tokcomp.CompressionConfig(method="ltbm")
+            >>> half.replace(max_tokens=100).output_length(750)
+            100
+        """
         for given, dropped in ((BUDGETS, (*BUDGETS, *self.instead_of_budget)), (self.instead_of_budget, BUDGETS)):
             if any(changes.get(name) is not None for name in given):
                 changes = dict.fromkeys(dropped) | changes
         return type(self).from_dict(self.to_dict() | {"hf_tokcomp_version": __version__} | changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat and sorted; budgets, chunks and encoder options that were not chosen are left out."""
+        """Flat and sorted; budgets, chunks and encoder options that were not chosen are left out.
+
+        Example:
+            >>> values = hf_tokcomp.CompressionConfig(method="stride").to_dict()
+            >>> values["method"], values["retention_ratio"]
+            ('stride', 0.5)
+        """
         values = dataclasses.asdict(self)
         default = type(self).__dataclass_fields__
         unset = {name for name in (*BUDGETS, *CHUNKS, *ENCODER) if values[name] == default[name].default}
         return {k: values[k] for k in sorted(values) if k not in unset}
 
     def has_weights_of(self, other: CompressionConfig) -> bool:
-        """Whether what a compressor learned under one fits the other: they have the method's own options in common."""
+        """Whether what a compressor learned under one fits the other: they have the method's own options in common.
+
+        Example:
+            >>> trained = hf_tokcomp.CompressionConfig(method="conv_resampler", retention_ratio=0.5)
+            >>> trained.has_weights_of(trained.replace(retention_ratio=0.1))
+            True
+        """
         free = {*BUDGETS, *CHUNKS, *ENCODER, "positions", "schema_version", "hf_tokcomp_version"}
         one, two = ([(k, v) for k, v in c.to_dict().items() if k not in free] for c in (self, other))
         return one == two
 
     def to_json_string(self) -> str:
-        """`to_dict` as indented JSON."""
+        """`to_dict` as indented JSON.
+
+        Example:
+            >>> import json
+            >>> json.loads(hf_tokcomp.CompressionConfig(method="stride").to_json_string())["method"]
+            'stride'
+        """
         return json.dumps(self.to_dict(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
@@ -268,6 +310,10 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         Raises:
             CompressionConfigError: no such method, an unknown key (the closest valid one is named), or a bad value.
                 In the dict of a newer schema an unknown key is a warning that says to upgrade.
+
+        Example:
+            >>> hf_tokcomp.CompressionConfig.from_dict({"method": "ltbm", "window": 4}).window
+            4
         """
         if not isinstance(values, Mapping):
             raise CompressionConfigError(f"A compression config is a dict, not {type(values).__name__}.")

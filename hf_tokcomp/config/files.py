@@ -35,6 +35,11 @@ class PushToHubConfigMixin:
             save_directory: the folder.
             push_to_hub: send it to the Hub, too, to a repository of the folder's name or of ``repo_id=``.
             options: for `push_to_hub`.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+            >>> config.save_pretrained("my-compression").name
+            'compression_config.json'
         """
         if options and not push_to_hub:
             raise TypeError(f"{', '.join(options)}: these go with push_to_hub=True.")
@@ -79,6 +84,12 @@ class PushToHubConfigMixin:
             PermissionError: the token does not open the repository.
             ConnectionError: the Hub could not be asked.
             CompressionConfigError: the file is not a valid config.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+            >>> file = config.save_pretrained("my-compression")
+            >>> hf_tokcomp.CompressionConfig.from_pretrained("my-compression") == config
+            True
         """
         made: Callable[[Any], Self] = cls.from_dict  # type: ignore[attr-defined]
         path = Path(name_or_path)
@@ -153,6 +164,12 @@ class PushToHubConfigMixin:
             PermissionError: the token may not write there, or there is none.
             ConnectionError: the Hub could not be asked.
             ValueError: ``repo_id`` is no name, or ``private`` is for a repository that is public.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+            >>> commit = config.push_to_hub("someone/qwen2-audio-quarter")
+            >>> hf_tokcomp.CompressionConfig.from_pretrained("someone/qwen2-audio-quarter") == config
+            True
         """
         return _senders[0](
             self,

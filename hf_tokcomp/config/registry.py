@@ -82,7 +82,12 @@ def add_method(method: Method) -> None:
 
 
 def methods() -> dict[str, Method]:
-    """Every registered method by its key, in order of registration."""
+    """Every registered method by its key, in order of registration.
+
+    Example:
+        >>> hf_tokcomp.methods()["ltbm"].idea
+        'Merges the most similar tokens within a temporal window.'
+    """
     return dict(_METHODS)
 
 

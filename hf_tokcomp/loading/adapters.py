@@ -67,6 +67,15 @@ def load_adapter(
         UnsupportedModelError: there is no patch for the base model.
         CompressorWeightsError: stored weights of a compressor do not fit, or find none.
         CompressionConfigError: the compression is unknown or contradictory.
+
+    Example:
+        >>> from peft import get_peft_model
+        >>> from hf_tokcomp.training import lora_config
+        >>> model = hf_tokcomp.patch(model, "average_pooling")
+        >>> get_peft_model(model, lora_config(model)).save_pretrained("my-adapter")  # after training
+        >>> adapted = hf_tokcomp.load_adapter("my-adapter")
+        >>> hf_tokcomp.active_config(adapted).method
+        'average_pooling'
     """
     from peft import PeftModel
 

@@ -30,7 +30,16 @@ from .wrapping import unwrap_all, when_imported, wrap
 
 
 def install() -> None:
-    """Teach `from_pretrained` and `load_adapter` the keyword ``compression=``, also PEFT's once that is imported."""
+    """Teach `from_pretrained` and `load_adapter` the keyword ``compression=``, also PEFT's once that is imported.
+
+    Example:
+        >>> hf_tokcomp.install()  # `import hf_tokcomp` has done it already
+        >>> from transformers import Qwen2AudioForConditionalGeneration
+        >>> from hf_tokcomp.checkpoints import SMALL_MODEL
+        >>> model = Qwen2AudioForConditionalGeneration.from_pretrained(SMALL_MODEL, compression="ltbm")
+        >>> hf_tokcomp.active_config(model).method
+        'ltbm'
+    """
     wrap(PreTrainedModel, "from_pretrained", _load_model)
     wrap(PreTrainedModel, "load_adapter", into_model)
     wrap(ProcessorMixin, "from_pretrained", _load_processor)
@@ -45,7 +54,12 @@ def _install_peft(peft_model: ModuleType) -> None:
 
 
 def uninstall() -> None:
-    """Take the keyword away again."""
+    """Take the keyword away again.
+
+    Example:
+        >>> hf_tokcomp.uninstall()  # from_pretrained is transformers' own again
+        >>> hf_tokcomp.install()
+    """
     unwrap_all()
 
 

@@ -26,6 +26,9 @@ def register_model(model_type: str, patch_module: str) -> None:
 
     Raises:
         ValueError: the model type has a patch already.
+
+    Example:
+        >>> hf_tokcomp.register_model("my_audio_model", "my_package.my_patch")
     """
     if model_type in PATCHES:
         raise ValueError(f"{model_type!r} already has a patch, {PATCHES[model_type]}.")
@@ -33,7 +36,12 @@ def register_model(model_type: str, patch_module: str) -> None:
 
 
 def supported_models() -> dict[str, ModelPatch]:
-    """Every supported model type with its patch."""
+    """Every supported model type with its patch.
+
+    Example:
+        >>> sorted(hf_tokcomp.supported_models())
+        ['audioflamingo3', 'qwen2_audio']
+    """
     _require_patches()
     return {model_type: load_patch(name) for model_type, name in PATCHES.items()}
 

@@ -23,6 +23,11 @@ class Assignment:
         position: ``(audios, width)`` long, each slot's position in original tokens, all distinct within an audio, 0
             beyond its slots. None for the floor of the members' mean index (pooling, segmentation, runs).
         one_each: whether no slot has more than one member, as in pruning; `apply` then copies instead of adding.
+
+    Example:
+        >>> pairs = hf_tokcomp.Assignment.mean(torch.tensor([[0, 0, 1, 1]]), lengths=torch.tensor([2]), width=2)
+        >>> pairs.apply(torch.tensor([[[1.0], [3.0], [5.0], [7.0]]])).tolist()
+        [[[2.0], [6.0]]]
     """
 
     slot: Tensor

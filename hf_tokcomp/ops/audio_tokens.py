@@ -55,6 +55,11 @@ class AudioTokens:
         first_layer: the language model's first layer.
         frame_rate: tokens per second; a list where the audios differ.
         counts: `lengths` as plain integers, for a caller who has them; read from the device otherwise.
+
+    Example:
+        >>> tokens = hf_tokcomp.AudioTokens(torch.randn(2, 100, 64), lengths=[100, 60])
+        >>> tokens.mask.sum(1).tolist()
+        [100, 60]
     """
 
     features: Tensor

@@ -24,6 +24,12 @@ class CompressedAudio:
         assignment: how the slots came about; None for a method that is no map from tokens to slots.
         span: ``(audios, slots, 2)`` long, the first token that a slot stands for and the one behind the last, for a
             method that is no such map; None where the assignment says it.
+
+    Example:
+        >>> compressor = hf_tokcomp.AudioTokenCompressor.from_config(hf_tokcomp.StrideConfig(retention_ratio=0.25))
+        >>> compressed = compressor(hf_tokcomp.AudioTokens(torch.randn(1, 100, 64), lengths=[100]))
+        >>> compressed.counts
+        [25]
     """
 
     features: Tensor
@@ -51,6 +57,15 @@ class CompressionRecord:
         columns: ``(batch, short)`` long, each column's place in the user's prompt, -1 for padding.
         labels: ``(batch, short)`` the user's labels, shortened; None where none were given.
         width: length of the user's prompt.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, "average_pooling")
+        >>> answer = model.generate(**inputs)
+        >>> last = model.audio_compressor.last
+        >>> last.tokens_before, last.tokens_after
+        ([127], [64])
+        >>> [round(second, 2) for second in last.times[0, 0].tolist()]
+        [0.0, 0.08]
     """
 
     tokens_before: list[int]
@@ -71,6 +86,12 @@ class CompressionRecord:
 
         Returns:
             ``(batch, width, ...)``.
+
+        Example:
+            >>> model = hf_tokcomp.patch(model, "stride")
+            >>> predicted = model(**inputs).logits.argmax(-1)
+            >>> model.audio_compressor.last.to_prompt(predicted).shape == inputs["input_ids"].shape
+            True
         """
         if self.columns is None:
             return values

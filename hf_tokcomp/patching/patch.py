@@ -59,6 +59,12 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
         UnsupportedModelError: there is no patch for it; the supported models are listed.
         UnsupportedVersionError: the installed transformers cannot be patched.
         CompressionConfigError: the compression is unknown or contradictory. Nothing is changed in any of these cases.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, {"method": "ltbm", "retention_ratio": 0.25, "positions": "original"})
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [32]
     """
     config = resolve_compression(compression)
     before = active_config(model_or_processor)
@@ -138,6 +144,11 @@ def unpatch(model_or_processor: Target) -> Target:
 
     Returns:
         The same object.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, "ltbm")
+        >>> hf_tokcomp.active_config(hf_tokcomp.unpatch(model)) is None
+        True
     """
     if isinstance(model_or_processor, ProcessorMixin):
         restore(model_or_processor)
@@ -176,6 +187,12 @@ def compressed(model: Target, compression: Compression) -> Iterator[Target]:
 
     Raises:
         what `patch` raises.
+
+    Example:
+        >>> with hf_tokcomp.compressed(model, "average_pooling"):
+        ...     answer = model.generate(**inputs)
+        >>> hf_tokcomp.active_config(model) is None
+        True
     """
     config = resolve_compression(compression)
     block = _Block(way_back(model))

@@ -48,6 +48,12 @@ def plot_compression(
 
     Raises:
         ValueError: there is no panel, or it is too narrow.
+
+    Example:
+        >>> from hf_tokcomp.plotting import Panel, plot_compression, save
+        >>> every_second = Panel("every second token", 127, 64, slot=[i // 2 if i % 2 == 0 else -1 for i in range(127)])
+        >>> save(plot_compression("question.wav", [every_second]), "tokens.png").name
+        'tokens.png'
     """
     if not panels:
         raise ValueError("There is nothing to draw: give at least one panel.")

@@ -36,6 +36,15 @@ def shortened(model: Any, values: Tensor, fill: float = IGNORED) -> Tensor:
 
     Raises:
         ValueError: the model's last call was with another prompt.
+
+    Example:
+        >>> from hf_tokcomp.training import shortened
+        >>> model = hf_tokcomp.patch(model, "average_pooling")
+        >>> outputs = model(**inputs)
+        >>> labels = shortened(model, inputs["input_ids"])
+        >>> outputs.logits.shape[:2] == labels.shape
+        True
+        >>> loss = torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
     """
     record = unwrap(model).audio_compressor.last
     if record is None or record.columns is None:

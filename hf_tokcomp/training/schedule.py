@@ -28,6 +28,12 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
 
     Raises:
         ValueError: a value out of range, or nothing that changes.
+
+    Example:
+        >>> from hf_tokcomp.training import RetentionSchedule
+        >>> schedule = RetentionSchedule(curriculum=0.5)  # pass it as a callback to `make_trainer` or `Trainer`
+        >>> [round(schedule.ratio(step, steps=100, own=0.25), 3) for step in (0, 25, 50, 99)]
+        [1.0, 0.625, 0.25, 0.25]
     """
 
     def __init__(self, ratios: Sequence[float] | None = None, curriculum: float = 0.0, seed: int = 0) -> None:

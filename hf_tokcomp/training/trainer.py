@@ -70,6 +70,21 @@ def make_trainer(
             would be taken; what `check_training` refuses; or the model has an adapter in it that is not a
             `peft.PeftModel`'s.
         TypeError: another kind of trainer.
+
+    Example:
+        >>> from transformers import TrainingArguments
+        >>> from hf_tokcomp.data import load_examples
+        >>> from hf_tokcomp.training import make_trainer
+        >>> trainer = make_trainer(
+        ...     model,
+        ...     load_examples("my_recordings").dataset,
+        ...     TrainingArguments("run", max_steps=1, report_to="none"),
+        ...     processor=processor,
+        ...     compression={"method": "average_pooling", "retention_ratio": 0.25},
+        ...     prompt="Transcribe the digits.",
+        ... )
+        >>> output = trainer.train()
+        >>> trainer.save_model("my-adapter")
     """
     from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 
