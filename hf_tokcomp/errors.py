@@ -1,8 +1,8 @@
-"""The exceptions of hf_tokcomp. Each message names what to do; all of them derive from built-in exceptions."""
+"""The exceptions of hf_tokcomp. All derive from built-in exceptions, and their messages say what to do."""
 
 
 class CompressionConfigError(ValueError):
-    """A compression config is unknown, incomplete, contradictory or out of range.
+    """A compression config is unknown, incomplete, inconsistent or out of range.
 
     Example:
         >>> try:
@@ -65,7 +65,7 @@ class CacheContinuationError(ValueError):
 
 
 class CompressorOutputError(RuntimeError):
-    """A compressor returned something other than what its config announced.
+    """A compressor's output does not match the count its config gives.
 
     Example:
         >>> class TooFew(hf_tokcomp.Stride):
@@ -80,7 +80,7 @@ class CompressorOutputError(RuntimeError):
 
 
 class CompressorWeightsError(ValueError):
-    """Stored weights of an audio compressor find no compressor, or one that they do not fit.
+    """Stored weights of an audio compressor do not fit the model's compressor, or the model has none.
 
     Example:
         >>> hf_tokcomp.patch(model, hf_tokcomp.ConvResamplerConfig(layers=2)).save_pretrained("trained")

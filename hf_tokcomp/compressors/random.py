@@ -20,7 +20,7 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class RandomConfig(CompressionConfig):
-    """Random pruning.
+    """Config of random pruning.
 
     Example:
         >>> model = hf_tokcomp.patch(model, hf_tokcomp.RandomConfig(retention_ratio=0.5, seed=1))
@@ -38,8 +38,8 @@ class RandomConfig(CompressionConfig):
 class Random(AudioTokenCompressor[RandomConfig]):
     """Keeps K tokens drawn uniformly without replacement.
 
-    Source: the random baseline of arXiv 2511.14293, table 3. The draw is seeded by (seed, N, K) only and made on the
-    CPU, so that it depends neither on an audio's place in a batch nor on the device (our reading).
+    Source: the random baseline of arXiv 2511.14293, table 3. The draw depends only on (seed, N, K) and is made on the
+    CPU, so it depends neither on an audio's place in a batch nor on the device (our reading).
     """
 
     family = "pruning"

@@ -1,4 +1,4 @@
-"""One table of methods: the key of a config, its config class and its compressor class."""
+"""The table of methods: key, config class and compressor class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..messages import did_you_mean, shown
 
 
 class Method(NamedTuple):
-    """What the registry knows of a method.
+    """An entry of the table of methods.
 
     Args:
         name: its key.
@@ -28,17 +28,17 @@ class Method(NamedTuple):
 
     @property
     def family(self) -> str:
-        """What it does with the tokens it does not keep: pooling, sampling, pruning, merging, hybrid, learned."""
+        """Its family: pooling, sampling, pruning, merging, hybrid or learned."""
         return str(self.compressor_class.family)
 
     @property
     def source(self) -> str:
-        """The paper it comes from; empty for one without."""
+        """The paper it comes from; empty if there is none."""
         return str(self.compressor_class.source)
 
     @property
     def needs(self) -> frozenset[str]:
-        """What it looks at beside the features, with its default options."""
+        """The inputs it needs besides the features, with its default options."""
         config = self.default_config
         if config is None or self.learns:
             return frozenset(self.compressor_class.requires)
@@ -46,18 +46,18 @@ class Method(NamedTuple):
 
     @property
     def learns(self) -> bool:
-        """Whether it has weights, which begin newly initialized."""
+        """Whether it has weights to train."""
         return bool(self.compressor_class.learns)
 
     @property
     def deterministic_length(self) -> bool:
-        """Whether the count follows from the audio's length alone, with its default options."""
+        """Whether the count depends only on the audio's length, with its default options."""
         config = self.default_config
         return config is None or bool(config.deterministic_length)
 
     @property
     def default_config(self) -> Any:
-        """The config with all defaults; None where an option must be given."""
+        """The config with all defaults; None if an option is required."""
         try:
             return self.config_class()
         except CompressionConfigError:
@@ -68,10 +68,10 @@ _METHODS: dict[str, Method] = {}
 
 
 def add_method(method: Method) -> None:
-    """Put a method into the table; `hf_tokcomp.register_compressor` is how one does.
+    """Add a method to the table, as `hf_tokcomp.register_compressor` does.
 
     Raises:
-        ValueError: another one has its key.
+        ValueError: the key is taken.
     """
     if method.name in _METHODS:
         raise ValueError(
@@ -95,11 +95,11 @@ def get_method(name: object) -> Method:
     """The registered method with this key.
 
     Raises:
-        CompressionConfigError: there is none; the message names the closest key and how to register one.
+        CompressionConfigError: unknown method; the message names the closest one and how to register one.
     """
     if isinstance(name, str) and name in _METHODS:
         return _METHODS[name]
     raise CompressionConfigError(
         f"Unknown compression method {shown(name)}{did_you_mean(name, _METHODS)} Known methods: {', '.join(_METHODS)}. "
-        "Your own is registered with @hf_tokcomp.register_compressor."
+        "Register your own with @hf_tokcomp.register_compressor."
     )

@@ -99,7 +99,7 @@ def load_examples(
         FileNotFoundError: there is nothing under this name.
         ValueError: a table cannot be read, no column or more than one fits (of prompts none need, unless they are
             required), or rows are bad: the first few are named, with the reason. Also where no row is good.
-        ConnectionError: the Hub could not be asked.
+        ConnectionError: the Hub could not be reached.
 
     Example:
         >>> from hf_tokcomp.data import load_examples
@@ -117,7 +117,7 @@ def load_examples(
     prompt_name = None if prompt_column == "" else find_column(table, "prompt", prompt_column, PROMPT)
     if prompt_required and prompt_name is None:
         raise ValueError(
-            f"{table.name} has no prompts, and no other is given; its columns are {several(table.columns)}: name "
+            f"{table.name} has no prompts, and none was given; its columns are {several(table.columns)}: name "
             "theirs with prompt_column=... (--prompt-column), or give one for all rows (--prompt)."
         )
 

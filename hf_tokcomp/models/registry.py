@@ -116,5 +116,5 @@ def how_to_add() -> str:
 def _require_patches() -> None:
     if importlib.util.find_spec("hf_tokcomp.patches") is None:
         raise ImportError(
-            "hf_tokcomp.patches is not installed: this is a bare checkout. Run `pip install -e .` in its top folder."
+            "hf_tokcomp.patches is not installed: this is a bare checkout. Run `pip install -e .` in its root folder."
         )

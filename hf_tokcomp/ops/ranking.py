@@ -1,4 +1,4 @@
-"""What pruning methods share: ranking tokens and keeping the best, per audio, in a ragged batch."""
+"""Ranking tokens and keeping the best ones, per audio, in a ragged batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .device import on_device
 
 HeadReduction = Literal["mean", "max"]
 ATTENTION = {"mean": "attention", "max": "attention_max"}
-"""Field of `AudioTokens` with the attention received, by how the heads are put together."""
+"""Field of `AudioTokens` with the attention received, by the reduction over heads."""
 HEAD_NEEDS = {name: frozenset({field}) for name, field in ATTENTION.items()}
-HEADS_HELP = "how the heads' scores are put together; the paper takes the mean and names others as possible"
+HEADS_HELP = "how the heads' scores are put together; the paper uses the mean and mentions others as possible"
 
 
 def clean_scores(scores: Tensor, mask: Tensor) -> Tensor:
-    """Float32 scores that sort: padding and NaN come last, whatever the input.
+    """Sortable float32 scores: padding and NaN come last.
 
     Example:
         >>> from hf_tokcomp.selection import clean_scores
@@ -38,7 +38,7 @@ def descending_rank(scores: Tensor, mask: Tensor) -> Tensor:
         >>> descending_rank(torch.tensor([[0.1, 0.9, 0.9]]), torch.tensor([[True, True, True]])).tolist()
         [[2, 0, 1]]
     """
-    # Padding is on the right, so a stable sort leaves it behind tokens that score -inf as well.
+    # Padding is on the right, so a stable sort puts it even after tokens that score -inf.
     return invert(clean_scores(scores, mask).argsort(dim=1, descending=True, stable=True))
 
 
@@ -61,7 +61,7 @@ def keep_best(scores: Tensor, tokens: AudioTokens, counts: list[int], in_time: b
         scores: the larger the better; ties go to the earlier token.
         tokens: the audios.
         counts: tokens to keep of each.
-        in_time: whether slots stand in temporal order, or the best one first.
+        in_time: whether slots are in temporal order, or best first.
 
     Example:
         >>> from hf_tokcomp.selection import keep_best

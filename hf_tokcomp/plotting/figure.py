@@ -56,9 +56,9 @@ def plot_compression(
         'tokens.png'
     """
     if not panels:
-        raise ValueError("There is nothing to draw: give at least one panel.")
+        raise ValueError("There is nothing to draw; pass at least one panel.")
     if not width >= 4:
-        raise ValueError(f"A picture is at least 4 inches wide, not {width}.")
+        raise ValueError(f"A picture must be at least 4 inches wide, not {width}.")
     spectrogram = audio if isinstance(audio, Spectrogram) else Spectrogram.of_audio(audio)
     sheet = Sheet(width, dpi, spectrogram.seconds)
     if title:

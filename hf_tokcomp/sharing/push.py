@@ -63,7 +63,7 @@ def push_to_hub(
         save_options: for the model's ``save_pretrained``.
 
     Returns:
-        The commit: a string, its address.
+        The commit; as a string, its URL.
 
     Raises:
         OSError: the Hub refused (`PermissionError`) or could not be asked (`ConnectionError`). A push is one commit, so

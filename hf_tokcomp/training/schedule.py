@@ -38,9 +38,9 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, ratios: Sequence[float] | None = None, curriculum: float = 0.0, seed: int = 0) -> None:
         if ratios is not None and (not ratios or not all(0 < ratio <= 1 for ratio in ratios)):
-            raise ValueError(f"ratios must be above 0 and at most 1, and at least one of them; got {list(ratios)}.")
+            raise ValueError(f"ratios must be a non-empty list of numbers above 0 and at most 1; got {list(ratios)}.")
         if not 0 <= curriculum <= 1:
-            raise ValueError(f"curriculum is a share of the training, 0 to 1, not {curriculum}.")
+            raise ValueError(f"curriculum must be a share of the training, 0 to 1, not {curriculum}.")
         if ratios is None and curriculum == 0:
             raise ValueError("A RetentionSchedule needs ratios to draw from, a curriculum, or both.")
         self.ratios = None if ratios is None else [float(ratio) for ratio in ratios]

@@ -151,7 +151,7 @@ def test_tables_name_their_columns_and_parts(call: Call, folder: Path, command: 
     assert audios(found) == ["long.wav", "short.flac"]
     code, out, err = call(*command, *given)
     assert (code, out) == (1, "")
-    assert "has the columns sound, said, asked, of which none is called audio, " in err
+    assert "has the columns sound, said, asked, none of which is called audio, " in err
     assert "no role 'sound'" in call(*command, *given, "--columns", "sound:audio")[2]
     for alone in (("--split", "dev"), named):
         assert f"{alone[0]}: of which table? Add --manifest." in call(*command, "long.wav", *QUICK, *alone)[2]

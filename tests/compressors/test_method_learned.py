@@ -221,7 +221,9 @@ def test_neither_chunks_nor_stages(method: str) -> None:
     for chunks in ({"chunk_seconds": 1.0}, {"allocation": "content"}):
         with pytest.raises(CompressionConfigError, match=f"'{method}' cannot work in chunks"):
             CompressionConfig(method=method, **chunks)
-    with pytest.raises(CompressionConfigError, match=rf"stages\[1\]: '{method}' is no map .*, so it stands alone"):
+    with pytest.raises(
+        CompressionConfigError, match=rf"stages\[1\]: '{method}' does not map .*, so it cannot be chained"
+    ):
         CompressionConfig(method="compose", stages=["stride", method])
 
 

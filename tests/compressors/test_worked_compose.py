@@ -134,5 +134,5 @@ def test_compose_refuses(given: object, message: str) -> None:
 def test_compose_takes_no_budget_of_its_own() -> None:
     with pytest.raises(CompressionConfigError, match="takes no budget"):
         CompressionConfig(method="compose", stages=["ltbm"], retention_ratio=0.5)
-    with pytest.raises(CompressionConfigError, match="temporal order go with positions='contiguous'"):
+    with pytest.raises(CompressionConfigError, match="temporal order require positions='contiguous'"):
         CompressionConfig(method="compose", stages=[{"method": "top_k", "order": "attention"}], positions="original")

@@ -207,7 +207,7 @@ def test_hub_with_audio_in_tables_and_in_files(hub: Hub, folder: Path) -> None:
         ("someone/lines", {}),
     )
     assert found[:3] == [[["train", 3200]], [["test", 3200]], [["test", 3200]]]
-    assert found[3].startswith("ValueError: someone/tables cannot be read (split= and config_name= choose what is)")
+    assert found[3].startswith("ValueError: someone/tables cannot be read (split= and config_name= select a part)")
     assert found[4:] == [[["one", 3200], ["two", 4800]]] * 2
 
 

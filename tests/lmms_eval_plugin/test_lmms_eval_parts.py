@@ -116,7 +116,7 @@ def test_audio_flamingo_3_takes_one_recording_of_any_length() -> None:
 def test_other_rates_are_resampled_and_what_is_no_audio_is_refused() -> None:
     asked = questions("qwen2_audio").ask("what is this", [sound(0.5, 44_100)])
     assert len(asked.samples[0]) == RATE // 2
-    for audios, said in [([], "no recording"), (None, "no recording"), ([sound(0.05)], "no two audio tokens")]:
+    for audios, said in [([], "no recording"), (None, "no recording"), ([sound(0.05)], "fewer than two audio tokens")]:
         with pytest.raises(ValueError, match=said):
             questions("qwen2_audio").ask("what is this", audios)
     with pytest.raises(TypeError, match="Cannot read audio from int"):
