@@ -387,10 +387,10 @@ def test_a_wrong_token_is_refused_and_never_shown(call: Callable[..., Any], hub:
         assert wrong not in refused(call("push", REPO, *QUARTER, "--token-file", file), "rejected the token")
         for bad in ("", "two words", "hf_a\nhf_b", "hf_\N{SNOWMAN}"):
             file.write_text(bad, encoding="utf-8")
-            err = refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty or has spaces")
+            err = refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty, or has spaces")
             assert not bad or bad not in err
         file.write_bytes(b"\xff")
-        refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty or has spaces")
+        refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty, or has spaces")
         file.write_text(f" {hub.token}\n")
         with hub.here(token=None):
             printed(call("push", REPO, *QUARTER, "--token-file", file))

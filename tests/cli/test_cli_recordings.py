@@ -163,7 +163,7 @@ def test_rows_without_audio_are_named_with_their_line(call: Call, folder: Path, 
     given = (*command, "--manifest", "holes.csv", *QUICK)
     code, out, err = call(*given)
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert "1 of the 3 rows of holes.csv cannot be used: line 4: there is no audio. Put them right, or leave" in err
+    assert "1 of the 3 rows of holes.csv cannot be used: line 4: there is no audio. Fix them, or leave" in err
     found = report(call(*given, "--on-error", "skip", "--json"))
     assert audios(found) == ["long.wav"]
     assert found["skipped"] == [

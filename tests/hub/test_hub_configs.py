@@ -78,7 +78,7 @@ class TestPush:
         CONFIG.save_pretrained(tmp_path / "quarter", push_to_hub=True, repo_id="org/other", private=True)
         assert hub_here.files(REPO)[NAME] == hub_here.files("org/other")[NAME] == CONFIG.to_json_string().encode()
         assert hub_here.repositories["org/other"].private
-        with pytest.raises(TypeError, match="repo_id: these go with push_to_hub=True"):
+        with pytest.raises(TypeError, match="repo_id: these options require push_to_hub=True"):
             CONFIG.save_pretrained(tmp_path / "none", repo_id=REPO)
         assert not (tmp_path / "none").exists()
 
@@ -107,7 +107,7 @@ class TestPush:
 
     def test_an_answer_that_breaks_off_does_not_say_that_nothing_came(self, hub_here):
         hub_here.cut("/commit/", method="POST")
-        with pytest.raises(ConnectionError, match=r"broke over someone/quarter: .* It is one commit"):
+        with pytest.raises(ConnectionError, match=r"broke during someone/quarter: .* It is one commit"):
             CONFIG.push_to_hub(REPO)
         assert pull() == CONFIG
 
@@ -252,13 +252,15 @@ class TestFaults:
         assert pull() == CONFIG
         hub_here.fail("/resolve/", 500, times=None)
         assert pull() == CONFIG  # from the cache
-        with pytest.raises(ConnectionError, match=r"could not be asked for .*quarter, which is not in the cache.*500"):
+        with pytest.raises(
+            ConnectionError, match=r"could not be reached for .*quarter, which is not in the cache.*500"
+        ):
             pull(cache_dir=hub_here.folder / "another")
 
     def test_no_server_at_all(self, tmp_path):
         with Hub(tmp_path) as hub:
             pass
-        with hub.here(), pytest.raises(ConnectionError, match="could not be asked"):
+        with hub.here(), pytest.raises(ConnectionError, match="could not be reached"):
             pull()
 
     def test_a_gated_repository(self, hub_here):
@@ -351,7 +353,7 @@ class TestSafety:
         hub.put(REPO, {NAME: CONFIG.to_json_string()})
         with hub.here(token="hf_sec\x01ret"):
             for call in (pull, CONFIG.push_to_hub):
-                with pytest.raises(ValueError, match="HF_TOKEN or `hf auth login` is empty or has") as raised:
+                with pytest.raises(ValueError, match="HF_TOKEN or `hf auth login` is empty, or has") as raised:
                     call(REPO)
                 assert "sec" not in str(raised.getrepr(style="short"))
             assert pull(token=False) == CONFIG

@@ -34,7 +34,7 @@ def test_compression_by_name_json_and_the_checkpoints_own() -> None:
 
 @pytest.mark.parametrize(
     ("compression", "ratio", "said"),
-    [(None, 0.5, "of which method"), ("{method", None, "not valid JSON"), ("ltbn", None, "'ltbm'")],
+    [(None, 0.5, "given without a method"), ("{method", None, "not valid JSON"), ("ltbn", None, "'ltbm'")],
 )
 def test_impossible_compression_is_refused(compression: str | None, ratio: float | None, said: str) -> None:
     with pytest.raises(ValueError, match=said):
