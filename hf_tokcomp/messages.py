@@ -1,4 +1,4 @@
-"""How values and names are shown in messages: shortened, so that a message fits on a screen; and "did you mean"."""
+"""Formatting values and names for messages, shortened to fit on a screen; and "did you mean"."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _short.maxdict = _short.maxlist = _short.maxtuple = 12
 
 
 def shown(value: object) -> str:
-    """``repr``, shortened: of a long text its ends, of a long list its beginning."""
+    """A shortened ``repr``: both ends of a long text, the beginning of a long list."""
     try:
         return _short.repr(value)
-    except (ValueError, RecursionError):  # Python writes no integer of thousands of digits
+    except (ValueError, RecursionError):  # Python does not format integers of thousands of digits
         return f"<{type(value).__name__}>"
 
 
 def shortened(text: str, most: int = 160) -> str:
-    """A text as it is, of a long one its ends: for names, paths and addresses that a message is about."""
+    """A text, or both ends of a long one: for names, paths and addresses in messages."""
     if len(text) <= most:
         return text
     half = (most - 3) // 2
@@ -29,18 +29,18 @@ def shortened(text: str, most: int = 160) -> str:
 
 
 def quoted(text: str, most: int = 160) -> str:
-    """A text of somebody's own on one line, in quotation marks."""
+    """A user's text on one line, in quotation marks."""
     return f"“{shortened(' '.join(text.split()), most)}”"
 
 
 def several(names: Iterable[object], most: int = 30) -> str:
-    """Names with commas between them, each shortened, and of very many the first."""
+    """Comma-separated names, each shortened; only the first ones of very many."""
     words = [shortened(str(name), 60) for name in names]
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """``": did you mean 'x'?"``, or a full stop where nothing is close."""
+    """``": did you mean 'x'?"``, or a full stop if nothing is close."""
     text = name if isinstance(name, str) else ""
     close = difflib.get_close_matches(text[:100], list(known), n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else "."

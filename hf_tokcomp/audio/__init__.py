@@ -1,4 +1,4 @@
-"""Samples: recordings loaded and decoded. Nothing here knows a model."""
+"""Loading and decoding recordings. Nothing here depends on a model."""
 
 from .loading import load_audio
 

@@ -1,4 +1,4 @@
-"""Addresses of audio: ``http(s)://``, ``file://`` and ``data:``; what is one, and the bytes behind it."""
+"""Audio addresses: recognizing ``http(s)://``, ``file://`` and ``data:``, and reading their content."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ BASE64 = re.compile(r"[\sA-Za-z0-9+/=_-]+")
 
 
 def scheme(text: str) -> str | None:
-    """The scheme of an address in small letters, whether it can be read or not; None for what is a path."""
+    """The scheme of an address in lower case, supported or not; None for a path."""
     found = SCHEME.match(text)
     return None if found is None else next(filter(None, found.groups())).lower()
 
 
 def is_address(text: str) -> bool:
-    """Whether a text is an address and not a path."""
+    """Whether a string is an address rather than a path."""
     return scheme(text) is not None
 
 
 def path_of(address: str) -> Path | None:
-    """The path that a ``file://`` address names; None for other addresses, and for what is none.
+    """The path in a ``file://`` address; None for anything else.
 
     Raises:
-        ValueError: it names a file of another machine.
+        ValueError: it names a file on another machine.
     """
     if scheme(address) != "file":
         return None
     parts = urlsplit(address)
     if parts.netloc.lower() not in ("", "localhost"):
-        raise ValueError(f"{shortened(address)} is not on this machine: an address of a file is file:///path/to/it.")
+        raise ValueError(f"{shortened(address)} is not on this machine: a file address looks like file:///path/to/it.")
     return Path(url2pathname(parts.path))
 
 
 def read_address(address: str) -> bytes:
-    """The bytes behind an ``http(s)://`` or ``data:`` address.
+    """The content of an ``http(s)://`` or ``data:`` address.
 
     Raises:
-        ValueError: it cannot be read; the message names it, shortened.
+        ValueError: it cannot be read; the message names it in shortened form.
     """
     kind = scheme(address)
     if kind == "data":
         return _inline(address)
     if kind not in ("http", "https"):
         raise ValueError(
-            f"Cannot read audio from {shortened(address)}: addresses are http://, https://, file:// and data:. Fetch "
-            "the file first, and give its path."
+            f"Cannot read audio from {shortened(address)}: supported are http://, https://, file:// and data: "
+            "addresses. Download the file first, and pass its path."
         )
     try:
         return _fetched(address)
-    except Exception as error:  # the client's own, of many types
+    except Exception as error:  # the client's own errors, of many types
         said = shortened(str(error).partition("\n")[0])
         raise ValueError(f"Cannot read audio from {shortened(address)}: {said}") from error
 
@@ -70,7 +70,7 @@ def read_address(address: str) -> bytes:
 def _inline(address: str) -> bytes:
     head, comma, body = address.partition(",")
     if not comma:
-        raise ValueError(f"{shortened(address)} has no comma; a data address is data:audio/wav;base64,....")
+        raise ValueError(f"{shortened(address)} has no comma; a data address looks like data:audio/wav;base64,....")
     content = unquote_to_bytes(body)
     if not head.lower().endswith(";base64"):
         return content
@@ -91,10 +91,10 @@ def _fetched(address: str) -> bytes:
 
 
 def check_there(path: str | os.PathLike[str]) -> None:
-    """Raise where a path is no file.
+    """Raise unless a path is a file.
 
     Raises:
-        FileNotFoundError: there is nothing.
+        FileNotFoundError: it does not exist.
         ValueError: it is a folder.
     """
     name = shortened(os.fspath(path))

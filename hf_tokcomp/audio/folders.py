@@ -1,4 +1,4 @@
-"""recordings_in: the recordings of a folder."""
+"""recordings_in: find the recordings in a folder."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ NOT_READ = (".m4a", ".aac", ".wma", ".amr")
 
 
 def recordings_in(folder: Path) -> list[Path]:
-    """The recordings in a folder and those below it, sorted by path; by the endings of their names.
+    """The recordings in a folder and its subfolders, found by file suffix and sorted by path.
 
     Raises:
-        FileNotFoundError: there is no such folder, or none in it.
+        FileNotFoundError: there is no such folder, or no recording in it.
     """
     if not os.path.isdir(folder):  # not folder.is_dir(), which raises where a name is too long
         raise FileNotFoundError(f"There is no folder {shortened(str(folder))}.")

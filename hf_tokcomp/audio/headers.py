@@ -1,8 +1,8 @@
-"""What programs that write into a pipe leave open in a file's header, filled in, so that all of the file is read.
+"""Complete the headers of files that were written into a pipe, so that the whole file is read.
 
-They cannot go back to write how long the audio became: a WAV file then says 0 bytes, an mp3 file has no count of its
-frames (and where their sizes differ, libsndfile's guess from the first one is far off). Layouts are those of RIFF, of
-EBU Tech 3306 (RF64), of ISO 11172-3 and 13818-3 (mp3), of ID3v2 and of the Xing header.
+A program that writes into a pipe cannot go back to record the length of the audio: a WAV file then says 0 bytes, and an
+mp3 file has no frame count (if its frame sizes vary, libsndfile's guess from the first one is far off). The layouts are
+those of RIFF, EBU Tech 3306 (RF64), ISO 11172-3 and 13818-3 (mp3), ID3v2 and the Xing header.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ MPEG_RATES = (44_100, 48_000, 32_000)
 
 
 def filled_in(content: bytes) -> bytes:
-    """The bytes of an audio file, with a header that says how long it is where its writer could not.
+    """The bytes of an audio file, with the length filled into a header that lacks it.
 
-    Anything else comes back as it is: what is wrong with it, libsndfile says.
+    Anything else is returned unchanged, and errors are left to libsndfile.
     """
     if content[:4] in (b"RIFF", b"RF64") and content[8:12] == b"WAVE":
         return _riff(content)
@@ -53,7 +53,7 @@ def _riff(content: bytes) -> bytes:
 
 
 def _are_chunks(content: bytes, place: int) -> bool:
-    """Whether all that follows is chunks, to the last byte: then the audio is really empty, and these are about it."""
+    """Whether the rest consists of chunks, to the last byte: then the audio is really empty, and they are metadata."""
     while place + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, place)
         if not name.isalnum() and not name.rstrip().isalnum():
@@ -68,7 +68,7 @@ def _mpeg(content: bytes) -> bytes:
     start += len(beginning) - len(beginning.lstrip(b"\0"))
     length = _frame_length(content, start)
     if not length or not _frame_length(content, start + length):
-        return content  # no mp3, or not two frames of one
+        return content  # not an mp3, or fewer than two frames
     head = content[start : start + length]
     frames = _count(content, start)
     if not any(tag in head for tag in (b"Xing", b"Info", b"VBRI")):
@@ -76,11 +76,11 @@ def _mpeg(content: bytes) -> bytes:
     said = max((_said(head, tag) for tag in (b"Xing", b"Info")), default=0)
     if said + 1 >= frames:
         return content[start:]
-    return _xing(head, frames - 1) + content[start + length :]  # several files, one behind the other
+    return _xing(head, frames - 1) + content[start + length :]  # several files in a row
 
 
 def _after_tags(content: bytes, place: int) -> int:
-    """The place behind the ID3v2 tags that begin here, if any do."""
+    """The offset after the ID3v2 tags that begin here, if any."""
     while content[place : place + 3] == b"ID3" and len(content) >= place + 10:
         size = 0
         for byte in content[place + 6 : place + 10]:
@@ -90,7 +90,7 @@ def _after_tags(content: bytes, place: int) -> int:
 
 
 def _count(content: bytes, place: int) -> int:
-    """The frames from here to the end, over what lies between them: tags, or other bytes that are none."""
+    """The number of frames from here to the end, skipping tags and other bytes between them."""
     frames = 0
     while 0 <= place < len(content):
         length = _frame_length(content, place)
@@ -110,7 +110,7 @@ def _two_frames(content: bytes, place: int) -> bool:
 
 
 def _said(head: bytes, tag: bytes) -> int:
-    """The count of frames in a Xing header, 0 where it has none."""
+    """The frame count in a Xing header, or 0 without one."""
     place = head.find(tag)
     if place < 0 or len(head) < place + 12 or not head[place + 7] & 1:
         return 0
@@ -118,7 +118,7 @@ def _said(head: bytes, tag: bytes) -> int:
 
 
 def _frame_length(content: bytes, place: int) -> int:
-    """Bytes of the layer III frame that begins here; 0 where none does."""
+    """Length in bytes of the layer III frame that begins here, or 0."""
     header = content[place : place + 4]
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2 or header[1] & 0x18 == 0x08:
         return 0
@@ -131,7 +131,7 @@ def _frame_length(content: bytes, place: int) -> int:
 
 
 def _xing(header: bytes, frames: int) -> bytes:
-    """A frame without sound, like the one with this header, that says how many frames follow."""
+    """A silent frame with the same header, which records how many frames follow."""
     header = bytes([0xFF, header[1] | 1, header[2] & 0x0D | 0xE0, header[3]])  # no checksum, the largest size
     newer, mono = header[1] & 0x18 != 0x18, header[3] >> 6 == 3
     side = (9 if mono else 17) if newer else (17 if mono else 32)

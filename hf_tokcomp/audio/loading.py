@@ -1,6 +1,6 @@
-"""load_audio: whatever a user holds, a path, bytes, a dict of `datasets`, an array, as mono samples at one rate.
+"""load_audio: mono samples at one rate from a path, bytes, an array, a dict of `datasets` and more.
 
-Decoding is soundfile's and resampling soxr's: both are dependencies. librosa and torchcodec are never needed.
+soundfile decodes and soxr resamples; both are dependencies. librosa and torchcodec are never needed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Samples = NDArray[np.float32]
 READABLE = "wav, flac, ogg, opus or mp3"
 BLOCK = 2**20
 LOUD = 10.0
-"""Full scale is 1. Recordings that were mixed or decoded without a limit go over it, but not so far."""
+"""Full scale is 1. Recordings mixed or decoded without a limiter exceed it, but not by this much."""
 UNREADABLE = (OSError, ValueError, TypeError, RuntimeError)
-"""What `load_audio` raises where one recording cannot be read, and others can."""
+"""What `load_audio` raises for a recording that cannot be read; others still can."""
 logger = logging.getLogger(__name__)
 
 
@@ -42,10 +42,10 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> Samples:
             - an ``http(s)://``, ``file://`` or ``data:`` address;
             - the ``bytes`` of such a file, or a binary file object;
             - ``{"array": ..., "sampling_rate": ...}`` or ``{"bytes": ..., "path": ...}``, as `datasets` has them;
-            - a decoder with ``get_all_samples()``, as torchcodec's ``AudioDecoder``;
+            - a decoder with ``get_all_samples()``, such as torchcodec's ``AudioDecoder``;
             - an array, a tensor or a list, ``(samples,)`` or ``(channels, samples)``: int16, int32 and uint8 are
-              scaled to -1..1, floats are at that scale (a warning tells of the first that are far from it), and
-              without a rate of its own it is taken to be at `sampling_rate` already.
+              scaled to -1..1; floats must have that scale already (the first that is far from it causes a warning); and
+              the rate is assumed to be `sampling_rate`.
         sampling_rate: samples per second of the result.
 
     Returns:
@@ -53,8 +53,13 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> Samples:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not audio, has no samples or samples that are no numbers; the message names the file.
-        TypeError: it is none of the forms above, or an array of another type: a list of Python's integers, too.
+        ValueError: it is not audio, has no samples, or has samples that are not finite; the message names the file.
+        TypeError: it is none of the forms above, or an array of another type, such as a list of Python integers.
+
+    Example:
+        >>> from hf_tokcomp.audio import load_audio
+        >>> load_audio("question.wav", sampling_rate=16_000).shape
+        (81110,)
     """
     if isinstance(source, str) and is_address(source):
         path = path_of(source)
@@ -103,7 +108,7 @@ def _decode(content: bytes | bytearray | memoryview, name: str, sampling_rate: i
     if len(content) == 0:
         raise ValueError(f"{name} is empty.")
     try:
-        # From memory: given a file, soundfile lets the ending of its name decide about the format.
+        # From memory: given a file, soundfile takes the format from the suffix of its name.
         samples, rate = _read_all(io.BytesIO(filled_in(bytes(content))))
     except soundfile.LibsndfileError as error:
         raise ValueError(
@@ -114,9 +119,9 @@ def _decode(content: bytes | bytearray | memoryview, name: str, sampling_rate: i
 
 
 def _read_all(file: io.BytesIO) -> tuple[Samples, int]:
-    """``(samples, channels)`` to the end, whatever the header says of where that is, and the rate."""
+    """``(samples, channels)`` up to the real end, whatever the header says, and the rate."""
     with soundfile.SoundFile(file) as sound:
-        sound.seekable = lambda: False  # else soundfile believes the header: a size of a streamed FLAC is 2^63
+        sound.seekable = lambda: False  # otherwise soundfile trusts the header, and the size of a streamed FLAC is 2^63
         blocks: list[Samples] = []
         while not blocks or len(blocks[-1]) == BLOCK:
             blocks.append(sound.read(BLOCK, dtype="float32", always_2d=True))
@@ -128,14 +133,14 @@ def _from_array(array: Any, rate: int, sampling_rate: int, name: str | None = No
 
 
 def scaled(array: Any) -> NDArray[Any]:
-    """Samples of any type as floats, where silence is 0 and full scale 1.
+    """Convert samples of any type to floats, with silence at 0 and full scale at 1.
 
     Args:
         array: ``(samples,)`` or ``(channels, samples)``, an array, a tensor on any device, or a list.
 
     Raises:
-        TypeError: nobody knows its scale: it holds integers other than int16, int32 and uint8 (Python's own in a list
-            are such), or no real numbers at all.
+        TypeError: the scale is unknown: the values are integers other than int16, int32 and uint8 (as Python integers
+            in a list are), or not real numbers.
         ValueError: its parts differ in length.
     """
     if hasattr(array, "detach"):
@@ -143,7 +148,7 @@ def scaled(array: Any) -> NDArray[Any]:
         array = (array.float() if array.is_floating_point() else array).numpy()
     try:
         samples = np.asarray(array)
-    except ValueError as error:  # numpy's own words are about setting elements
+    except ValueError as error:  # numpy's message is about setting elements
         raise ValueError("The channels of an audio array differ in length, or it holds other lists.") from error
     if samples.dtype == np.uint8:  # the one unsigned format: silence is 128
         return samples.astype(np.float32) / 128 - 1
@@ -151,15 +156,17 @@ def scaled(array: Any) -> NDArray[Any]:
         return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min)
     if not np.issubdtype(samples.dtype, np.floating):
         raise TypeError(
-            f"An audio array is float, int16, int32 or uint8, not {samples.dtype}: its scale is unknown. Of samples of "
-            "16 bits make one as np.asarray(samples, dtype=np.int16)."
+            f"An audio array is float, int16, int32 or uint8, not {samples.dtype}: its scale is unknown. For 16-bit "
+            "samples, pass np.asarray(samples, dtype=np.int16)."
         )
     return samples
 
 
 def _mono(samples: NDArray[Any], rate: int, sampling_rate: int, name: str) -> Samples:
     if rate <= 0 or sampling_rate <= 0:
-        raise ValueError(f"A sampling rate is positive; {name} came with {rate}, and {sampling_rate} was asked for.")
+        raise ValueError(
+            f"A sampling rate must be positive; {name} came with {rate}, and {sampling_rate} was asked for."
+        )
     if samples.size == 0:
         raise ValueError(f"{name} has no samples.")
     if samples.ndim > 2 or (samples.ndim == 2 and samples.shape[0] > samples.shape[1]) or samples.ndim == 0:
@@ -180,7 +187,7 @@ def _mono(samples: NDArray[Any], rate: int, sampling_rate: int, name: str) -> Sa
 
 
 class _Once:
-    """Whether something was said already, whatever the thread."""
+    """Whether a message was already given, in any thread."""
 
     def __init__(self) -> None:
         self.lock, self.said = threading.Lock(), False
@@ -195,11 +202,11 @@ _scale_warning = _Once()
 
 
 def _warn_of_scale(name: str, loudest: float) -> None:
-    """Of a data set at another scale every recording would be warned of, so only the first one is."""
+    """In a data set at another scale every recording would cause a warning, so only the first one does."""
     if _scale_warning.first():
         logger.warning(
-            "%s has samples up to %.6g, where full scale is 1: a model hears noise. Samples of 16 bits are divided by "
-            "32768. Further audio of this kind is not reported.",
+            "%s has samples up to %.6g, where full scale is 1: the model hears noise. Divide 16-bit samples by "
+            "32768. Further audio like this is not reported.",
             name,
             loudest,
         )

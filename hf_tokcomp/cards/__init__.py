@@ -36,6 +36,12 @@ def make_card(config: CompressionConfig, repo_id: str, old: str | None = None, *
         old: the card that is there already: what its front matter says beyond ours is kept, its text is not. Whether
             somebody wrote it is for the caller to ask (`existing.is_written`).
         fields: the other fields of `CompressionCard`.
+
+    Example:
+        >>> from hf_tokcomp.cards import make_card
+        >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+        >>> "# qwen2-audio-quarter" in make_card(config, "someone/qwen2-audio-quarter").splitlines()
+        True
     """
     card = str(CompressionCard(repo_id=repo_id, config=config, **fields))
     return card if old is None else renew(card, old)
@@ -55,6 +61,13 @@ def write_card(
 
     Returns:
         The file's path; None if a card was kept.
+
+    Example:
+        >>> from hf_tokcomp.cards import write_card
+        >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+        >>> folder = config.save_pretrained("my-compression").parent
+        >>> write_card(folder, config, "someone/qwen2-audio-quarter").name
+        'README.md'
     """
     file = Path(folder) / CARD_NAME
     old = read_card(file) if file.is_file() else None

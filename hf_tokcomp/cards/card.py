@@ -49,6 +49,13 @@ class CompressionCard:
         license: the Hub's name of a licence.
         relation: ``base_model_relation``; None for the one that fits the kind.
         tags: more tags.
+
+    Example:
+        >>> from hf_tokcomp.cards import CompressionCard
+        >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+        >>> card = CompressionCard(repo_id="someone/qwen2-audio-quarter", config=config, license="apache-2.0")
+        >>> card.data().license, card.name
+        ('apache-2.0', 'qwen2-audio-quarter')
     """
 
     repo_id: str

@@ -60,6 +60,14 @@ def read_card(file: Path) -> str:
 
     Raises:
         ValueError: it is none.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from hf_tokcomp.cards import read_card
+        >>> file = Path("README.md")
+        >>> length = file.write_text("# My model")
+        >>> read_card(file)
+        '# My model'
     """
     try:
         return file.read_text(encoding="utf-8-sig")
@@ -75,7 +83,14 @@ def sign(card: Card) -> str:
 
 
 def is_written(content: str) -> bool:
-    """Whether somebody worked on this card, so that it must not be replaced unasked."""
+    """Whether somebody worked on this card, so that it must not be replaced unasked.
+
+    Example:
+        >>> from hf_tokcomp.cards import is_written, make_card
+        >>> config = hf_tokcomp.CompressionConfig(method="ltbm")
+        >>> is_written("# My model"), is_written(make_card(config, "someone/half"))
+        (True, False)
+    """
     text = Card.parse(content).text.replace("\r\n", "\n")
     mark = MARK.search(text)
     if mark is not None:
@@ -92,6 +107,12 @@ def may_renew(content: str, library: str) -> bool:
     """Whether a card may be replaced by one of ours whose ``library_name`` is this.
 
     A config's card does not take the place of a model's or an adapter's, even where no person wrote that.
+
+    Example:
+        >>> from hf_tokcomp.cards import make_card, may_renew
+        >>> config = hf_tokcomp.CompressionConfig(method="ltbm")
+        >>> may_renew(make_card(config, "someone/half"), "hf_tokcomp"), may_renew("# My model", "hf_tokcomp")
+        (True, False)
     """
     known = Card.parse(content).data.get("library_name")
     return not is_written(content) and (library != "hf_tokcomp" or known in (None, library))

@@ -17,7 +17,14 @@ SMALL_MODEL: Path = _HERE / "digits_and_sounds"
 
 
 def recordings() -> list[tuple[Path, str]]:
-    """The shipped recordings (16 kHz mono files) with the digits spoken in each, in words."""
+    """The shipped recordings (16 kHz mono files) with the digits spoken in each, in words.
+
+    Example:
+        >>> from hf_tokcomp.checkpoints import recordings
+        >>> path, text = recordings()[0]
+        >>> path.name, text
+        ('slow-american.flac', 'seven three one zero nine')
+    """
     folder = _HERE / "recordings"
     listed = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
     return [(folder / entry["audio"], entry["text"]) for entry in listed]

@@ -112,11 +112,14 @@ def markdown_table(listed: list[dict[str, Any]]) -> list[str]:
 
 
 def readme_table(listed: list[dict[str, Any]]) -> list[str]:
-    """The methods as the lines of the table in README.md."""
-    lines = ["| key | family | idea | needs | source |", "|---|---|---|---|---|"]
+    """The methods as the lines of the table in README.md, each key linking to the method's file."""
+    from ..config.registry import get_method
+
+    lines = ["| method | family | idea | needs | source |", "|---|---|---|---|---|"]
     for row in listed:
+        file = get_method(row["method"]).compressor_class.__module__.replace(".", "/") + ".py"
         cells = (row["family"], row["idea"], ", ".join(row["needs"]), _linked(row))
-        lines.append(f"| `{row['method']}` | {' | '.join(cell.strip('-') or DASH for cell in cells)} |")
+        lines.append(f"| [`{row['method']}`]({file}) | {' | '.join(cell.strip('-') or DASH for cell in cells)} |")
     return lines
 
 

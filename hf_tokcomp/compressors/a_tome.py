@@ -21,7 +21,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class ATomeConfig(CompressionConfig):
-    """Adjacent token merging."""
+    """Config of adjacent token merging.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.ATomeConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "a_tome"
     threshold: float | None = option(
@@ -44,7 +51,7 @@ class ATomeConfig(CompressionConfig):
 
     @property
     def deterministic_length(self) -> bool:
-        """Whether a budget, and not the threshold, says how many tokens are left."""
+        """Whether a budget rather than the threshold determines how many tokens are left."""
         return self.threshold is None
 
     def _default_ratio(self) -> float | None:
@@ -57,10 +64,10 @@ class ATome(AudioTokenCompressor[ATomeConfig]):
 
     Source: A-ToMe, arXiv 2306.16009, known to us from summaries: the pairs (0, 1), (2, 3), ... of adjacent tokens, the
     most similar by the cosine of their keys merge, or all above a fixed threshold. There it happens between encoder
-    layers, here behind the encoder (our reading). More readings: in a round the min(N' - K, floor(N' / 2)) most similar
-    of the N' tokens left merge, ties to the earlier, and an odd last token stays; rounds go on until K are left, or
-    until no pair is above the threshold; a merged token is the mean of its members, its key, too, and stands where its
-    last member stood.
+    layers, here after the encoder (our reading). Further readings: in a round the min(N' - K, floor(N' / 2)) most
+    similar pairs of the N' remaining tokens merge, ties to the earlier, and an odd last token is left alone; rounds
+    continue until K are left, or until no pair is above the threshold; a merged token is the mean of its members, and
+    so is its key, and it has the position of its last member.
     """
 
     family = "merging"
@@ -81,7 +88,7 @@ class ATome(AudioTokenCompressor[ATomeConfig]):
                 joins = real & (descending_rank(similarity, real) < number[:, None])
             else:
                 joins = real & (similarity > self.config.threshold)
-                before, left = left, (now - joins.sum(1)).tolist()  # a round's one synchronisation
+                before, left = left, (now - joins.sum(1)).tolist()  # the only synchronisation in a round
             slot = _join(slot, joins, max(before))
             if left == (counts if self.config.threshold is None else before):
                 break
@@ -92,14 +99,14 @@ class ATome(AudioTokenCompressor[ATomeConfig]):
 
 
 def _pairs(vectors: Tensor) -> Tensor:
-    """``(audios, places // 2)``: the cosine of every even place with the odd one behind it, quantised."""
+    """``(audios, places // 2)``: the cosine of every even place with the odd one after it, quantised."""
     vectors = unit(vectors)
     pairs = vectors.shape[1] // 2
     return quantise((vectors[:, 0 : 2 * pairs : 2] * vectors[:, 1 : 2 * pairs : 2]).sum(-1))
 
 
 def _join(slot: Tensor, joins: Tensor, width: int) -> Tensor:
-    """Every token's slot after the pairs ``joins`` ``(audios, pairs)`` of the present slots became one."""
+    """Every token's slot after merging the pairs ``joins`` ``(audios, pairs)`` of the current slots."""
     opens = torch.ones(slot.shape[0], width, dtype=torch.bool, device=slot.device)
     opens[:, 1 : 2 * joins.shape[1] : 2] = ~joins
     place = opens.cumsum(1) - 1

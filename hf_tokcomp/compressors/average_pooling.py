@@ -15,7 +15,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePoolingConfig(CompressionConfig):
-    """Uniform average pooling has no options beside the budget."""
+    """Config of uniform average pooling, which has no options besides the budget.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.AveragePoolingConfig(retention_ratio=1 / 3))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [42]
+    """
 
     method: str = "average_pooling"
 
@@ -25,7 +32,7 @@ class AveragePooling(AudioTokenCompressor[AveragePoolingConfig]):
     """Averages K equal stretches of time.
 
     Source: uniform average pooling, arXiv 2511.20973. Token i of N goes to slot ``i * K // N``, which is pooling with
-    stride 2 or 3 where N is a multiple of it; no source states the ragged case, so that rule is our reading.
+    stride 2 or 3 if N is a multiple of it; no source covers other lengths, so that rule is our reading.
     """
 
     family = "pooling"

@@ -23,25 +23,30 @@ ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
 
 
 class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
-    """Base class of all methods: ``assign`` says which token goes to which slot, the rest is done here.
+    """Base class of all methods: ``assign`` says which token goes to which slot, and this class does the rest.
 
-    A method that is a map from tokens to slots overrides `assign_slots`; one that is not overrides `forward`. One that
+    A method that maps tokens to slots overrides `assign_slots`; any other overrides `forward`. A method that
     learns derives from `hf_tokcomp.compressors.learned.LearnedCompressor`. Shapes: features ``(audios, tokens, dim)``,
     attention ``(audios, tokens)``.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, "ltbm")
+        >>> model.audio_compressor
+        LTBM(method='ltbm', positions='contiguous', retention_ratio=0.5, similarity='features', window=8)
     """
 
     family: ClassVar[str] = "-"
-    """What becomes of the tokens: ``pooling``, ``sampling``, ``pruning``, ``merging``, ``hybrid`` or ``learned``."""
+    """The method's family: ``pooling``, ``sampling``, ``pruning``, ``merging``, ``hybrid`` or ``learned``."""
     source: ClassVar[str] = ""
     """The paper the method comes from, with its arXiv number."""
     requires: frozenset[str] = frozenset()
-    """What the method needs beside the features: any of `hf_tokcomp.ops.audio_tokens.NEEDS`. What an option needs is
-    added, where its `option` has ``needs``; what depends on more than one, set in ``__init__``."""
+    """The inputs the method needs besides the features: any of `hf_tokcomp.ops.audio_tokens.NEEDS`. Inputs needed by an
+    option come from its ``needs``; set those that depend on several options in ``__init__``."""
     preserves_mass: bool = True
-    """Whether the weights of every merged slot sum to one. Where that depends on the options, set it in
+    """Whether the weights of every merged slot sum to one. If that depends on the options, set it in
     ``__init__``."""
     learns: ClassVar[bool] = False
-    """Whether the method has weights. Its ``__init__`` then takes the width of the features beside the config."""
+    """Whether the method has weights. Its ``__init__`` then takes the config and the width of the features."""
 
     def __init__(self, config: ConfigType) -> None:
         super().__init__()
@@ -51,13 +56,13 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
 
     @property
     def last(self) -> CompressionRecord | None:
-        """What happened in this thread's last call of the model, see `CompressionRecord`; None before any.
+        """The record of this thread's last call of the model, see `CompressionRecord`; None before the first call.
 
-        A thread that made no call reads the latest record of any; one that made one reads its own, also if another
-        thread made a later one.
+        A thread that made a call reads its own record, even if another thread made a later call. A thread that made
+        none reads the latest record.
 
         Raises:
-            RuntimeError: this thread made no call, and several others did, each with a record of its own.
+            RuntimeError: this thread made no call, and several others did, each with its own record.
         """
         return self.records.get()
 
@@ -67,33 +72,39 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
 
     @staticmethod
     def from_config(config: CompressionConfig, dim: int | None = None) -> AudioTokenCompressor[Any]:
-        """The compressor of the config's method.
+        """Create the compressor of the config's method.
 
         Args:
             config: the config.
-            dim: width of the features, for a method that learns; `patch` knows it from the model.
+            dim: width of the features, for a method that learns; `patch` takes it from the model.
 
         Raises:
             ValueError: the method learns, and ``dim`` is missing.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="ltbm", max_tokens=20)
+            >>> compressor = hf_tokcomp.AudioTokenCompressor.from_config(config)
+            >>> compressor(hf_tokcomp.AudioTokens(torch.randn(1, 100, 64), lengths=[100])).features.shape
+            torch.Size([1, 20, 64])
         """
         compressor_class: Any = get_method(config.method).compressor_class
         if not compressor_class.learns:
             return compressor_class(config)  # type: ignore[no-any-return]
         if dim is None:
-            raise ValueError(f"{config.method!r} has weights as wide as the features: say how wide, as dim=...")
+            raise ValueError(f"{config.method!r} has weights as wide as the features; pass their width as dim=...")
         return compressor_class(config, dim)  # type: ignore[no-any-return]
 
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
-        """The method itself, for audios that really get shorter.
+        """The method itself, called only for audios that get shorter.
 
         Args:
             tokens: audios of at least two tokens each.
-            counts: slots wanted of each audio, ``1 <= count < tokens.counts``; 0 where only the content can tell.
+            counts: slots wanted for each audio, ``1 <= count < tokens.counts``; 0 if the count depends on the content.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `assign_slots` or `forward`.")
 
     def wanted_counts(self, tokens: AudioTokens) -> list[int]:
-        """The slots each audio shall have; 0 where only the content can tell."""
+        """The slots wanted for each audio; 0 if the count depends on the content."""
         config = self.config
         if not config.deterministic_length:
             return [n if n <= 1 else 0 for n in tokens.counts]
@@ -103,9 +114,9 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         """Compress a batch of audios; gradients flow to the features.
 
         Raises:
-            CompressorOutputError: the method did not keep as many tokens as its config announces.
+            CompressorOutputError: the method did not keep the number of tokens that its config gives.
         """
-        # The map is piecewise constant, so gradients flow through `apply`; and scores are compared in full precision.
+        # The assignment is piecewise constant, so gradients flow through `apply` only; scores need full precision.
         with torch.no_grad(), torch.autocast(tokens.features.device.type, enabled=False):
             assignment = self.assign(tokens)
         known = self.config.deterministic_length
@@ -113,9 +124,9 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         return CompressedAudio(assignment.apply(tokens.features), counts, assignment.position, assignment)
 
     def assign(self, tokens: AudioTokens) -> Assignment:
-        """Which token goes to which slot: the method's answer, and the identity for audios that stay as they are.
+        """Which token goes to which slot: by the method, or the identity for audios that do not get shorter.
 
-        So no method ever sees N <= 1 or K >= N.
+        A method therefore never gets N <= 1 or K >= N.
         """
         wanted = self.wanted_counts(tokens)
         seconds = self.config.chunk_length
@@ -137,7 +148,7 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
         return part.scatter_rows(rows, identity)
 
     def _checked(self, assignment: Assignment, wanted: list[int]) -> Assignment:
-        """Raise where the slots are not those announced; off the CPU only by shape, to spare a synchronisation."""
+        """Raise if the counts differ from the config's; off the CPU only by shape, to avoid synchronising."""
         if not self.config.deterministic_length:
             return assignment
         made = [assignment.width]
@@ -145,7 +156,7 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
             made = (assignment.slot.amax(1) + 1).tolist()
         if max(made) != max(wanted) or (len(made) == len(wanted) and made != wanted):
             raise CompressorOutputError(
-                f"{type(self).__name__} made {made} slots where its config announces {wanted}; "
+                f"{type(self).__name__} made {made} slots, but its config announces {wanted}; "
                 f"`assign_slots` and `{type(self.config).__name__}.output_length` must agree."
             )
         return assignment
@@ -155,19 +166,23 @@ class AudioTokenCompressor(nn.Module, Generic[ConfigType]):
 
 
 class ScoringCompressor(AudioTokenCompressor[ConfigType]):
-    """Base class of methods that rank tokens: those with the best scores stay, and the others are dropped.
+    """Base class of methods that rank tokens: those with the best scores are kept, and the others dropped.
 
-    A method overrides `score`. Slots stand in temporal order, or the best first where the config's ``temporal_order``
-    is False.
+    A method overrides `score`. Slots are in temporal order, or best first if the config's ``temporal_order`` is False.
+
+    Example:
+        >>> class Loudest(hf_tokcomp.ScoringCompressor):
+        ...     def score(self, tokens):
+        ...         return tokens.features.float().norm(dim=-1)
     """
 
     family = "pruning"
 
     def score(self, tokens: AudioTokens) -> Tensor:
-        """``(audios, tokens)``: the larger the better. Ties go to the earlier token; NaN comes last.
+        """Scores ``(audios, tokens)``, larger is better. Ties go to the earlier token; NaN comes last.
 
         Args:
-            tokens: audios of at least two tokens each; what is returned for padding does not matter.
+            tokens: audios of at least two tokens each; values for padding are ignored.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `score`.")
 
@@ -186,7 +201,18 @@ def register_compressor(config_class: type[CompressionConfig]) -> Callable[[Comp
 
     Raises:
         TypeError: the classes do not derive from `CompressionConfig` and `AudioTokenCompressor`.
-        ValueError: the key is empty, or another method has it.
+        ValueError: the key is empty or taken.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class LoudestConfig(hf_tokcomp.CompressionConfig):
+        ...     method: str = "loudest"
+        >>> @hf_tokcomp.register_compressor(LoudestConfig)
+        ... class Loudest(hf_tokcomp.ScoringCompressor):
+        ...     def score(self, tokens):
+        ...         return tokens.features.float().norm(dim=-1)
+        >>> model = hf_tokcomp.patch(model, {"method": "loudest", "retention_ratio": 0.25})
     """
 
     def register(compressor_class: CompressorType) -> CompressorType:

@@ -1,4 +1,4 @@
-"""bottom_k: the least attended tokens, to show that the attention score means something (arXiv 2511.14293, table 3)."""
+"""bottom_k: the least attended tokens, as a control for the attention score (arXiv 2511.14293, table 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from .base import ScoringCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class BottomKConfig(CompressionConfig):
-    """Bottom-k."""
+    """Config of bottom-k.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.BottomKConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "bottom_k"
     head_reduction: HeadReduction = option("mean", needs=HEAD_NEEDS, help=HEADS_HELP)

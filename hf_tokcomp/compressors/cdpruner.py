@@ -23,7 +23,14 @@ RELEVANCE_NEEDS: dict[str, set[str]] = {"query": {"query", "projected"}, "attent
 
 @dataclass(frozen=True, kw_only=True)
 class CDPrunerConfig(CompressionConfig):
-    """Pruning by conditional diversity."""
+    """Config of pruning by conditional diversity.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.CDPrunerConfig(retention_ratio=0.5, relevance="query"))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "cdpruner"
     relevance: Relevance = option(
@@ -39,16 +46,17 @@ class CDPrunerConfig(CompressionConfig):
 class CDPruner(AudioTokenCompressor[CDPrunerConfig]):
     """Keeps K tokens that span the largest volume, each as long as it is relevant.
 
-    Source: CDPruner (NeurIPS 2025), arXiv 2506.10967, made for images: the greedy MAP of a determinantal point process
+    Source: CDPruner (NeurIPS 2025), arXiv 2506.10967, designed for images: the greedy MAP of a determinantal point
+        process
     with the kernel r_i cos_ij r_j. In its code r is the negated mean cosine of an image token with the text in CLIP's
-    space, brought to the range from 0 to 1 as ``(r - min + 1e-6) / (max - min)``.
+    space, scaled to the range from 0 to 1 as ``(r - min + 1e-6) / (max - min)``.
 
     Readings: without a question there is no r, so it is 1 by default, as in the baseline of SA-MAP's code.
-    ``relevance="query"`` takes the mean over the question's words of the cosine of projected token and word, not
-    negated: the sign belongs to CLIP, and the language model's own space, where both meet here, is another one.
-    ``relevance="attention"`` takes attention received. Both are brought to the same range over an audio's tokens; where
-    all are equal, or the question has no words, r is 1. Once the chosen tokens span all others (less than 1e-6 of the
-    square of any unit vector is left outside), the largest r fill up. Ties go to the earlier token.
+    ``relevance="query"`` takes the mean, over the question's words, of the cosine between projected token and word. It
+    is not negated: the sign belongs to CLIP's space, and here both are in the language model's.
+    ``relevance="attention"`` takes attention received. Both are scaled to the same range over an audio's tokens; if all
+    are equal, or the question has no words, r is 1. Once the chosen tokens span all others (residuals below 1e-6), the
+    largest r fill the rest. Ties go to the earlier token.
     """
 
     family = "pruning"
@@ -69,7 +77,7 @@ class CDPruner(AudioTokenCompressor[CDPrunerConfig]):
 
 
 def likeness_to_query(tokens: AudioTokens) -> Tensor:
-    """``(audios, tokens)`` float64: each projected token's mean cosine with the words; 0 where there are none."""
+    """``(audios, tokens)`` float64: each projected token's mean cosine with the words; 0 without words."""
     query = tokens.need("query")
     words = torch.full_like(tokens.lengths, query.shape[1]) if tokens.query_lengths is None else tokens.query_lengths
     real = torch.arange(query.shape[1], device=query.device) < words[:, None]

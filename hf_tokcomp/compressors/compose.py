@@ -23,10 +23,17 @@ MAX_STAGES = 32
 
 @dataclass(frozen=True, kw_only=True)
 class ComposeConfig(CompressionConfig):
-    """Several methods in sequence.
+    """Config of several methods in sequence.
 
     Raises:
-        CompressionConfigError: no stage, or one that cannot stand where it stands.
+        CompressionConfigError: there is no stage, or one that is not allowed in its place.
+
+    Example:
+        >>> prune = hf_tokcomp.TopKConfig(tokens_per_second=5)
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.ComposeConfig(stages=["ltbm", prune]))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [25]
     """
 
     method: str = "compose"
@@ -46,7 +53,7 @@ class ComposeConfig(CompressionConfig):
                 "compose needs `stages`, a list of configs: [{'method': 'ltbm', 'retention_ratio': 0.5}, ...]."
             )
         if len(self.stages) > MAX_STAGES:
-            raise CompressionConfigError(f"compose takes {MAX_STAGES} stages at most, not {len(self.stages)}.")
+            raise CompressionConfigError(f"compose takes at most {MAX_STAGES} stages, not {len(self.stages)}.")
         object.__setattr__(self, "stages", tuple(_stage(number, given) for number, given in enumerate(self.stages)))
         for number, stage in enumerate(self.stages[:-1]):
             if not stage.temporal_order:
@@ -64,9 +71,9 @@ class ComposeConfig(CompressionConfig):
         return all(stage.temporal_order for stage in self.stages)
 
     def budget_length(self, n: int, frame_rate: float = 25.0) -> int | None:
-        """What is left where every stage keeps all that its own budget asks for.
+        """The count if every stage keeps all that its own budget asks for.
 
-        None where the count of a stage without one depends on the content.
+        None if a stage has no budget and its count depends on the content.
         """
         for stage in self.stages:
             left = stage.budget_length(n, frame_rate)
@@ -78,7 +85,7 @@ class ComposeConfig(CompressionConfig):
 
     def output_length(self, n: int, frame_rate: float = 25.0) -> int:
         if not self.deterministic_length:
-            return super().output_length(n, frame_rate)  # which says where to read it
+            return super().output_length(n, frame_rate)  # whose error says where to read the count
         for stage in self.stages:
             left = stage.output_length(n, frame_rate)
             n, frame_rate = left, _rate_after(frame_rate, n, left)
@@ -94,7 +101,7 @@ class ComposeConfig(CompressionConfig):
 
 
 def _rate_after(frame_rate: float, before: int, after: int) -> float:
-    """Tokens per second of audio, when ``after`` of ``before`` tokens are left."""
+    """Tokens per second of audio when ``after`` of ``before`` tokens are left."""
     return frame_rate * after / before if before else frame_rate
 
 
@@ -102,13 +109,13 @@ def _stage(number: int, given: Any) -> CompressionConfig:
     if isinstance(given, str):
         given = {"method": given}
     if isinstance(given, Mapping) and given.get("method") == "compose":
-        raise CompressionConfigError(f"stages[{number}] is a composition itself; write its stages here.")
+        raise CompressionConfigError(f"stages[{number}] is a composition itself; list its stages here instead.")
     try:
         stage = given if isinstance(given, CompressionConfig) else CompressionConfig.from_dict(given)
     except CompressionConfigError as error:
         raise CompressionConfigError(f"stages[{number}]: {error}") from error
     if isinstance(stage, ComposeConfig):
-        raise CompressionConfigError(f"stages[{number}] is a composition itself; write its stages here.")
+        raise CompressionConfigError(f"stages[{number}] is a composition itself; list its stages here instead.")
     if stage.positions != "contiguous":
         raise CompressionConfigError(f"stages[{number}]: positions={stage.positions!r} belongs to compose as a whole.")
     for name in ENCODER:
@@ -118,7 +125,7 @@ def _stage(number: int, given: Any) -> CompressionConfig:
             )
     if get_method(stage.method).compressor_class.forward is not AudioTokenCompressor.forward:
         raise CompressionConfigError(
-            f"stages[{number}]: {stage.method!r} is no map from tokens to slots, so it stands alone."
+            f"stages[{number}]: {stage.method!r} does not map tokens to slots, so it cannot be chained."
         )
     return stage
 
@@ -127,9 +134,9 @@ def _stage(number: int, given: Any) -> CompressionConfig:
 class Compose(AudioTokenCompressor[ComposeConfig]):
     """Applies several methods in sequence, each to what the one before left.
 
-    Source: ours. Counts and assignments compose: the features are gathered once, from the original tokens. A merged
-    slot carries to the next stage the weighted mean of its members' keys and attention. Slots that a later stage pools
-    from scattered members are brought into temporal order and to distinct positions (`Assignment.compose`).
+    Source: ours. Counts and assignments compose, so the features are gathered once, from the original tokens. A merged
+    slot passes the weighted mean of its members' keys and attention to the next stage. Slots that a later stage pools
+    from scattered members are sorted into temporal order at distinct positions (`Assignment.compose`).
     """
 
     family = "compose"
@@ -152,10 +159,10 @@ class Compose(AudioTokenCompressor[ComposeConfig]):
 
 
 def _after(tokens: AudioTokens, step: Assignment, stage: Any) -> AudioTokens:
-    """What a stage leaves, as the next one sees it."""
+    """A stage's output as the input of the next one."""
     known = stage.config.deterministic_length
     counts = stage.wanted_counts(tokens) if known else step.lengths.tolist()
-    # Scores and keys are averaged even where features are summed.
+    # Scores and keys are averaged even if features are summed.
     mean = dataclasses.replace(step, weight=step.weight / _sum_of_slot(step).clamp(min=1e-12))
     fields: dict[str, Any] = {
         name: mean.apply(value[..., None])[..., 0] if value.dim() == 2 else mean.apply(value)

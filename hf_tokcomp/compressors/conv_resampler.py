@@ -15,7 +15,14 @@ from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_p
 
 @dataclass(frozen=True, kw_only=True)
 class ConvResamplerConfig(LearnedConfig):
-    """The convolutional resampler."""
+    """Config of the convolutional resampler.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.ConvResamplerConfig(retention_ratio=0.25))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [32]
+    """
 
     method: str = "conv_resampler"
     layers: int = option(2, at_least=1, at_most=16, help="residual layers of convolutions")
@@ -36,7 +43,7 @@ class ConvLayer(nn.Module):
         starts_at_zero(self.pointwise)
 
     def forward(self, features: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
-        # Padding is made zero behind the norm, whose bias would make it something: it looks like the audio's end.
+        # Padding is zeroed after the norm, whose bias would change it, so that it looks like the audio's end.
         seen = torch.where(mask[..., None], self.norm(features.to(dtype)), 0)
         mixed = self.depthwise(nn.functional.pad(seen.transpose(1, 2), self.around)).transpose(1, 2)
         added: Tensor = self.pointwise(nn.functional.gelu(mixed))
@@ -48,15 +55,15 @@ class ConvResampler(LearnedCompressor[ConvResamplerConfig]):
     """Learns convolutions over time, and the weights of the mean of K equal stretches.
 
     Source: ours. Convolutions with a stride, the usual adapter of speech models, have one ratio built in; here the
-    convolutions keep the length, and the tokens of slot ``i * K // N`` are averaged with weights that are the softmax
-    of a learned score, so the same weights serve every budget. The pointwise convolutions and the score begin at zero:
-    before training the features are exactly those of `average_pooling`.
+    convolutions preserve the length, and the tokens of slot ``i * K // N`` are averaged with weights that are the
+    softmax of a learned score, so the same weights serve every budget. The pointwise convolutions and the score start
+    at zero: before training the features are exactly those of `average_pooling`.
     """
 
     def __init__(self, config: ConvResamplerConfig, dim: int) -> None:
         super().__init__(config, dim)
         self.layers = nn.ModuleList(ConvLayer(dim, config.kernel_size) for _ in range(config.layers))
-        # A bias, here or of the score, would be the same for all tokens, and so nothing to the softmax.
+        # A bias, here or of the score, would be the same for all tokens, and cancel in the softmax.
         self.norm = nn.LayerNorm(dim, bias=False)
         self.score = nn.Linear(dim, 1, bias=False)
         starts_at_zero(self.score)

@@ -1,4 +1,4 @@
-"""divprune: tokens as far from each other as can be, whatever they say (DivPrune, arXiv 2503.02175)."""
+"""divprune: tokens as far from each other as possible (DivPrune, arXiv 2503.02175)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class DivPruneConfig(CompressionConfig):
-    """Diversity-based pruning."""
+    """Config of diversity-based pruning.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.DivPruneConfig(retention_ratio=0.5, similarity="projected"))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "divprune"
     similarity: SimilaritySpace = option("features", needs=SPACE_NEEDS, help=SPACE_HELP)
@@ -26,11 +33,11 @@ class DivPruneConfig(CompressionConfig):
 class DivPrune(AudioTokenCompressor[DivPruneConfig]):
     """Keeps K tokens whose smallest distance to each other is large.
 
-    Source: DivPrune (CVPR 2025), arXiv 2503.02175, made for images. It states the max-min diversity problem with the
-    distance 1 - cosine, and solves it greedily: first the token whose nearest neighbour is farthest, then again and
-    again the token farthest from those chosen. Readings: encoder space by default, where the original compares
-    projected features; ties go to the earlier token; a zero vector is at distance 1 from everything, other zero vectors
-    included.
+    Source: DivPrune (CVPR 2025), arXiv 2503.02175, designed for images. It poses the max-min diversity problem with the
+    distance 1 - cosine, and solves it greedily: first the token whose nearest neighbour is farthest, then repeatedly
+    the token farthest from the chosen ones. Readings: encoder space by default, whereas the original compares
+    projected features; ties go to the earlier token; a zero vector is at distance 1 from everything, including other
+    zero vectors.
     """
 
     family = "pruning"

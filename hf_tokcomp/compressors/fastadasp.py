@@ -21,7 +21,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class FastAdaSPConfig(CompressionConfig):
-    """FastAdaSP."""
+    """Config of FastAdaSP.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.FastAdaSPConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "fastadasp"
     weighting: Literal["attention", "mean"] = option(
@@ -36,7 +43,7 @@ class FastAdaSP(AudioTokenCompressor[FastAdaSPConfig]):
     """Joins the most similar neighbours into runs, and takes the attention-weighted mean of each.
 
     Source: FastAdaSP, arXiv 2410.03007 (EMNLP 2024, industry track). The original merges inside the language model's
-    layers, weighted by their attention. Behind the encoder, as here, it is known to us from the code of SA-MAP's
+    layers, weighted by their attention. The variant after the encoder is known to us from the code of SA-MAP's
     baselines: of the N - 1 links between neighbours the N - K with the largest cosine are joined, and every run becomes
     one token. Readings: ties go to the earlier link; weights are the attention received in the encoder's last layer; a
     run with a weight that is negative, infinite or NaN, or with none above zero, becomes its plain mean.
@@ -58,14 +65,14 @@ class FastAdaSP(AudioTokenCompressor[FastAdaSPConfig]):
 
 
 def run_weights(scores: Tensor, slot: Tensor, width: int) -> Tensor:
-    """``(audios, tokens)`` float32: every token's share of its slot's scores, and 0 where it has no slot.
+    """``(audios, tokens)`` float32: every token's share of its slot's scores, and 0 without a slot.
 
-    Equal shares in a slot whose scores are no weights: one is negative, infinite or NaN, or all are zero.
+    Equal shares in a slot whose scores are not valid weights: one is negative, infinite or NaN, or all are zero.
 
     Args:
         scores: ``(audios, tokens)``.
         slot: ``(audios, tokens)`` long, -1 for none.
-        width: slots at most.
+        width: maximum number of slots.
     """
     target = torch.where(slot >= 0, slot, width)
     bad = (~scores.isfinite() | (scores < 0)).double()

@@ -15,7 +15,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalMergeConfig(CompressionConfig):
-    """Global bipartite merging."""
+    """Config of global bipartite merging.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.GlobalMergeConfig(retention_ratio=0.5, similarity="keys"))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "global_merge"
     similarity: SimilaritySpace = option("features", needs=SPACE_NEEDS, help=SPACE_HELP)
@@ -25,7 +32,7 @@ class GlobalMergeConfig(CompressionConfig):
 class GlobalMerge(AudioTokenCompressor[GlobalMergeConfig]):
     """Merges the most similar tokens wherever they are.
 
-    Source: Global Merge, the variant of arXiv 2605.25179 that isolates locality; the same code as ltbm but for the
+    Source: Global Merge, the variant of arXiv 2605.25179 that isolates locality; the same code as ltbm except for the
     window. After ToMe (ICLR 2023), applied to the encoder's output.
     """
 

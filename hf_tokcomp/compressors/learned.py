@@ -1,4 +1,4 @@
-"""What compressors that learn share: a module as wide as the model's features, and slots that are equal stretches."""
+"""Base classes of compressors that learn, whose slots are equal stretches of time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ConfigType = TypeVar("ConfigType", bound=CompressionConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedConfig(CompressionConfig):
-    """The config of a compressor that learns. Its options are the sizes of weights, so none of them is a ratio.
+    """Base class of the configs of compressors that learn. Their options are sizes of weights, never a ratio.
 
-    Sizes have an ``at_most``: a stranger's config must not fill the memory.
+    Sizes have an ``at_most``, so that an untrusted config cannot exhaust the memory.
     """
 
     accepts_chunks: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class EqualStretches:
 
     @classmethod
     def of(cls, features: Tensor, before: list[int], after: list[int]) -> EqualStretches:
-        """The stretches of audios of so many tokens that are cut into so many slots."""
+        """The stretches of audios with ``before`` tokens each, cut into ``after`` slots."""
         lengths = on_device([before, after], features.device)[..., None]
         index = torch.arange(features.shape[1], device=features.device)
         slot = torch.where(index < lengths[0], index * lengths[1] // lengths[0].clamp(min=1), -1)
@@ -70,7 +70,7 @@ class EqualStretches:
 
     @property
     def span(self) -> Tensor:
-        """``(audios, width, 2)`` long: each slot's first token, and the one behind its last."""
+        """``(audios, width, 2)`` long: each slot's first token, and the one after its last."""
         edges = torch.stack([self.index, self.index + 1], -1) * self.before[..., None]
         return torch.where(self.real[..., None], -(-edges // self.after.clamp(min=1)[..., None]), 0)
 
@@ -81,9 +81,9 @@ class EqualStretches:
 
 
 class LearnedCompressor(AudioTokenCompressor[ConfigType]):
-    """Base class of methods that learn: any budget with the same weights, and the identity where nothing gets shorter.
+    """Base class of methods that learn: the same weights for any budget, and the identity if nothing gets shorter.
 
-    A method overrides `resample`. Weights are made as wide as the features, which the model's patch knows, and drawn
+    A method overrides `resample`. Weights are as wide as the features, which the model's patch knows, and are drawn
     from torch's global generator when the model is patched.
 
     Args:
@@ -108,7 +108,7 @@ class LearnedCompressor(AudioTokenCompressor[ConfigType]):
             dtype: of the weights.
 
         Returns:
-            ``(audios, slots, dim)``; what lies beyond an audio's slots does not matter.
+            ``(audios, slots, dim)``; values beyond an audio's slots are ignored.
         """
         raise NotImplementedError(f"{type(self).__name__} must override `resample`.")
 
@@ -124,7 +124,7 @@ class LearnedCompressor(AudioTokenCompressor[ConfigType]):
             part = self._resampled(tokens.features[index, : max(before)], before, after)
             out = out.index_copy(0, index, nn.functional.pad(part, (0, 0, 0, whole.width - part.shape[1])))
         elif torch.is_grad_enabled():
-            # Distributed training waits for the gradient of every weight, also where no audio gets shorter.
+            # Distributed training waits for the gradient of every weight, even if no audio gets shorter.
             unused = sum((weight.sum() for weight in self.parameters() if weight.requires_grad), torch.zeros(()))
             out = out + (0 * unused).to(out)
         out = out.masked_fill(~whole.real[..., None], 0)
@@ -133,7 +133,7 @@ class LearnedCompressor(AudioTokenCompressor[ConfigType]):
     def _resampled(self, features: Tensor, before: list[int], after: list[int]) -> Tensor:
         """``(audios, slots, dim)`` of audios that all get shorter, in the features' dtype and on their device."""
         weight = next(self.parameters())
-        # The model's first device, where the compressor is, need not be the encoder's.
+        # The compressor is on the model's first device, which may not be the encoder's.
         wide = features.to(weight.device, torch.promote_types(features.dtype, torch.float32))
         stretches = EqualStretches.of(wide, before, after)
         out = self.resample(wide.masked_fill((stretches.slot < 0)[..., None], 0), stretches, weight.dtype)
@@ -141,11 +141,11 @@ class LearnedCompressor(AudioTokenCompressor[ConfigType]):
 
 
 def softmax_per_slot(logits: Tensor, slot: Tensor, width: int) -> Tensor:
-    """Softmax over all that belongs to a slot, separately for every head.
+    """Softmax over the members of a slot, separately for every head.
 
     Args:
         logits: ``(audios, entries, heads)`` float32.
-        slot: ``(audios, entries)`` each entry's slot; -1 for one that counts nowhere and gets the weight 0.
+        slot: ``(audios, entries)`` each entry's slot; -1 for an entry without one, which gets the weight 0.
         width: number of slots.
     """
     target = torch.where(slot >= 0, slot, width)[..., None].expand_as(logits)
@@ -158,6 +158,6 @@ def softmax_per_slot(logits: Tensor, slot: Tensor, width: int) -> Tensor:
 
 
 def starts_at_zero(layer: nn.Module) -> None:
-    """Make a layer's weights zero, so that the branch it ends adds nothing before training."""
+    """Zero a layer's weights, so that the branch it ends adds nothing before training."""
     for weight in layer.parameters():
         nn.init.zeros_(weight)

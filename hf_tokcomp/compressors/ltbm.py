@@ -15,7 +15,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class LTBMConfig(CompressionConfig):
-    """Local temporal bipartite merging."""
+    """Config of local temporal bipartite merging.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.LTBMConfig(retention_ratio=0.25, window=4))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [32]
+    """
 
     method: str = "ltbm"
     window: int = option(
@@ -28,9 +35,9 @@ class LTBMConfig(CompressionConfig):
 class LTBM(AudioTokenCompressor[LTBMConfig]):
     """Merges the most similar tokens within a temporal window.
 
-    Source: arXiv 2605.25179: training-free bipartite merging in encoder space under an explicit temporal window. The
-    paper's abstract was all there was to read; the rounds are our reading after ToMe (ICLR 2023) and stand in
-    `hf_tokcomp.ops.merging.merge_in_rounds`.
+    Source: arXiv 2605.25179: training-free bipartite merging in encoder space under an explicit temporal window. Only
+    the paper's abstract was available; the rounds are our reading after ToMe (ICLR 2023), described in
+    `hf_tokcomp.ops.merging`.
     """
 
     family = "merging"

@@ -11,7 +11,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class NoneConfig(CompressionConfig):
-    """Keep all tokens. Takes no budget. Bit for bit the unpatched model, unless an option of the encoder is set."""
+    """Config of keeping all tokens. Takes no budget; bit for bit the unpatched model, unless an encoder option is set.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.NoneConfig())
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [127]
+    """
 
     method: str = "none"
     skip_padding: bool = False
@@ -24,5 +31,5 @@ class NoneConfig(CompressionConfig):
 class NoCompression(AudioTokenCompressor[NoneConfig]):
     """Keeps all tokens: bit for bit the unpatched model.
 
-    The base class's identity for K >= N is all there is to it, so there is no `assign_slots`.
+    The base class's identity for K >= N is all it needs, so there is no `assign_slots`.
     """

@@ -15,7 +15,14 @@ from .learned import EqualStretches, LearnedCompressor, LearnedConfig, softmax_p
 
 @dataclass(frozen=True, kw_only=True)
 class QueryResamplerConfig(LearnedConfig):
-    """The query resampler."""
+    """Config of the query resampler.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.QueryResamplerConfig(retention_ratio=0.25))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [32]
+    """
 
     method: str = "query_resampler"
     heads: int = option(8, at_least=1, at_most=64, help="attention heads")
@@ -32,11 +39,11 @@ class QueryResampler(LearnedCompressor[QueryResamplerConfig]):
     """Learns a query for each of K equal stretches, which attends to the tokens in and around it.
 
     Source: after the Q-Former of BLIP-2, arXiv 2301.12597, which SALMONN, arXiv 2310.13289, applies to audio window by
-    window. Those have a fixed number of queries, each with weights of its own. Ours has one for all slots, told apart
-    by the mean of the slot's tokens and by the slot's place in the audio, so the same weights serve every budget; and
-    one layer of attention instead of a small transformer. A score also has a learned part for how far the token is from
-    the middle of the slot, in slots. The result is added to the mean, and both additions begin at zero: before training
-    the features are exactly those of `average_pooling`. All of this is our choice.
+    window. Those have a fixed number of queries, each with its own weights. Ours has one query for all slots, which
+    depends on the mean of the slot's tokens and the slot's place in the audio, so the same weights serve every budget;
+    and one layer of attention instead of a small transformer. Scores also have a learned term for the token's distance
+    from the middle of the slot, in slots. The result is added to the mean, and both additions start at zero: before
+    training the features are exactly those of `average_pooling`. All of this is our choice.
     """
 
     source = "after arXiv 2301.12597, arXiv 2310.13289"
@@ -50,7 +57,7 @@ class QueryResampler(LearnedCompressor[QueryResamplerConfig]):
         self.mean_norm = nn.LayerNorm(dim)
         self.token_norm = nn.LayerNorm(dim)
         self.to_query = nn.Linear(dim, width, bias=False)
-        # A bias of the keys would be the same for all tokens of a query, and so nothing to the softmax.
+        # A bias of the keys would be the same for all tokens of a query, and cancel in the softmax.
         self.to_key = nn.Linear(dim, width, bias=False)
         self.to_value = nn.Linear(dim, width)
         self.attended = nn.Linear(width, dim)
@@ -78,7 +85,7 @@ class QueryResampler(LearnedCompressor[QueryResamplerConfig]):
         return wide.view(*values.shape[:2], self.config.heads, self.config.head_dim)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, stretches: EqualStretches) -> Tensor:
-        """What each slot's query finds in the tokens of its own slot and of those around it.
+        """Attention of each slot's query to the tokens in its own slot and the slots around it.
 
         Scores are kept per token and neighbouring slot, ``(audios, tokens, 2 * context + 1, heads)``: a matrix of all
         slots by all tokens would be nearly empty.

@@ -20,7 +20,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class RandomConfig(CompressionConfig):
-    """Random pruning."""
+    """Config of random pruning.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.RandomConfig(retention_ratio=0.5, seed=1))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "random"
     seed: int = option(0, at_least=0, help="the draw depends on the seed, N and K alone; compare several seeds")
@@ -31,8 +38,8 @@ class RandomConfig(CompressionConfig):
 class Random(AudioTokenCompressor[RandomConfig]):
     """Keeps K tokens drawn uniformly without replacement.
 
-    Source: the random baseline of arXiv 2511.14293, table 3. The draw is seeded by (seed, N, K) only and made on the
-    CPU, so that it depends neither on an audio's place in a batch nor on the device (our reading).
+    Source: the random baseline of arXiv 2511.14293, table 3. The draw depends only on (seed, N, K) and is made on the
+    CPU, so it depends neither on an audio's place in a batch nor on the device (our reading).
     """
 
     family = "pruning"

@@ -1,4 +1,4 @@
-"""sa_map: merge alike neighbours, then keep the groups that are attended and unlike each other (SA-MAP, 2026)."""
+"""sa_map: merge similar neighbours, then keep attended and diverse groups (SA-MAP, 2026)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ from ..ops.similarity import quantise, unit_double
 from .base import AudioTokenCompressor, register_compressor
 
 TILE = 64
-"""Starts and tokens in a tile; tokens this far ahead are looked at before it is asked whether that was enough."""
+"""Starts and tokens in a tile; this many tokens are examined before checking whether that was enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SAMapConfig(CompressionConfig):
-    """Similarity-attention boosted merging and pruning."""
+    """Config of similarity-attention boosted merging and pruning.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.SAMapConfig(retention_ratio=0.5, threshold=0.9))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "sa_map"
     threshold: float = option(
@@ -40,16 +47,15 @@ class SAMap(AudioTokenCompressor[SAMapConfig]):
     """Merges runs of alike tokens, then keeps K runs that are attended and unlike each other.
 
     Source: SA-MAP, "Similarity-Attention Boosted Token Compression via Merging-and-Pruning" (2026), after its code.
-    Stage 1, from left to right: a token joins the group before it while its mean cosine with the members is at least
-    ``threshold``. A group becomes the mean of its tokens weighted by attention received, for which the largest of the
-    heads is taken before the queries are summed. Stage 2: the greedy MAP of a determinantal point process with the
+    Stage 1, from left to right: a token joins the current group if its mean cosine with the members is at least
+    ``threshold``. A group becomes the mean of its tokens weighted by attention received, taking the maximum over heads
+    before summing over queries. Stage 2: the greedy MAP of a determinantal point process with the
     kernel r_i cos_ij r_j keeps K groups; r is the mean over a group of the attention its tokens pay to themselves.
 
-    Readings: encoder space, where the code compares projected features, so that thresholds do not carry over. Where
-    stage 1 leaves less than K groups, the code repeats tokens; here the joins with the lowest cosine (the one with
-    which the token joined) are cut until there are K, the earlier first. A group whose attention does not sum to a
-    positive, finite number is its plain mean. Once the chosen groups span all others (less than 1e-6 of the square of
-    any unit vector is left outside), those with the largest r fill up.
+    Readings: encoder space, whereas the code compares projected features, so thresholds do not carry over. If stage 1
+    leaves fewer than K groups, the code repeats tokens; here the joins with the lowest mean cosine are undone until
+    there are K, earlier ones first. A group whose attention does not sum to a positive, finite number becomes its plain
+    mean. Once the chosen groups span all others (residuals below 1e-6), those with the largest r fill the rest.
     """
 
     family = "hybrid"
@@ -62,7 +68,7 @@ class SAMap(AudioTokenCompressor[SAMapConfig]):
         starts, cosine = grow_groups(vectors, tokens.lengths, self.config.threshold)
         starts = cut_weakest(starts, cosine, mask, wanted)
         groups = starts.sum(1)
-        width = int(groups.max())  # a synchronisation that spares stage 2 as many steps over all tokens
+        width = int(groups.max())  # a synchronisation that saves stage 2 this many steps over all tokens
         group = torch.where(mask, starts.cumsum(1) - 1, width)
         weight = _share(tokens.need("attention_peak"), group, width)
         means = unit_double(_sum(torch.nan_to_num(tokens.features.float()).double() * weight[..., None], group, width))
@@ -97,21 +103,21 @@ def _of(values: Tensor, group: Tensor) -> Tensor:
 
 
 def grow_groups(vectors: Tensor, lengths: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Where the groups begin, and how well each token fits in: for all tokens at once, not one after another.
+    """Where the groups begin, and how well each token fits in, computed for all tokens at once.
 
-    Where a group ends depends on where it began, so the rule is sequential; but where it would end can be asked of
-    every token as if a group began there. From prefix sums of the unit vectors, the mean cosine of token t with the
-    members s to t-1 is one product, so tiles of starts times tokens are matrix products. The real starts are then those
-    that the links from each start to the next one lead to from the first token, which takes log2 N steps.
+    Where a group ends depends on where it begins, so the rule is sequential. But for every token we can compute where a
+    group that began there would end: from prefix sums of the unit vectors, the mean cosine of token t with the members
+    s to t-1 is one product, so tiles of starts times tokens are matrix products. Following these links from the first
+    token gives the actual starts, in log2 N steps.
 
     Args:
         vectors: ``(audios, tokens, dim)`` unit vectors in float64; padding is zero.
         lengths: ``(audios,)`` tokens of each audio, at least 1.
-        threshold: least mean cosine with the members of the group for a token to join it.
+        threshold: minimum mean cosine with the group's members for a token to join.
 
     Returns:
         ``(audios, tokens)`` bool, True where a group begins; and ``(audios, tokens)``, the quantised mean cosine of
-        each token with the members of its group before it, 0 where it has none.
+        each token with the earlier members of its group, 0 if there are none.
     """
     before = vectors.cumsum(1) - vectors  # the sum over all tokens before
     own = (vectors * before).sum(-1)
@@ -123,13 +129,13 @@ def grow_groups(vectors: Tensor, lengths: Tensor, threshold: float) -> tuple[Ten
 
 
 def cut_weakest(starts: Tensor, cosine: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
-    """``starts`` with more groups where an audio has less than ``wanted``: the tokens that fit in worst begin one.
+    """``starts`` with more groups for audios with fewer than ``wanted``: the tokens that fit worst begin new ones.
 
     Args:
         starts: ``(audios, tokens)`` bool, True where a group begins.
         cosine: ``(audios, tokens)`` how well each token fits in; ties go to the earlier one.
-        mask: ``(audios, tokens)`` bool, the tokens there are.
-        wanted: ``(audios,)`` fewest groups.
+        mask: ``(audios, tokens)`` bool, False for padding.
+        wanted: ``(audios,)`` minimum number of groups.
     """
     joined = mask & ~starts
     missing = wanted - starts.sum(1)
@@ -137,7 +143,7 @@ def cut_weakest(starts: Tensor, cosine: Tensor, mask: Tensor, wanted: Tensor) ->
 
 
 def _next_starts(vectors: Tensor, before: Tensor, own: Tensor, lengths: Tensor, threshold: float) -> Tensor:
-    """``(audios, tokens)``: where the next group begins if one begins here; the audio's length where none does."""
+    """``(audios, tokens)``: where the next group begins if one begins here; the audio's length if none does."""
     tokens = vectors.shape[1]
     tiles = -(-tokens // TILE)
     fill = tiles * TILE - tokens
@@ -153,14 +159,14 @@ def _next_starts(vectors: Tensor, before: Tensor, own: Tensor, lengths: Tensor, 
         first = torch.where(apart, token, tiles * TILE).amin(-1)
         seen = following[:, : tiles - ahead]
         torch.minimum(seen, first, out=seen)
-        # Answers lie within what has been looked at, or the search goes on: the one synchronisation per tile.
+        # Continue unless all answers lie within the examined part: the only synchronisation per tile.
         if ahead + 1 == tiles or bool((seen <= index[ahead:, -1:] + 1).all()):
             break
     return following.flatten(1)[:, :tokens]
 
 
 def _reached(following: Tensor) -> Tensor:
-    """``(audios, tokens)`` bool: the tokens that the links lead to from the first one, the first one included.
+    """``(audios, tokens)`` bool: the tokens reached by following the links from the first one, which is included.
 
     After r rounds all tokens within 2^r links are marked, and every link is 2^r links long.
     """

@@ -24,7 +24,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationConfig(CompressionConfig):
-    """Segmentation. Without a budget, as many tokens are left as the audio has segments."""
+    """Config of segmentation. Without a budget, one token is left per segment of the audio.
+
+    Example:
+        >>> hf_tokcomp.SegmentationConfig(tokens_per_second=5).output_length(750)
+        150
+        >>> hf_tokcomp.SegmentationConfig(min_duration=0.2).deterministic_length  # without a budget the content decides
+        False
+    """
 
     method: str = "segmentation"
     min_duration: float | None = option(
@@ -42,7 +49,7 @@ class SegmentationConfig(CompressionConfig):
         if given and self.deterministic_length:
             budget = next(name for name in BUDGETS if getattr(self, name) is not None)
             raise CompressionConfigError(
-                f"With a budget, segments last as long as they must; leave out {budget} or {' and '.join(given)}."
+                f"With a budget, the budget determines the segments; leave out {budget} or {' and '.join(given)}."
             )
         if len(given) == 2 and self.min_duration > self.max_duration:  # type: ignore[operator]
             raise CompressionConfigError(
@@ -51,7 +58,7 @@ class SegmentationConfig(CompressionConfig):
 
     @property
     def deterministic_length(self) -> bool:
-        """Whether there is a budget: exactly as many segments are made then."""
+        """Whether there is a budget, which then determines the number of segments."""
         return any(getattr(self, name) is not None for name in BUDGETS)
 
 
@@ -60,13 +67,13 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
     """Averages the stretches between the places where neighbours differ most.
 
     Source: arXiv 2511.20973, known to us from summaries: d_t = 1 - cos(x_t, x_t+1), and a boundary after t where
-    d_t-1 < d_t > d_t+1. The rest is our reading. A segment becomes its mean; plateaus are no peaks; an audio of fewer
-    than four tokens is one segment. With a budget the K - 1 most prominent boundaries are taken, prominence as
-    `scipy.signal.peak_prominences` defines it, ties to the earlier; where there are fewer, the longest segment is
-    split in two, its first half not the shorter one, the earliest of equals first, until there are K. With
-    ``min_duration``, boundaries are taken in falling prominence, ties to the earlier, where both neighbours stay that
-    long; with ``max_duration``, what lasts longer is then split into as few equal parts as will do, longer ones first,
-    even where they fall below ``min_duration``.
+    d_t-1 < d_t > d_t+1. The rest is our reading. A segment becomes its mean; plateaus are not peaks; an audio of fewer
+    than four tokens is one segment. With a budget the K - 1 most prominent boundaries are taken, with prominence as in
+    `scipy.signal.peak_prominences`, ties to the earlier; if there are fewer, the longest segment (the earliest of
+    equals) is split in two, the first half getting the odd token, until there are K. With ``min_duration``, boundaries
+    are taken in order of decreasing prominence, ties to the earlier, if both neighbours stay that long; with
+    ``max_duration``, longer segments are then split into as few equal parts as necessary, longer parts first, even if
+    they fall below ``min_duration``.
     """
 
     family = "pooling"
@@ -75,14 +82,14 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
     def assign_slots(self, tokens: AudioTokens, counts: list[int]) -> Assignment:
         peaks, rank = self._boundaries(tokens)
         opens = torch.zeros_like(tokens.mask)
-        opens[:, 0] = True  # the method sees audios of two tokens or more
+        opens[:, 0] = True  # the method gets audios of at least two tokens
         if self.config.deterministic_length:
             wanted = on_device(counts, opens.device)
             opens[:, 1:] = peaks & (rank < wanted[:, None] - 1)
             return Assignment.mean(slots(halve_longest(opens, tokens.mask, wanted), tokens.mask), wanted, max(counts))
         opens[:, 1:] = peaks if self.config.min_duration is None else self._far_apart(tokens, peaks, rank)
         if self.config.max_duration is not None:
-            limit = max(tokens.counts)  # of no more consequence, however long it is
+            limit = max(tokens.counts)  # longer makes no difference
             longest = [min(self.config.max_duration * rate, limit) for rate in tokens.frame_rates]
             most = [max(1, math.floor(number + 1e-6)) for number in longest]
             opens = split_longer_than(opens, tokens.mask, on_device(most, opens.device))
@@ -99,7 +106,7 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
 
     def _far_apart(self, tokens: AudioTokens, peaks: Tensor, rank: Tensor) -> Tensor:
         shortest = self.config.min_duration or 0.0
-        limit = max(tokens.counts) + 1  # of no more consequence, however long it is
+        limit = max(tokens.counts) + 1  # longer makes no difference
         gaps = [max(1, math.ceil(min(shortest * rate, limit) - 1e-6)) for rate in tokens.frame_rates]
         gap = on_device(gaps, peaks.device)[:, None]
         before = torch.arange(1, peaks.shape[1] + 1, device=peaks.device)
@@ -108,19 +115,19 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
 
 
 def is_peak(heights: Tensor) -> Tensor:
-    """``(audios, places)`` bool: higher than both neighbours, and none of them is beyond the end. Plateaus are none.
+    """``(audios, places)`` bool: higher than both neighbours, and not at the end. Plateaus do not count.
 
-    Places beyond a curve's end hold +inf, which no peak reaches over.
+    Places beyond a curve's end hold +inf, which is higher than any peak.
     """
     inside = pad(heights, (1, 1), value=torch.inf)
     return (heights > inside[:, :-2]) & (heights > inside[:, 2:]) & heights.isfinite()
 
 
 def prominences(heights: Tensor) -> Tensor:
-    """How far each place stands above its surroundings, as ``scipy.signal.peak_prominences`` defines it for peaks.
+    """The prominence of each place, as ``scipy.signal.peak_prominences`` defines it for peaks.
 
-    From a place one walks to either side until something is strictly higher, or the curve ends, and notes the lowest
-    height on the way. The prominence is the height above the higher of these two.
+    Walk from a place to either side until something is strictly higher or the curve ends, and take the lowest height
+    on the way. The prominence is the height above the higher of these two.
 
     Args:
         heights: ``(audios, places)`` float, no NaN.
@@ -133,7 +140,7 @@ def prominences(heights: Tensor) -> Tensor:
 
 
 def _lowest_before(heights: Tensor) -> Tensor:
-    """The lowest height on the way from each place to the left, itself included, before something higher comes."""
+    """The lowest height from each place leftwards, itself included, before something higher comes."""
     # Level j: the highest and the lowest of the 2^j heights that end at each place.
     tops, bottoms = [heights], [heights]
     while (step := 1 << (len(tops) - 1)) < heights.shape[1]:
@@ -141,7 +148,7 @@ def _lowest_before(heights: Tensor) -> Tensor:
         bottoms.append(torch.minimum(bottoms[-1], pad(bottoms[-1][:, :-step], (step, 0), value=torch.inf)))
     lowest = heights
     before = torch.arange(heights.shape[1], device=heights.device).expand_as(heights) - 1
-    # From the longest stretch to the shortest: a stretch that holds nothing higher is walked over.
+    # From the longest stretch to the shortest: skip a stretch that contains nothing higher.
     for level in reversed(range(len(tops))):
         at = before.clamp(min=0)
         free = (before >= 0) & (tops[level].gather(1, at) <= heights)
@@ -151,16 +158,16 @@ def _lowest_before(heights: Tensor) -> Tensor:
 
 
 def well_spaced(rank: Tensor, peaks: Tensor, gaps: list[int]) -> Tensor:
-    """Taken in order of ``rank``, those peaks that are at least a gap away from all that were taken before.
+    """The peaks, taken in order of ``rank``, that are at least a gap away from all peaks taken before.
 
-    In a round, every peak is taken that is the best within its reach, and what is in reach of it falls away; that gives
-    what taking them one by one gives. A round reads one flag from the device; there are few, but for curves that rise
-    peak by peak.
+    In a round, every peak that is the best within its reach is taken, and the others within that reach are discarded;
+    the result is the same as taking them one by one. A round reads one flag from the device; there are few rounds,
+    except for curves that rise peak by peak.
 
     Args:
         rank: ``(audios, places)`` long, distinct within an audio, 0 the best.
         peaks: ``(audios, places)`` bool.
-        gaps: places between two that are taken, at least, of each audio.
+        gaps: minimum distance of two taken peaks, per audio.
     """
     reach = [min(gap - 1, rank.shape[1]) for gap in gaps]
     taken = torch.zeros_like(peaks)

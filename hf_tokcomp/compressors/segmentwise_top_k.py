@@ -20,7 +20,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentwiseTopKConfig(CompressionConfig):
-    """Segmentwise Top-K."""
+    """Config of segmentwise top-k.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.SegmentwiseTopKConfig(retention_ratio=0.5, segments=10))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after  # 10 segments of 6
+        [60]
+    """
 
     method: str = "segmentwise_top_k"
     segments: int | Literal["budget"] = option(
@@ -69,9 +76,9 @@ class SegmentwiseTopK(AudioTokenCompressor[SegmentwiseTopKConfig]):
     """Keeps the most attended tokens of each of S segments.
 
     Source: arXiv 2511.14293, section 3.3: S contiguous segments, in each the floor(K / S) tokens with the largest
-    attention received over the whole sequence. The floor can lose up to S - 1 tokens (6 s at 10 % keep 10 of 15), and
-    `output_length` says so. Readings: token i is in segment ``i * S // N``; where K < S, S is K; ``remainder="spread"``
-    and ``segment_seconds`` are ours.
+    attention received over the whole sequence. The floor can lose up to S - 1 tokens (6 s at 10 % keep 10 of 15), which
+    `output_length` accounts for. Readings: token i is in segment ``i * S // N``; if K < S, S is K;
+    ``remainder="spread"`` and ``segment_seconds`` are ours.
     """
 
     family = "pruning"
@@ -85,17 +92,17 @@ class SegmentwiseTopK(AudioTokenCompressor[SegmentwiseTopKConfig]):
         lengths = on_device(counts, device)
         index = torch.arange(tokens.features.shape[1], device=device)
         segment = index * segments[:, None] // tokens.lengths[:, None]
-        # Stable sorts, the more important one last: within each segment, tokens stand in falling attention.
+        # Stable sorts, the more important one last: within each segment, by decreasing attention.
         rank = descending_rank(scores, tokens.mask)
         order = invert(rank)
         order = order.gather(1, segment.gather(1, order).argsort(dim=1, stable=True))
-        # In that order segment s fills exactly its own indices, from ceil(s * N / S) on.
+        # In this order segment s occupies its own indices, from ceil(s * N / S) on.
         start = -(-segment * tokens.lengths[:, None] // segments[:, None])
         rank_in_segment = invert(order) - start
         each = lengths // segments
         kept = (rank_in_segment < each[:, None]) & tokens.mask
         if self.config.remainder == "spread":
-            # Those kept go to the end of the ranking; the best of the others fill the budget.
+            # Kept tokens go to the end of the ranking; the best of the others fill the budget.
             others = torch.where(kept | ~tokens.mask, rank.shape[1], rank)
             kept |= invert(others.argsort(dim=1, stable=True)) < (lengths - each * segments)[:, None]
         return Assignment.keep(kept, lengths, max(counts))

@@ -1,4 +1,4 @@
-"""speechprune: first the tokens that fit the question, then those that speech itself attends to (arXiv 2412.12009)."""
+"""speechprune: first tokens that match the question, then those that speech itself attends to (arXiv 2412.12009)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ PHASE1_TOKENS = 750
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechPruneConfig(CompressionConfig):
-    """SpeechPrune."""
+    """Config of SpeechPrune.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.SpeechPruneConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "speechprune"
     phase1_tokens: int | None = option(
@@ -52,11 +59,11 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
     the signs of the projected tokens; kept are the K tokens with the largest mean attention received. The paper's
     formula averages over the axis where every row gives 1/N; we take the other one (reading).
 
-    Further readings: what rounding loses, and what a frame cannot take, goes one token at a time to the frames in
-    falling order of their share, past full ones. Keys are repeated for grouped-query models; no norm, bias, rotary
-    position or causal mask; the sign of 0 is positive. The question is the last user turn without special tokens and
-    placeholders, what the chat template writes there included; without one, phase 1 is skipped. Phase 2 reads the
-    questions' lengths from the device.
+    Further readings: tokens lost to rounding, or that do not fit into a frame, go one at a time to the frames in
+    decreasing order of their share, skipping full ones. Keys are repeated for grouped-query models; there is no norm,
+    bias, rotary position or causal mask; the sign of 0 is positive. The question is the last user turn without special
+    tokens and placeholders, including text that the chat template adds to it; without one, phase 1 is skipped. Phase 2
+    reads the questions' lengths from the device.
     """
 
     family = "pruning"
@@ -74,7 +81,7 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
         rank = torch.arange(projected.shape[1], device=projected.device).expand(projected.shape[:2])
         if left != tokens.counts:
             rank = self._phase1(tokens, projected, _mean_word(query, words), left)
-        # Those left come first, in temporal order, so that the second phase is no wider than it need be.
+        # The remaining tokens come first, in temporal order, so that the second phase is as narrow as possible.
         kept = rank < on_device(left, rank.device)[:, None]
         place = invert((~kept).to(torch.uint8).argsort(dim=1, stable=True))
         order = invert(place)[:, : max(left)]
@@ -86,7 +93,7 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
         return Assignment.keep(chosen & tokens.mask, lengths, max(counts))
 
     def _phase1(self, tokens: AudioTokens, projected: Tensor, word: Tensor, left: list[int]) -> Tensor:
-        """``(audios, tokens)``: the rank of every token; the first ``left[i]`` stay."""
+        """``(audios, tokens)``: the rank of every token; the first ``left[i]`` are kept."""
         fit = quantise((unit(projected) * word[:, None]).sum(-1))
         fit = torch.where(tokens.mask & ~fit.isnan(), fit, 0)
         width, device = fit.shape[1], fit.device
@@ -101,7 +108,7 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
         )
         share = total.masked_fill(room == 0, -torch.inf).softmax(1)
         given = _share_out(share, room, on_device(left, device), max(sizes))
-        # Within its frame, a token's place in falling order of fit; frames lie one behind the other.
+        # A token's place within its frame, by decreasing fit; frames are consecutive.
         order = invert(descending_rank(fit, tokens.mask))
         order = order.gather(1, frame.gather(1, order).argsort(dim=1, stable=True))
         stays = (invert(order) - frame * size < given.gather(1, frame)) & tokens.mask
@@ -109,18 +116,18 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
 
 
 def _mean_word(query: Tensor, words: list[int]) -> Tensor:
-    """``(audios, hidden)``: the mean of the words' unit vectors; a mean of cosines is the cosine's with it."""
+    """``(audios, hidden)``: the mean of the words' unit vectors; its product with a unit vector is the mean cosine."""
     count = on_device(words, query.device)[:, None]
     real = torch.arange(query.shape[1], device=query.device) < count
     return torch.where(real[..., None], unit(query), 0).sum(1) / count.clamp(min=1)
 
 
 def _share_out(share: Tensor, room: Tensor, total: Tensor, largest: int) -> Tensor:
-    """``(audios, frames)``: tokens per frame, floor(total * share) and then one at a time in falling order of share."""
+    """``(audios, frames)``: tokens per frame, floor(total * share), then one at a time by decreasing share."""
     given = torch.minimum((total[:, None] * share + 1e-9).floor().long(), room)
     free = room - given
     missing = total - given.sum(1)
-    # As many whole rounds as there is need for, all at once: in t rounds a frame takes min(free, t).
+    # All full rounds at once: in t rounds a frame takes min(free, t).
     rounds = torch.arange(largest + 1, device=share.device)
     taken = torch.minimum(free[..., None], rounds).sum(1)
     whole = (taken <= missing[:, None]).sum(1, keepdim=True) - 1

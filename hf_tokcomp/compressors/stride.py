@@ -1,4 +1,4 @@
-"""stride: keep every so-manieth token (arXiv 2511.20973, arXiv 2608.30927)."""
+"""stride: keep tokens at equal steps (arXiv 2511.20973, arXiv 2608.30927)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from .base import AudioTokenCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class StrideConfig(CompressionConfig):
-    """Uniform sampling has no options beside the budget."""
+    """Config of uniform sampling, which has no options besides the budget.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.StrideConfig(retention_ratio=0.5))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "stride"
 
@@ -24,8 +31,9 @@ class StrideConfig(CompressionConfig):
 class Stride(AudioTokenCompressor[StrideConfig]):
     """Keeps K tokens at equal steps, the first one included.
 
-    Source: sampling in arXiv 2511.20973 (known from digests) and Stride-k, arXiv 2608.30927, which also strides the
-    encoder's input; that part is no compressor. The tokens at ``ceil(k * N / K)`` are kept, k = 0..K-1: at
+    Source: sampling in arXiv 2511.20973 (known to us from summaries) and Stride-k, arXiv 2608.30927, which also strides
+        the
+    encoder's input; that part is not a compressor. The tokens at ``ceil(k * N / K)`` are kept, k = 0..K-1: at
     K = ceil(N / 2) exactly every second one, and always the first of each slot of `average_pooling` (our reading).
     """
 

@@ -16,7 +16,14 @@ from .base import ScoringCompressor, register_compressor
 
 @dataclass(frozen=True, kw_only=True)
 class TopKConfig(CompressionConfig):
-    """Top-K."""
+    """Config of top-k.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.TopKConfig(max_tokens=20))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [20]
+    """
 
     method: str = "top_k"
     head_reduction: HeadReduction = option("mean", needs=HEAD_NEEDS, help=HEADS_HELP)
@@ -35,8 +42,8 @@ class TopKConfig(CompressionConfig):
 class TopK(ScoringCompressor[TopKConfig]):
     """Keeps the K tokens that receive the most attention in the encoder's last layer.
 
-    Source: arXiv 2511.14293, section 3.2. The paper feeds the tokens in descending attention and reports the same MMAU
-    score for temporal order, which is our default. Ties go to the earlier token.
+    Source: arXiv 2511.14293, section 3.2. The paper feeds the tokens in order of descending attention and reports the
+    same MMAU score for temporal order, which is our default. Ties go to the earlier token.
     """
 
     source = "arXiv 2511.14293, section 3.2"

@@ -1,4 +1,4 @@
-"""visionzip: the most attended tokens, and the rest gathered around a few of its own (VisionZip, arXiv 2412.04467)."""
+"""visionzip: the most attended tokens, and the rest gathered around a few of them (VisionZip, arXiv 2412.04467)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ from ..ops.similarity import SPACE_HELP, SPACE_NEEDS, SimilaritySpace, finite, q
 from .base import AudioTokenCompressor, register_compressor
 
 BLOCK = 1 << 22
-"""Similarities held at once: the tokens that look for a target go by in blocks of this many entries."""
+"""Similarities held at once: tokens are matched to targets in blocks of this many entries."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisionZipConfig(CompressionConfig):
-    """VisionZip."""
+    """Config of VisionZip.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, hf_tokcomp.VisionZipConfig(retention_ratio=0.5, contextual="mean"))
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [64]
+    """
 
     method: str = "visionzip"
     contextual_ratio: float = option(
@@ -38,7 +45,7 @@ class VisionZipConfig(CompressionConfig):
     similarity: SimilaritySpace = option("keys", help=SPACE_HELP)
 
     def contextual_count(self, count: int) -> int:
-        """How many of ``count`` tokens are contextual."""
+        """The number of contextual tokens among ``count``."""
         return math.floor(count * (self.contextual_ratio / (1 + self.contextual_ratio)) + 0.5)
 
 
@@ -92,7 +99,7 @@ class VisionZip(AudioTokenCompressor[VisionZipConfig]):
 
 
 def _nearest(vectors: Tensor, others: Tensor, target: Tensor, width: int, number: Tensor) -> Tensor:
-    """``(audios, tokens)`` long: for every token of ``others`` the target nearest to it; 0 for all else.
+    """``(audios, tokens)`` long: the nearest target of every token of ``others``; 0 for all others.
 
     Args:
         vectors: ``(audios, tokens, dim)`` unit vectors.
@@ -108,6 +115,6 @@ def _nearest(vectors: Tensor, others: Tensor, target: Tensor, width: int, number
     block = max(1, BLOCK // max(1, audios * width))
     best = [
         quantise(vectors[:, start : start + block] @ targets).masked_fill(~real, -torch.inf).argmax(2)
-        for start in range(0, tokens, block)  # argmax takes the first of equals, which `max` does not promise
+        for start in range(0, tokens, block)  # argmax takes the first of equals, which `max` does not guarantee
     ]
     return torch.where(others, places.gather(1, torch.cat(best, 1)), 0)

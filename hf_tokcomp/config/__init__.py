@@ -1,4 +1,4 @@
-"""What is asked for: a `CompressionConfig`, its budget and checks, its written form, and every way to name one."""
+"""`CompressionConfig`: its budget and checks, its serialization, and every way to name a compression."""
 
 from .config import CompressionConfig
 

@@ -1,7 +1,7 @@
-"""FieldChecks: a config's fields are checked by their annotations, and by what `option` says of them.
+"""FieldChecks: checks a config's fields against their annotations and the limits of `option`.
 
-A field annotated with ``bool``, ``int``, ``float``, ``str`` or a ``Literal``, or with several of them, ``| None``
-included, takes such values and no others. What has any other annotation is left to ``__post_init__``.
+A field annotated with ``bool``, ``int``, ``float``, ``str`` or a ``Literal``, or a union of these (also with ``None``),
+accepts only such values. Fields with other annotations are left to ``__post_init__``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 import sys
 import textwrap
 import types
@@ -34,17 +35,24 @@ def option(
     needs: Mapping[str, Collection[str]] | None = None,
     compare: bool = True,
 ) -> T:
-    """A field of a config, with what is to be known of it, as `dataclasses.field` makes one.
+    """Define a field of a config, with its help and limits, like `dataclasses.field`.
 
     Args:
         default: its default.
-        help: what it is, in a few words; `hf-tokcomp methods` and the docstring of the config show it.
+        help: a short description, shown by `hf-tokcomp methods` and in the config's docstring.
         above: numbers must be larger than this.
         at_least: the smallest number.
-        at_most: the largest number. Where it is not given, integers stay below 2^53, where every JSON reader is exact.
-        needs: what a method looks at beside the features, by the option's value, see
+        at_most: the largest number. By default, integers are below 2^53, where every JSON reader is exact.
+        needs: the method's inputs besides the features, by the option's value, see
             `hf_tokcomp.compressors.base.AudioTokenCompressor.requires`.
-        compare: whether configs that differ in it alone are different.
+        compare: whether configs that differ only in this field are unequal.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class LoudestConfig(hf_tokcomp.CompressionConfig):
+        ...     method: str = "loudest"
+        ...     power: float = hf_tokcomp.option(2.0, above=0, help="of the norm")
     """
     given = {"help": help, "above": above, "at_least": at_least, "at_most": at_most, "needs": needs}
     metadata = {key: value for key, value in given.items() if value is not None}
@@ -53,7 +61,7 @@ def option(
 
 
 class FieldChecks:
-    """Base class of configs: checks of one field each, and a docstring that lists the options."""
+    """Base class of configs: checks every field, and lists the options in the docstring."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -61,15 +69,19 @@ class FieldChecks:
         texts = [f"{name}: {text}." for name, value in fields if (text := value.metadata.get("help"))]
         if texts and cls.__doc__:
             lines = [textwrap.fill(text, 116, initial_indent="    ", subsequent_indent=" " * 8) for text in texts]
-            before, raises, errors = inspect.cleandoc(cls.__doc__).partition("\nRaises:")
-            cls.__doc__ = "\n".join([before.rstrip(), "", "Args:", *lines]) + (f"\n{raises}{errors}" if raises else "")
+            text, *rest = re.split(r"\n(?=(?:Raises|Example):\n)", inspect.cleandoc(cls.__doc__), maxsplit=1)
+            cls.__doc__ = "\n".join([text.rstrip(), "", "Args:", *lines, *(f"\n{part}" for part in rest)])
 
     def check_fields(self) -> None:
-        """Raise unless every field has a value of its annotation, within the limits of its `option`.
+        """Raise unless every field's value matches its annotation and is within the limits of its `option`.
 
         Raises:
-            CompressionConfigError: a field has not; the message names it, its value, and what would be right.
-            TypeError: an annotation names what is not in the module of its class, or limits are none of a number's.
+            CompressionConfigError: a value is invalid; the message says what would be valid.
+            TypeError: an annotation cannot be resolved in its class's module, or a field that is not a number has
+                limits.
+
+        Example:
+            >>> hf_tokcomp.CompressionConfig(method="ltbm").check_fields()  # which every config does when it is created
         """
         cls: Any = type(self)
         for name, kinds, limits in _demands(cls):
@@ -79,20 +91,20 @@ class FieldChecks:
 
 
 def needed_by(config: Any) -> frozenset[str]:
-    """What the values of a config's options make a method look at beside the features."""
+    """The inputs besides the features that a config's option values require."""
     names = [field.name for field in dataclasses.fields(config)]
     needs = ((getattr(config, name), metadata_of(type(config), name).get("needs")) for name in names)
     return frozenset().union(*(by_value.get(value, ()) for value, by_value in needs if by_value))
 
 
 def metadata_of(cls: type, name: str) -> dict[str, Any]:
-    """What `option` says of a field: its class's words before those of the bases, where only the default is new."""
+    """The metadata of a field; a subclass's entries override those of its bases."""
     fields = (vars(base).get("__dataclass_fields__", {}).get(name) for base in reversed(cls.__mro__))
     return {key: value for field in fields if field is not None for key, value in field.metadata.items()}
 
 
 def values_of(cls: type, name: str) -> str:
-    """What a field takes, in words; empty where `check_fields` cannot tell."""
+    """A description of a field's valid values; empty for fields that `check_fields` does not check."""
     kinds = kinds_of(annotations_of(cls)[name])
     if not all(_is_plain(kind) for kind in kinds):
         return ""
@@ -100,29 +112,29 @@ def values_of(cls: type, name: str) -> str:
 
 
 def kinds_of(annotation: Any) -> list[Any]:
-    """The members of a union; of anything else the list of it alone."""
+    """The members of a union; for any other annotation, a list with only itself."""
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     return list(typing.get_args(annotation)) if union else [annotation]
 
 
 @functools.cache
 def annotations_of(cls: Any) -> dict[str, Any]:
-    """A class's annotations and those of its bases, as objects.
+    """The resolved annotations of a class and its bases.
 
     Raises:
-        TypeError: one names what is not in the module of its class.
+        TypeError: one of them cannot be resolved in its class's module.
     """
     try:
         return typing.get_type_hints(cls)
     except NameError as error:
         raise TypeError(
-            f"The options of {cls.__name__} cannot be checked: {error}; import it in its module."
+            f"The options of {cls.__name__} cannot be checked: {error}; import that name in the class's module."
         ) from error
 
 
 @functools.cache
 def _demands(cls: Any) -> list[tuple[str, list[Any], Mapping[str, Any]]]:
-    """Name, kinds and limits of every field that can be checked."""
+    """Name, kinds and limits of every checkable field."""
     kinds = {field.name: kinds_of(annotations_of(cls)[field.name]) for field in dataclasses.fields(cls)}
     demands: list[tuple[str, list[Any], Mapping[str, Any]]] = []
     for name, members in kinds.items():
@@ -140,7 +152,7 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _fits(value: Any, kind: Any, limits: Mapping[str, Any]) -> bool:
-    """Whether the value is of that kind and within the limits. True is no number here."""
+    """Whether the value is of that kind and within the limits. Booleans are not numbers here."""
     if typing.get_origin(kind) is Literal:
         return any(_is_same(value, choice) for choice in typing.get_args(kind))
     if kind not in (int, float):
@@ -157,12 +169,12 @@ def _is_same(value: Any, choice: Any) -> bool:
 
 
 def _said_of(kinds: list[Any], limits: Mapping[str, Any], value: Any) -> str:
-    """What a value must be, other than None."""
+    """A description of the valid values, other than None."""
     return " or ".join(_said(kind, limits, value) for kind in kinds if kind is not types.NoneType)
 
 
 def _said(kind: Any, limits: Mapping[str, Any], value: Any) -> str:
-    """What a value of that kind must be."""
+    """A description of the valid values of one kind."""
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         return f"one of {choices}" if len(choices) > 1 else repr(choices[0])

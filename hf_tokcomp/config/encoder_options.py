@@ -1,4 +1,4 @@
-"""EncoderOptions: how the audio encoder is run. It costs less; how many tokens are left is the budget's business."""
+"""EncoderOptions: how the audio encoder runs, which affects its cost but not the number of tokens."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """What the fields of a `CompressionConfig` say about the encoder.
+    """The encoder options of a `CompressionConfig`.
 
     Args:
-        skip_padding: run up to the end of the longest window's sound only.
-        stride: positions averaged before the first layer: 1, or the 2 that a token is made of.
-        merge: share of the positions that is merged from layer to layer, see `hf_tokcomp.models.encoder.merging`.
+        skip_padding: stop at the end of the sound in the longest window.
+        stride: positions averaged before the first layer: 1, or the 2 that form a token.
+        merge: share of the positions that are merged between layers, see `hf_tokcomp.models.encoder.merging`.
     """
 
     skip_padding: bool = True
@@ -21,5 +21,5 @@ class EncoderOptions:
 
     @property
     def reduces(self) -> bool:
-        """Whether the layers see less than there is, so that the answers change."""
+        """Whether the layers process fewer positions, which changes the answers."""
         return self.stride > 1 or self.merge > 0

@@ -19,25 +19,30 @@ CONFIG_KEY = "compression_config"
 
 
 def is_ours(values: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether this is what we store in a model's config; the key has had other users."""
+    """Whether this is a config of ours; other programs have used the same key."""
     return isinstance(values, dict) and "method" in values and "schema_version" in values
 
 
 class PushToHubConfigMixin:
-    """`save_pretrained`, `from_pretrained` and `push_to_hub` as transformers and PEFT have them."""
+    """`save_pretrained`, `from_pretrained` and `push_to_hub`, as in transformers and PEFT."""
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *, push_to_hub: bool = False, **options: Any
     ) -> Path:
-        """Write ``compression_config.json`` into a folder (made if need be) and return the file's path.
+        """Write ``compression_config.json`` into a folder (created if needed) and return the file's path.
 
         Args:
             save_directory: the folder.
-            push_to_hub: send it to the Hub, too, to a repository of the folder's name or of ``repo_id=``.
+            push_to_hub: also push it to the Hub, to a repository named like the folder or by ``repo_id=``.
             options: for `push_to_hub`.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+            >>> config.save_pretrained("my-compression").name
+            'compression_config.json'
         """
         if options and not push_to_hub:
-            raise TypeError(f"{', '.join(options)}: these go with push_to_hub=True.")
+            raise TypeError(f"{', '.join(options)}: these options require push_to_hub=True.")
         folder = Path(save_directory)
         if folder.is_file():
             raise NotADirectoryError(f"{folder} is a file; save_pretrained needs the path of a folder.")
@@ -62,23 +67,29 @@ class PushToHubConfigMixin:
     ) -> Self:
         """Read a config from a folder, a JSON file or a Hub repository.
 
-        Where there is no ``compression_config.json``, the config that a compressed model carries in its
+        If there is no ``compression_config.json``, the config that a compressed model stores in its
         ``config.json`` is read.
 
         Args:
-            name_or_path: the folder, the file, or ``user/repo``; a revision may stand behind it, ``user/repo@v2``.
+            name_or_path: the folder, the file, or ``user/repo``, optionally with a revision as ``user/repo@v2``.
             revision: branch, tag or commit of a Hub repository.
             token: for a private repository; None for the token of ``hf auth login`` or ``HF_TOKEN``.
             cache_dir: where downloads are kept.
             subfolder: folder inside the folder or repository.
-            local_files_only: do not ask the Hub; the cache has to have the file.
-            force_download: fetch it anew.
+            local_files_only: do not contact the Hub; the file must be cached.
+            force_download: download it again.
 
         Raises:
             FileNotFoundError: there is no such repository, revision or folder, or no config there.
-            PermissionError: the token does not open the repository.
-            ConnectionError: the Hub could not be asked.
+            PermissionError: the token gives no access to the repository.
+            ConnectionError: the Hub could not be reached.
             CompressionConfigError: the file is not a valid config.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+            >>> file = config.save_pretrained("my-compression")
+            >>> hf_tokcomp.CompressionConfig.from_pretrained("my-compression") == config
+            True
         """
         made: Callable[[Any], Self] = cls.from_dict  # type: ignore[attr-defined]
         path = Path(name_or_path)
@@ -87,7 +98,7 @@ class PushToHubConfigMixin:
         name = os.fspath(name_or_path)
         repo, named = split_revision(name)
         if named and revision and named != revision:
-            raise ValueError(f"{name} names one revision and revision={revision!r} another; give one.")
+            raise ValueError(f"{name} names one revision and revision={revision!r} another; pass only one.")
 
         def find(filename: str) -> tuple[bytes, str]:
             if os.path.isdir(path):
@@ -131,14 +142,14 @@ class PushToHubConfigMixin:
         commit_description: str | None = None,
         create_pr: bool = False,
     ) -> CommitInfo:
-        """Create the repository and the branch if need be, and upload ``compression_config.json``.
+        """Create the repository and the branch if needed, and upload ``compression_config.json``.
 
-        A repository without a card gets one in the same commit, and one that has a card of ours, on which nobody
-        worked, a new one. Nothing else is touched. `hf_tokcomp.push_to_hub` can say more on the card.
+        A repository without a card gets one in the same commit, and a generated card that nobody has edited is
+        renewed. Nothing else is touched. `hf_tokcomp.push_to_hub` can put more on the card.
 
         Args:
-            repo_id: ``user/repo``; without ``user/`` it is the token's owner's.
-            token: one that may write; None for the token of ``hf auth login`` or ``HF_TOKEN``.
+            repo_id: ``user/repo``; without ``user/``, the token's owner is used.
+            token: a token with write access; None for the token of ``hf auth login`` or ``HF_TOKEN``.
             private: whether a new repository is private; None for its owner's default.
             revision: the branch.
             subfolder: folder inside the repository.
@@ -147,12 +158,18 @@ class PushToHubConfigMixin:
             create_pr: open a pull request instead of committing.
 
         Returns:
-            The commit: a string, its address.
+            The commit; as a string, its URL.
 
         Raises:
-            PermissionError: the token may not write there, or there is none.
-            ConnectionError: the Hub could not be asked.
-            ValueError: ``repo_id`` is no name, or ``private`` is for a repository that is public.
+            PermissionError: the token has no write access, or there is none.
+            ConnectionError: the Hub could not be reached.
+            ValueError: ``repo_id`` is invalid, or ``private`` was given for a public repository.
+
+        Example:
+            >>> config = hf_tokcomp.CompressionConfig(method="ltbm", retention_ratio=0.25)
+            >>> commit = config.push_to_hub("someone/qwen2-audio-quarter")
+            >>> hf_tokcomp.CompressionConfig.from_pretrained("someone/qwen2-audio-quarter") == config
+            True
         """
         return _senders[0](
             self,
@@ -168,7 +185,7 @@ class PushToHubConfigMixin:
 
 
 class Sender(Protocol):
-    """Sends a config to the Hub, with a card."""
+    """Pushes a config to the Hub, with a card."""
 
     def __call__(self, config: Any, repo_id: str, subfolder: str | None, /, **how: Any) -> CommitInfo: ...
 
@@ -177,7 +194,7 @@ _senders: list[Sender] = []
 
 
 def register_sender(send: Sender) -> Sender:
-    """Have `push_to_hub` of configs done by this function: what is sent, and its card, is `hf_tokcomp.sharing`'s."""
+    """Make this function implement `push_to_hub` of configs; `hf_tokcomp.sharing` decides what is pushed."""
     _senders[:] = [send]
     return send
 

@@ -1,4 +1,4 @@
-"""Every way to name a compression: what `patch` takes, and text, on a command line or in a harness's arguments."""
+"""Every way to name a compression, in `patch` and as text on a command line or in a harness's arguments."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .files import CONFIG_NAME
 from .registry import find_method, get_method, methods
 
 Compression = str | Mapping[str, Any] | Sequence[Any] | CompressionConfig | os.PathLike[str]
-"""What a user may name a compression by."""
+"""All the ways a user may name a compression."""
 
 
 def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
-    """A config from whatever a user may name it by.
+    """Turn any way of naming a compression into a config.
 
     Args:
         compression: a method's key, a dict, a list of dicts or configs (`compose`), a `CompressionConfig`, a folder or
-            JSON file, or a Hub id ``user/repo`` or ``user/repo@revision``. A folder comes before a repository of the
-            same name, and a method before both.
+            JSON file, or a Hub id ``user/repo`` or ``user/repo@revision``. A folder takes precedence over a repository
+            of the same name, and a method over both.
         hub: ``token``, ``cache_dir`` and so on, for `CompressionConfig.from_pretrained`.
 
     Raises:
-        CompressionConfigError: it is none of these; for an unknown method the closest key is named.
-        OSError: what a name stands for cannot be read.
+        CompressionConfigError: it is none of these; for an unknown method the closest one is named.
+        OSError: the folder, file or repository cannot be read.
     """
     if isinstance(compression, CompressionConfig):
         return compression
@@ -47,8 +47,8 @@ def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
             return CompressionConfig.from_pretrained(name, **hub)
         if os.sep in name or isinstance(compression, os.PathLike):
             raise FileNotFoundError(
-                f"There is no folder or file {shown(name)} to read a compression config from, and it is no Hub id "
-                "(user/repo)."
+                f"There is no folder or file {shown(name)} to read a compression config from, and it is not a "
+                "Hub id (user/repo)."
             )
         get_method(name)  # raises, naming the closest key
     raise CompressionConfigError(
@@ -58,12 +58,12 @@ def resolve_compression(compression: Any, **hub: Any) -> CompressionConfig:
 
 
 def parse_config(text: str) -> CompressionConfig:
-    """The config that a text names: a method with options, a JSON object or list of them, a folder or a Hub id.
+    """Parse a text into a config: a method with options, a JSON object or list of objects, a folder or a Hub id.
 
     Raises:
-        CompressionConfigError: it names none; the closest method is in the message.
-        ValueError: it looks like JSON and is not.
-        OSError: it is on the Hub, and cannot be fetched.
+        CompressionConfigError: it is none of these; the message names the closest method.
+        ValueError: it looks like JSON but is invalid.
+        OSError: it cannot be downloaded from the Hub.
     """
     if text.lstrip().startswith(("{", "[")):
         try:
@@ -84,11 +84,11 @@ def config_at(text: str, ratio: float) -> CompressionConfig:
 
     Args:
         text: a method's key; with options as ``ltbm:window=4:similarity=keys``; several as ``ltbm+top_k``, which share
-            the ratio, each keeping the same fraction of what it gets; or what else `parse_config` takes.
-        ratio: fraction of tokens that is left at the end.
+            the ratio, each keeping the same fraction of its input; or anything else that `parse_config` accepts.
+        ratio: fraction of tokens left at the end.
 
     Raises:
-        CompressionConfigError: no such method or option, or it takes no ratio.
+        CompressionConfigError: unknown method or option, or the method takes no ratio.
     """
     if not _is_method(text):
         return parse_config(text).replace(retention_ratio=ratio)
@@ -97,19 +97,19 @@ def config_at(text: str, ratio: float) -> CompressionConfig:
         return CompressionConfig.from_dict(parts[0] | {"retention_ratio": ratio})
     each = ratio ** (1 / len(parts))
     stages = [part | {"retention_ratio": each} for part in parts[:-1]]
-    # A rate counts from the whole audio, so that rounding in the stages before does not miss the ratio.
+    # A rate refers to the whole audio, so that rounding in earlier stages does not accumulate.
     stages.append(parts[-1] | {"tokens_per_second": ratio * FRAME_RATE})
     return CompressionConfig.from_dict({"method": "compose", "stages": stages})
 
 
 def ratio_name(ratio: float) -> str:
-    """How a retention ratio is written in tables: 0.25 as 1/4, 0.3 as 0.3."""
+    """A retention ratio as written in tables: 0.25 as 1/4, 0.3 as 0.3."""
     fraction = Fraction(ratio).limit_denominator(100)
     return str(fraction) if fraction.numerator == 1 and abs(float(fraction) - ratio) < 1e-6 else f"{ratio:g}"
 
 
 def _is_method(text: str) -> bool:
-    """Whether it begins with a method's key, as folders and Hub ids do not."""
+    """Whether it begins with a method's key, unlike folders and Hub ids."""
     return find_method(re.split("[:+]", text)[0].strip()) is not None
 
 

@@ -1,4 +1,4 @@
-"""One table of methods: the key of a config, its config class and its compressor class."""
+"""The table of methods: key, config class and compressor class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .entry_points import Brought
 
 
 class Method(NamedTuple):
-    """What the registry knows of a method.
+    """An entry of the table of methods.
 
     Args:
         name: its key.
@@ -29,17 +29,17 @@ class Method(NamedTuple):
 
     @property
     def family(self) -> str:
-        """What it does with the tokens it does not keep: pooling, sampling, pruning, merging, hybrid, learned."""
+        """Its family: pooling, sampling, pruning, merging, hybrid or learned."""
         return str(self.compressor_class.family)
 
     @property
     def source(self) -> str:
-        """The paper it comes from; empty for one without."""
+        """The paper it comes from; empty if there is none."""
         return str(self.compressor_class.source)
 
     @property
     def needs(self) -> frozenset[str]:
-        """What it looks at beside the features, with its default options."""
+        """The inputs it needs besides the features, with its default options."""
         config = self.default_config
         if config is None or self.learns:
             return frozenset(self.compressor_class.requires)
@@ -47,18 +47,18 @@ class Method(NamedTuple):
 
     @property
     def learns(self) -> bool:
-        """Whether it has weights, which begin newly initialized."""
+        """Whether it has weights to train."""
         return bool(self.compressor_class.learns)
 
     @property
     def deterministic_length(self) -> bool:
-        """Whether the count follows from the audio's length alone, with its default options."""
+        """Whether the count depends only on the audio's length, with its default options."""
         config = self.default_config
         return config is None or bool(config.deterministic_length)
 
     @property
     def default_config(self) -> Any:
-        """The config with all defaults; None where an option must be given."""
+        """The config with all defaults; None if an option is required."""
         try:
             return self.config_class()
         except CompressionConfigError:
@@ -73,10 +73,10 @@ BROUGHT = Brought(
 
 
 def add_method(method: Method) -> None:
-    """Put a method into the table; `hf_tokcomp.register_compressor` is how one does.
+    """Add a method to the table, as `hf_tokcomp.register_compressor` does.
 
     Raises:
-        ValueError: another one has its key.
+        ValueError: the key is taken.
     """
     if method.name in _METHODS:
         raise ValueError(
@@ -87,7 +87,12 @@ def add_method(method: Method) -> None:
 
 
 def methods() -> dict[str, Method]:
-    """Every method by its key, in order of registration; those that other installed packages bring come last."""
+    """Every method by its key, in order of registration; those of other installed packages come last.
+
+    Example:
+        >>> hf_tokcomp.methods()["ltbm"].idea
+        'Merges the most similar tokens within a temporal window.'
+    """
     BROUGHT.bring()
     return dict(_METHODS)
 
@@ -105,7 +110,7 @@ def get_method(name: object) -> Method:
     """The method with this key.
 
     Raises:
-        CompressionConfigError: there is none; the message names the closest key and how to register one.
+        CompressionConfigError: unknown method; the message names the closest one and how to register one.
     """
     found = find_method(name)
     if found is not None:
@@ -115,5 +120,5 @@ def get_method(name: object) -> Method:
         return _METHODS[name]
     raise CompressionConfigError(
         f"Unknown compression method {shown(name)}{did_you_mean(name, _METHODS)} Known methods: {', '.join(_METHODS)}. "
-        "Your own is registered with @hf_tokcomp.register_compressor."
+        "Register your own with @hf_tokcomp.register_compressor."
     )

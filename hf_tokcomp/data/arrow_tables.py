@@ -31,14 +31,14 @@ def load_table(what: str, name: str, /, **options: Any) -> datasets.Dataset:
         NeedsFilesError: its files must be read without `datasets`.
         FileNotFoundError: there is nothing of this name.
         ValueError: there is no such split or config, or the table cannot be read.
-        ConnectionError: the Hub could not be asked.
+        ConnectionError: the Hub could not be reached.
     """
     try:
         with quiet():
             return undecoded(datasets.load_dataset(what, **options))
     except datasets.exceptions.DatasetNotFoundError as error:
         raise FileNotFoundError(
-            f"There is no file or folder {name}, and on the Hub no data set that you may read: {_said(error)}"
+            f"There is no file or folder {name}, and no data set on the Hub that you can read: {_said(error)}"
         ) from error
     except ConnectionError as error:
         raise ConnectionError(
@@ -49,7 +49,7 @@ def load_table(what: str, name: str, /, **options: Any) -> datasets.Dataset:
         if "torchcodec" in "".join(map(str, _causes(error))):
             raise NeedsFilesError(name) from error
         said = "; ".join(dict.fromkeys(map(_said, _causes(error))))
-        raise ValueError(f"{name} cannot be read (split= and config_name= choose what is): {said}") from error
+        raise ValueError(f"{name} cannot be read (split= and config_name= select a part): {said}") from error
 
 
 def undecoded(table: datasets.Dataset) -> datasets.Dataset:
@@ -81,7 +81,7 @@ def saved_table(folder: Path, split: str | None) -> datasets.Dataset:
     if isinstance(found, datasets.DatasetDict):
         chosen = split or ("train" if "train" in found or len(found) != 1 else next(iter(found)))
         if chosen not in found:
-            raise ValueError(f"{folder} has no split {shown(chosen)}; name one with split=: {several(found)}.")
+            raise ValueError(f"{folder} has no split {shown(chosen)}; choose one with split=: {several(found)}.")
         return undecoded(found[chosen])
     if split is not None and found.split is not None and str(found.split) != split:
         raise ValueError(f"{folder} holds one table only, of the split {found.split}, not {shown(split)}.")

@@ -123,9 +123,9 @@ def report(table: Table, wrong: Mapping[int, str], skip_bad: bool) -> list[tuple
     many = f"{len(skipped)} of the {rows} rows of {table.name}"
     if not skip_bad:
         raise ValueError(
-            f"{many} cannot be used:\n{few}\nPut them right, or leave them out with --on-error skip (skip_bad=True)."
+            f"{many} cannot be used:\n{few}\nFix them, or leave them out with --on-error skip (skip_bad=True)."
         )
-    logger.warning("%s are left out:\n%s", many, few)
+    logger.warning("%s were left out:\n%s", many, few)
     return skipped
 
 

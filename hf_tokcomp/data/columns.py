@@ -40,7 +40,9 @@ def find_column(table: Table, what: str, given: str | None, usual: Sequence[str]
             return "audio"
     if len(fits) > 1:
         none = ' ("" for none)' if what == "prompt" else ""
-        raise ValueError(f"{has}; {' and '.join(fits)} could each be the {what}: choose with {_options(what)}{none}.")
+        raise ValueError(
+            f"{has}; {' and '.join(fits)} could each be the {what} column; choose one with {_options(what)}{none}."
+        )
     return fits[0] if fits else None
 
 
@@ -53,7 +55,7 @@ def required_column(table: Table, what: str, given: str | None, usual: Sequence[
     found = find_column(table, what, given, usual)
     if found is None:
         raise ValueError(
-            f"{table.name} has the columns {several(table.columns)}, of which none is called {', '.join(usual)}: "
+            f"{table.name} has the columns {several(table.columns)}, none of which is called {', '.join(usual)}: "
             f"name the one that holds the {what} with {_options(what)}."
         )
     return found

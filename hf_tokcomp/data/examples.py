@@ -27,6 +27,12 @@ class Examples:
         rows: how many rows were read.
         skipped: number and reason of each row that was left out.
         unit: what the numbers are: "line", of the file and from 1; or "row", from 0.
+
+    Example:
+        >>> from hf_tokcomp.data import load_examples
+        >>> examples = load_examples("my_recordings", split="train")
+        >>> examples.rows, examples.skipped
+        (3, [])
     """
 
     dataset: datasets.Dataset
@@ -93,7 +99,12 @@ def load_examples(
         FileNotFoundError: there is nothing under this name.
         ValueError: a table cannot be read, no column or more than one fits (of prompts none need, unless they are
             required), or rows are bad: the first few are named, with the reason. Also where no row is good.
-        ConnectionError: the Hub could not be asked.
+        ConnectionError: the Hub could not be reached.
+
+    Example:
+        >>> from hf_tokcomp.data import load_examples
+        >>> load_examples("my_recordings", split="train", max_samples=2).dataset["text"][0]
+        'seven three one zero nine'
     """
     for option, given in (("max_samples", max_samples), ("num_proc", num_proc), ("sampling_rate", sampling_rate)):
         if given is not None and given < 1:
@@ -106,7 +117,7 @@ def load_examples(
     prompt_name = None if prompt_column == "" else find_column(table, "prompt", prompt_column, PROMPT)
     if prompt_required and prompt_name is None:
         raise ValueError(
-            f"{table.name} has no prompts, and no other is given; its columns are {several(table.columns)}: name "
+            f"{table.name} has no prompts, and none was given; its columns are {several(table.columns)}: name "
             "theirs with prompt_column=... (--columns question:NAME), or give one for all rows (--prompt)."
         )
 

@@ -99,7 +99,7 @@ def _encoded(array: Any, rate: int) -> Stored:
         content = io.BytesIO()
         soundfile.write(content, samples if samples.ndim == 1 else samples.T, rate, format="WAV", subtype="FLOAT")
     except (ValueError, TypeError, RuntimeError) as error:
-        raise ValueError(f"the array is no audio: {error}") from error
+        raise ValueError(f"the array is not audio: {error}") from error
     return {"bytes": content.getvalue(), "path": None}
 
 

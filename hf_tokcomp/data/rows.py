@@ -57,12 +57,12 @@ def read_rows(
         FileNotFoundError: there is nothing under this name.
         ValueError: a table cannot be read, no column or more than one fits, or rows are bad, as in `load_examples`; but
             no row needs a text.
-        ConnectionError: the Hub could not be asked.
+        ConnectionError: the Hub could not be reached.
     """
     given = dict(columns or {})
     unknown = sorted(set(given) - set(ROLES))
     if unknown:
-        raise ValueError(f"There is no role {unknown[0]!r} for a column; there are {', '.join(ROLES)}.")
+        raise ValueError(f"There is no role {unknown[0]!r} for a column; the roles are {', '.join(ROLES)}.")
     table = Source(split, bare=True).open(name).first(max_samples)
     if not len(table.content):
         raise ValueError(f"{table.name} has no rows.")

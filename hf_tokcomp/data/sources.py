@@ -133,7 +133,7 @@ def _named(folder: Path, stems: tuple[str, ...]) -> Path | None:
     for stem in stems:
         found = [folder / f"{stem}{suffix}" for suffix in FILES if (folder / f"{stem}{suffix}").is_file()]
         if len(found) > 1:
-            raise ValueError(f"{folder} holds {' and '.join(path.name for path in found)}: name the one that is meant.")
+            raise ValueError(f"{folder} holds {' and '.join(path.name for path in found)}: name the one you mean.")
         if found:
             return found[0]
     return None
@@ -153,5 +153,5 @@ def _inside(table: Table, split: str) -> Table:
         if isinstance(name, str) and posixpath.normpath(name).startswith(f"{split}/")
     ]
     if not rows:
-        raise ValueError(f"{table.name} names no recording in the folder {split}/ beside it.")
+        raise ValueError(f"{table.name} lists no recording in the folder {split}/ next to it.")
     return table.only(rows)

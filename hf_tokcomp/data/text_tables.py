@@ -118,7 +118,7 @@ def _read_csv(text: str, path: Path, delimiter: str, multiline: bool = True, quo
             if not any(field.strip() for field in fields):
                 continue
             if not multiline and reader.line_num > begun:
-                raise ValueError(f"{path}, line {begun}: a quoted field goes on over the end of the line.")
+                raise ValueError(f"{path}, line {begun}: a quoted field continues past the end of the line.")
             if header is None:
                 header = _header(fields, path, begun)
                 continue

@@ -1,1 +1,1 @@
-"""Files by name, on the Hub and beside us: ids, errors, one commit. Nothing here knows of compression."""
+"""Files on the Hub and on disk: ids, errors, atomic writing. Nothing here depends on compression."""

@@ -1,4 +1,4 @@
-"""What goes wrong with the Hub, in plain words and built-in exceptions."""
+"""Errors of the Hub as built-in exceptions with plain messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 
 from ..messages import shown
 
-# What breaks below HTTP, whichever client (httpx, httpx2) this version of huggingface_hub is built on.
+# Errors below HTTP, of whichever client (httpx, httpx2) this version of huggingface_hub uses.
 TRANSPORT_ERRORS: tuple[type[Exception], ...] = tuple(
     c for c in HfHubHTTPError.__mro__ if issubclass(c, Exception) and c.__module__.startswith("httpx")
 )
@@ -29,7 +29,7 @@ LOG_IN = "Log in with `hf auth login`, or pass token=..."
 
 
 class MissingFileError(FileNotFoundError):
-    """The repository is there, or could not be asked, and the file is not."""
+    """The file is not in the repository, or not in the cache while the repository cannot be reached."""
 
 
 @contextmanager
@@ -45,15 +45,15 @@ def hub_errors(
     Args:
         repo: the repository.
         revision: its revision.
-        path: the file that is fetched; empty where something is sent.
-        local_files_only: whether the Hub may not be asked.
-        token: the one that is sent; a server might repeat it, and no message does.
+        path: the file being downloaded; empty for an upload.
+        local_files_only: whether the Hub must not be contacted.
+        token: the token in use; a server might repeat it, but no message may.
 
     Raises:
-        FileNotFoundError: no such repository, revision or file (`MissingFileError`); or the name is none.
-        PermissionError: the token does not open the repository, or there is none.
-        ConnectionError: the Hub could not be asked, or the connection broke.
-        OSError: the Hub answered with another error.
+        FileNotFoundError: no such repository, revision or file (`MissingFileError`), or an invalid name.
+        PermissionError: the token gives no access to the repository, or there is none.
+        ConnectionError: the Hub could not be reached, or the connection broke.
+        OSError: the Hub returned another error.
     """
     hub = _public(constants.ENDPOINT)
     at = f"{repo} at {revision}" if revision else repo
@@ -67,11 +67,11 @@ def hub_errors(
         ) from error
     except GatedRepoError as error:
         raise PermissionError(
-            f"{repo} is gated: ask for access at {hub}/{repo}, and be who has it. {LOG_IN}"
+            f"{repo} is gated: ask for access at {hub}/{repo}, and log in as the user who has it. {LOG_IN}"
         ) from error
     except RepositoryNotFoundError as error:
         raise FileNotFoundError(
-            f"There is no repository {repo} on the Hub ({hub}), or it is private and not yours to see. "
+            f"There is no repository {repo} on the Hub ({hub}), or it is private and you have no access. "
             f"Check the name. {LOG_IN}"
         ) from error
     except RevisionNotFoundError as error:
@@ -84,35 +84,36 @@ def hub_errors(
         if local_files_only or constants.is_offline_mode():
             why = "local_files_only=True" if local_files_only else "HF_HUB_OFFLINE is set"
             raise MissingFileError(
-                f"{what} is not in the cache, and the Hub may not be asked ({why}). Load it once while online."
+                f"{what} is not in the cache, and the Hub must not be contacted ({why}). Load it once while "
+                "you are online."
             ) from error
         raise ConnectionError(
-            f"The Hub ({hub}) could not be asked for {what}, which is not in the cache either: "
+            f"The Hub ({hub}) could not be reached for {what}, which is not in the cache either: "
             f"{_said(error.__cause__ or error)}"
         ) from error
     except OfflineModeIsEnabled as error:
-        raise ConnectionError(f"HF_HUB_OFFLINE is set, and {what} needs the Hub.") from error
+        raise ConnectionError(f"HF_HUB_OFFLINE is set, but {what} needs the Hub.") from error
     except HfHubHTTPError as error:
         if error.response.status_code in (401, 403):
             raise PermissionError(
-                f"The Hub did not accept the token, or there is none, for {what} ({_said(error)}). {LOG_IN}"
+                f"The Hub rejected the token (or none was given) for {what} ({_said(error)}). {LOG_IN}"
             ) from error
-        raise OSError(f"The Hub answered for {what}: {_said(error)}.") from error
+        raise OSError(f"The Hub answered the request for {what}: {_said(error)}.") from error
     except TRANSPORT_ERRORS as error:
-        kept = "; nothing of it was kept" if path else ""  # what became of a push is for who pushes to say
+        kept = "; nothing of it was kept" if path else ""  # the caller of a push reports its outcome
         raise ConnectionError(
-            f"The connection to the Hub ({hub}) broke over {what}{kept}: {_said(error) or type(error).__name__}. Try "
+            f"The connection to the Hub ({hub}) broke during {what}{kept}: {_said(error) or type(error).__name__}. Try "
             "again."
         ) from error
 
 
 def unanswered(error: Exception) -> bool:
-    """Whether the Hub gave no answer at all."""
+    """Whether the Hub did not answer at all."""
     return isinstance(error, TRANSPORT_ERRORS) and not isinstance(error, HfHubHTTPError)
 
 
 def not_reached(name: str, error: Exception | None = None) -> str:
-    """What to say of a name that is not here, while the Hub may not be asked (no error) or gives no answer."""
+    """The message for a name that was not found locally while the Hub is off limits (no error) or unreachable."""
     if error is None:
         why = "HF_HUB_OFFLINE is set, so that the Hub may not be asked for it: unset it"
     else:
@@ -122,7 +123,7 @@ def not_reached(name: str, error: Exception | None = None) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """What the server said, with its status, or the first line of the error."""
+    """The server's message with its status, or the first line of the error."""
     text = next(iter(str(error).splitlines()), "")
     if isinstance(error, HfHubHTTPError):
         text = f"{error.response.status_code}, {error.server_message or text}"
@@ -131,7 +132,7 @@ def _said(error: BaseException) -> str:
 
 @contextmanager
 def _without_tokens(token: str | bool | None) -> Iterator[None]:
-    """Take the token out of what an error, and those behind it, say."""
+    """Remove the token from the messages of an error and its causes."""
     try:
         yield
     except Exception as error:
@@ -145,7 +146,7 @@ def _without_tokens(token: str | bool | None) -> Iterator[None]:
 
 
 def masked(said: Any, token: str | bool | None) -> Any:
-    """A text without this token and the environment's; what is no text as it is."""
+    """A text without this token or the environment's; anything else unchanged."""
     for secret in (token, get_token()):
         if isinstance(said, str) and isinstance(secret, str) and secret:
             said = said.replace(secret, "***")
@@ -153,5 +154,5 @@ def masked(said: Any, token: str | bool | None) -> Any:
 
 
 def _public(text: str) -> str:
-    """Without the name and password that an address may carry."""
+    """An address without the user name and password it may contain."""
     return re.sub(r"//[^/@\s]*@", "//", text)

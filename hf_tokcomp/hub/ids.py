@@ -1,4 +1,4 @@
-"""The Hub: which names are repositories, what can be a token, and fetching a small file."""
+"""The Hub: valid repository names and tokens, and downloading a small file."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def is_hub_id(name: str) -> bool:
 
 
 def check_token(token: object) -> None:
-    """Raise where this, or else the token of the environment, cannot be one: the HTTP client would, and show it.
+    """Raise if this token, or the environment's, is malformed: the HTTP client would raise, too, and show it.
 
     Raises:
         TypeError: it is neither a string, True, False nor None.
-        ValueError: it has characters that no HTTP header may have. Its value is not in the message.
+        ValueError: it has characters that are not allowed in an HTTP header. The message does not contain it.
     """
     if token is not None and not isinstance(token, bool | str):
         raise TypeError(f"token must be a string, True, False or None, not {type(token).__name__}.")
@@ -50,21 +50,21 @@ def check_token(token: object) -> None:
     if isinstance(sent, str) and not re.fullmatch(r"[!-~]+", sent):
         whose = "The token given" if sent is token else "The token of HF_TOKEN or `hf auth login`"
         raise ValueError(
-            f"{whose} is empty or has spaces, line ends or letters that no token has; copy it anew. (It is not shown "
-            "here.)"
+            f"{whose} is empty, or has spaces, line breaks or other characters that no token has; copy "
+            "it again. (It is not shown here.)"
         )
 
 
 def check_reachable(name: str, filenames: Sequence[str]) -> None:
-    """Raise at once where what is neither here nor in the cache cannot be fetched: the Hub gives no answer.
+    """Raise at once if a name is neither local nor cached and the Hub cannot be reached.
 
-    huggingface_hub and transformers try again and again first, for half a minute a file. A name that is a folder, or
-    none that the Hub could have, is not asked about, and whatever the Hub answers is left to who fetches it. Where the
-    cache has one of the files and the Hub cannot be reached, a warning says what is used.
+    huggingface_hub and transformers would retry first, for half a minute per file. The Hub is not contacted for a
+    folder or for an invalid name, and its answer is left to the actual download. If the cache has one of the files and
+    the Hub cannot be reached, a warning says that the cache is used.
 
     Args:
         name: a folder or a repository.
-        filenames: files of which a repository of this kind has one.
+        filenames: files, one of which every such repository has.
 
     Raises:
         FileNotFoundError: ``HF_HUB_OFFLINE`` is set, and the cache has none of the files.
@@ -92,8 +92,8 @@ def check_reachable(name: str, filenames: Sequence[str]) -> None:
         if not cached:
             raise ConnectionError(not_reached(name, error)) from error
         logger.warning(
-            "The Hub cannot be reached, and is asked about every file of %s before the cache is used: "
-            "HF_HUB_OFFLINE=1 spares the minutes.",
+            "The Hub cannot be reached, and is queried for every file of %s before the cache is used; "
+            "HF_HUB_OFFLINE=1 saves those minutes.",
             name,
         )
 
@@ -109,13 +109,13 @@ def download(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> Path:
-    """A small file of a repository, in the cache; nothing but a whole file ever gets there.
+    """Download a small file into the cache, completely or not at all, and return its path.
 
     Raises:
         CompressionConfigError: the file is too large to be a config; it is not downloaded.
-        MissingFileError: the file is not in the repository, or not in the cache and the Hub may not be asked.
+        MissingFileError: the file is not in the repository, or not cached while the Hub must not be contacted.
         FileNotFoundError: there is no such repository or revision.
-        OSError: what else may go wrong, see `hub_errors`.
+        OSError: any other error, see `hub_errors`.
     """
     check_token(token)
     path = f"{subfolder}/{filename}" if subfolder else filename

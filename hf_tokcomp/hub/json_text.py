@@ -1,6 +1,6 @@
-"""JSON that nobody vouches for: how much of it is read, and what of it is refused.
+"""Reading untrusted JSON: size limits, and what is rejected.
 
-A config comes from anybody. Whatever stands in it, what follows is a config or a `CompressionConfigError`, soon and in
+Configs come from anyone. Whatever one contains, the result is a config or a `CompressionConfigError`, quickly and with
 a message that fits on a screen.
 """
 
@@ -21,10 +21,10 @@ MAX_DIGITS = 20
 
 
 def check_size(values: Mapping[str, Any]) -> None:
-    """Raise where a config is nested deeper, or holds more, than any method could ask for.
+    """Raise if a config is nested more deeply, or is larger, than any method needs.
 
     Raises:
-        CompressionConfigError: it is so.
+        CompressionConfigError: if it is.
     """
     pending: list[tuple[Any, int]] = [(values, 0)]
     count = 0
@@ -35,21 +35,21 @@ def check_size(values: Mapping[str, Any]) -> None:
         count += len(value)
         if depth >= MAX_DEPTH or count > MAX_VALUES:
             what = f"nested deeper than {MAX_DEPTH} levels" if depth >= MAX_DEPTH else f"of over {MAX_VALUES} values"
-            raise CompressionConfigError(f"A compression config is flat and small; this one is {what}.")
+            raise CompressionConfigError(f"A compression config must be flat and small; this one is {what}.")
         pending += [(item, depth + 1) for item in (value.values() if isinstance(value, Mapping) else value)]
 
 
 def parse_json(data: bytes, where: str, strict: bool = True) -> Any:
-    """The value that JSON text stands for.
+    """Parse JSON text.
 
     Args:
         data: the text, UTF-8.
-        where: what it is, for the message.
-        strict: refuse what JSON's standard has not, or has and leaves open: NaN and infinities, numbers of more than
-            20 digits, one key twice.
+        where: description of the source for messages.
+        strict: reject what JSON's standard excludes or leaves open: NaN and infinities, numbers of more than 20 digits,
+            duplicate keys.
 
     Raises:
-        CompressionConfigError: the text is too long, not JSON, or refused.
+        CompressionConfigError: the text is too long, not JSON, or rejected.
     """
     if len(data) > MAX_BYTES:
         raise too_large(where, len(data))
@@ -75,7 +75,7 @@ def too_large(where: str, size: int) -> CompressionConfigError:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number that JSON knows")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _integer(text: str) -> int:
@@ -95,5 +95,5 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} is there twice")
+        raise ValueError(f"the key {shown(next(key for key in keys if keys.count(key) > 1))} appears twice")
     return values

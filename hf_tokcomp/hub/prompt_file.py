@@ -1,4 +1,4 @@
-"""prompt.json: what a model or adapter is asked unless somebody says otherwise, in the folder beside its weights."""
+"""prompt.json: the default prompt of a model or adapter, stored next to its weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LONGEST = 20_000
 
 @dataclass(frozen=True)
 class StoredPrompt:
-    """What a model is asked by default.
+    """A model's default prompt.
 
     Args:
         text: the instruction, or with the audio placeholder in it the whole prompt.
-        task: what it asks for, such as ``asr``; None where that is not said.
+        task: the kind of task, such as ``asr``; None if unknown.
     """
 
     text: str
@@ -34,14 +34,14 @@ class StoredPrompt:
 
 
 def parse_prompt(data: bytes, where: str) -> StoredPrompt:
-    """What the file says.
+    """Parse the file.
 
     Args:
         data: the file's content.
-        where: what it is, for the message.
+        where: description of the source for messages.
 
     Raises:
-        ValueError: it is not an object with a ``prompt``, a text, and perhaps a ``task``, another one.
+        ValueError: it is not an object with a string ``prompt`` and optionally a string ``task``.
     """
     values: Any = parse_json(data, where)
     text, task = (values.get("prompt"), values.get("task")) if isinstance(values, dict) else (None, None)
@@ -53,7 +53,7 @@ def parse_prompt(data: bytes, where: str) -> StoredPrompt:
 
 
 def write_prompt(folder: Path, prompt: StoredPrompt | None) -> None:
-    """Write the file into a folder; for None, take away the one that an earlier run left there."""
+    """Write the file into a folder; None removes the file of an earlier run."""
     file = folder / PROMPT_NAME
     if prompt is None:
         file.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
-"""What may leave this machine in a push: files by a list of names, and no paths of this machine in them.
+"""What a push may upload: files on a list of names, without local paths in them.
 
-A folder that a training wrote also has pickles, optimizer states and logs that name data and users. Nothing is sent
-because nobody thought of it: what is not on the list stays.
+The output folder of a training also has pickles, optimizer states and logs that name data and users. Nothing is
+uploaded by accident: only files on the list are.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ TOKENS = ("added_tokens_decoder", "chat_template")
 
 
 def is_sent(name: str) -> bool:
-    """Whether a file of this name is shared."""
+    """Whether a file with this name is shared."""
     return any(fnmatchcase(name, pattern) for pattern in SENT)
 
 
 def has_settings(name: str) -> bool:
-    """Whether a file of this name is JSON that could name a folder."""
+    """Whether a file with this name is JSON that could contain a path."""
     return name.endswith(".json") and not any(fnmatchcase(name, pattern) for pattern in WORDS)
 
 
 def is_local(value: Any) -> bool:
-    """Whether a value is a path of a machine: an absolute one, or one that is there from here."""
+    """Whether a value is a local path: an absolute one, or one that exists relative to here."""
     if not isinstance(value, str) or not 1 < len(value) < 4096 or any(c in value for c in "\n\0{"):
         return False
     if value.startswith(("~", "file:", "\\\\")) or PureWindowsPath(value).is_absolute():
@@ -81,7 +81,7 @@ def is_local(value: Any) -> bool:
 
 
 def without_history(values: Any) -> Any:
-    """JSON without the `HISTORY` that names a path of this machine, at any depth."""
+    """JSON without `HISTORY` entries that contain a local path, at any depth."""
     if isinstance(values, dict):
         return {
             key: without_history(value) for key, value in values.items() if not (key in HISTORY and is_local(value))
@@ -90,7 +90,7 @@ def without_history(values: Any) -> Any:
 
 
 def local_paths(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every path of this machine in JSON, with the key that it stands under."""
+    """Every local path in JSON, with its key."""
     if isinstance(values, dict):
         for name, value in values.items():
             if name not in TOKENS and not str(name).endswith("_token"):
@@ -103,10 +103,10 @@ def local_paths(values: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def check_local(file: str, values: Any, way_out: str) -> None:
-    """Raise where there is a path of this machine in what would be sent.
+    """Raise if a file to be uploaded contains a local path.
 
     Raises:
-        ValueError: there is; the file, the key and the path are named.
+        ValueError: it does; the message names the file, the key and the path.
     """
     for key, path in local_paths(values):
-        raise ValueError(f"{file} names a place on this machine, {key}: {path!r}, which others do not have: {way_out}")
+        raise ValueError(f"{file} contains a local path, {key}: {path!r}, which others do not have: {way_out}")

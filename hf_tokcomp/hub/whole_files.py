@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: nobody reads half of it, and where it fails, what was there before stays."""
+"""Atomic writing of files: no one sees a partial file, and if writing fails, the old file remains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def write_whole(file: str | os.PathLike[str], content: str | bytes) -> Path:
     """Write a file, text in UTF-8 with ``\\n``, and return its path.
 
     Raises:
-        OSError: it cannot be written, the disk is full, say; the error names the file, and nothing else is left there.
+        OSError: it cannot be written, for example on a full disk; the error names the file, and no temporary file
+            remains.
     """
     data = content.encode() if isinstance(content, str) else content
     with whole_file(file) as part:
@@ -24,9 +25,9 @@ def write_whole(file: str | os.PathLike[str], content: str | bytes) -> Path:
 
 @contextmanager
 def whole_file(file: str | os.PathLike[str]) -> Iterator[Path]:
-    """Within the ``with`` block, a path to write to; at its end what was written takes the file's place.
+    """A path to write to within the ``with`` block; at its end, what was written replaces the file.
 
-    A device or a pipe is written to as it is.
+    Devices and pipes are written to directly.
 
     Raises:
         OSError: as for `write_whole`.
@@ -36,7 +37,7 @@ def whole_file(file: str | os.PathLike[str]) -> Iterator[Path]:
         if target.exists() and not target.is_file():
             yield target
             return
-        real = Path(os.path.realpath(target))  # a link stays one
+        real = Path(os.path.realpath(target))  # a link remains a link
         part = real.with_name(f".{real.name}.{os.getpid()}-{threading.get_ident()}.part")
         try:
             yield part
@@ -50,5 +51,5 @@ def whole_file(file: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def not_written(file: Path, error: OSError, kept: str = "what was there before stays") -> OSError:
-    """An error of the same kind that names the file, and says what is kept."""
+    """An error of the same type that names the file and says what is kept."""
     return OSError(error.errno, f"{error.strerror or error}; {kept}", str(file))

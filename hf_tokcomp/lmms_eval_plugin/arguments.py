@@ -39,7 +39,9 @@ def chosen_compression(
     if not changes:
         return config
     if config is None:
-        raise ValueError(f"{' and '.join(changes)} of which method? Add compression=METHOD, see `hf-tokcomp methods`.")
+        raise ValueError(
+            f"{' and '.join(changes)} given without a method; add compression=METHOD, see `hf-tokcomp methods`."
+        )
     return config.replace(**changes)
 
 

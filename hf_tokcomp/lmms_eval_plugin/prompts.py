@@ -56,7 +56,7 @@ class Questions:
             TypeError: something is not audio.
         """
         if not audios:
-            raise ValueError("The document has no recording, and these models are asked about recordings only.")
+            raise ValueError("The document has no recording, and these models need one.")
         if self.patch.audio_spans_windows and len(audios) > 1:
             raise ValueError(f"The document has {len(audios)} recordings, and this model takes one per prompt.")
         samples = [piece for audio in audios for piece in self._pieces(load_audio(audio, self.rate))]
@@ -70,10 +70,14 @@ class Questions:
         reads minutes, its processor cuts off the rest.
         """
         if not self._enough(samples):
-            raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s has no two audio tokens.")
+            raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s makes fewer than two audio tokens.")
         window = int(self.longest * self.rate)
         if len(samples) > window and self.patch.audio_spans_windows:
-            logger.warning("A recording of %.1f s: the first %g s are read.", len(samples) / self.rate, self.longest)
+            logger.warning(
+                "A recording of %.1f s is too long: only its first %g s are read.",
+                len(samples) / self.rate,
+                self.longest,
+            )
             return [samples]
         pieces = [samples[start : start + window] for start in range(0, len(samples), window)]
         return [piece for piece in pieces if self._enough(piece)]

@@ -1,1 +1,1 @@
-"""The keyword ``compression=`` of `from_pretrained`, adapters, and which of several compressions counts."""
+"""The keyword ``compression=`` of `from_pretrained`, adapters, and the precedence of several compressions."""

@@ -1,4 +1,4 @@
-"""What the files of an adapter say of compression, read before anything is changed."""
+"""Reading the compression from an adapter's files, before anything is changed."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class StoredAdapter:
 
     Args:
         name: folder or Hub id.
-        compression: what it was trained under; None where it does not say.
+        compression: the compression it was trained under; None if unknown.
         base: the base model's folder or Hub id.
-        base_revision: and its revision, where the adapter names one.
-        whole: whether it brings the compressor's weights (``modules_to_save``), and not adapters to them.
+        base_revision: its revision, if the adapter names one.
+        whole: whether it has the compressor's own weights (``modules_to_save``) rather than adapters to them.
         shapes: the shapes of the weights it stores at or below the compressor, by name.
-        weights: the file they are in, or where they were handed over in memory, they.
+        weights: the file with these weights, or the weights themselves if passed in memory.
     """
 
     name: str
@@ -48,21 +48,21 @@ class StoredAdapter:
 
     @property
     def needs_compressor(self) -> bool:
-        """Whether it holds weights that a model without compressor has no place for."""
+        """Whether it holds weights that need a compressor."""
         return self.whole or bool(self.shapes)
 
     def check(self, compressor: Any) -> None:
-        """Raise unless what it stores for the compressor fits this one.
+        """Raise unless the stored weights fit this compressor.
 
         Raises:
-            CompressorWeightsError: it does not, or there is no compressor.
+            CompressorWeightsError: they do not fit, or there is no compressor.
         """
         if not self.needs_compressor:
             return
         if compressor is None:
             raise CompressorWeightsError(
-                f"The adapter {self.name} holds weights of an audio compressor, and the model has none: there is no "
-                f"{CONFIG_NAME} beside the adapter. Name the compression it was trained under, as compression=..."
+                f"The adapter {self.name} holds weights of an audio compressor, but the model has none: there is no "
+                f"{CONFIG_NAME} beside the adapter. Pass the compression it was trained under as compression=..."
             )
         inner = getattr(compressor, "original_module", compressor)
         if self.whole:
@@ -74,23 +74,23 @@ class StoredAdapter:
             check_fit(dict.fromkeys(lost, ()), {}, self.name)
 
     def load(self, compressor: Any) -> None:
-        """Put the compressor's weights into this compressor."""
+        """Load the stored weights into this compressor."""
         values = stored_weights(self.weights) if isinstance(self.weights, Path) else self.weights
         load_weights(compressor, values, self.name)
 
 
 def read_adapter(name: str | os.PathLike[str], where: Where, overruled: bool = False) -> StoredAdapter | None:
-    """What a folder or Hub repository says; None where there is no adapter.
+    """Read an adapter's folder or Hub repository; None if it is not an adapter.
 
     Args:
         name: folder or Hub id.
         where: keywords for the Hub.
-        overruled: another compression than the adapter's counts, so that a config that cannot be read is a warning.
+        overruled: another compression takes precedence, so that an unreadable config is only a warning.
 
     Raises:
         CompressionConfigError: its ``compression_config.json`` is not valid.
-        CompressorWeightsError: it has a compressor's weights in a format that is not read.
-        OSError: there is no such repository, or the Hub cannot be asked.
+        CompressorWeightsError: it has a compressor's weights in an unsupported format.
+        OSError: there is no such repository, or the Hub cannot be reached.
     """
     config_file = fetch(name, "adapter_config.json", where)
     if config_file is None:
@@ -115,7 +115,7 @@ def read_adapter(name: str | os.PathLike[str], where: Where, overruled: bool = F
 
 
 def given_adapter(peft_config: Any, state_dict: Mapping[str, Any] | None) -> StoredAdapter:
-    """The same for an adapter handed over in memory, which has no config of ours beside it."""
+    """The same for an adapter passed in memory, which has no stored compression."""
     values = {"modules_to_save": getattr(peft_config, "modules_to_save", None)}
     keys = {compressor_key(key): value for key, value in (state_dict or {}).items()}
     weights = {inner: value for inner, value in keys.items() if inner is not None}
@@ -128,7 +128,8 @@ def _compression(name: str | os.PathLike[str], where: Where) -> CompressionConfi
         file = fetch(name, CONFIG_NAME, where)
     except MissingFileError as error:
         logger.warning(
-            "%s If this adapter was trained under compression, name it as compression=...; it is loaded without.", error
+            "%s The adapter is loaded without compression; if it was trained under one, pass that as compression=...",
+            error,
         )
         return None
     return None if file is None else CompressionConfig.from_pretrained(file)
@@ -149,5 +150,5 @@ def _read_object(file: Any) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        return {}  # whoever loads the adapter will say so
+        return {}  # loading the adapter will report this
     return values if isinstance(values, dict) else {}

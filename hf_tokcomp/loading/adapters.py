@@ -1,7 +1,7 @@
-"""Adapters and the compression they were trained under: it is put on the model before the adapter is.
+"""Loading adapters together with the compression they were trained under, which is applied first.
 
 `PreTrainedModel.load_adapter` (which `from_pretrained` calls for an adapter's folder), `PeftModel.from_pretrained` and
-`PeftModel.load_adapter` are wrapped and all go the same way, see `hf_tokcomp.loading.precedence.choose`.
+`PeftModel.load_adapter` are wrapped and share one path, see `hf_tokcomp.loading.precedence.choose`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .weights import compressor_key
 logger = logging.getLogger(__name__)
 
 _INSIDE: ContextVar[bool] = ContextVar("hf_tokcomp_inside", default=False)
-"""Whether one of the wrapped methods is running, which call each other."""
+"""Whether one of the wrapped methods is running, since they call each other."""
 
 
 def load_adapter(
@@ -51,12 +51,12 @@ def load_adapter(
 
     Args:
         adapter: folder or Hub id, ``user/repo`` or ``user/repo@revision``.
-        base: folder or Hub id of the base model; else the one that ``adapter_config.json`` names, with its revision.
-        compression: instead of the adapter's own; None for none.
-        is_trainable: whether to go on training the adapter.
-        revision: the adapter's.
-        subfolder: the adapter's.
-        token, cache_dir, local_files_only: for both.
+        base: folder or Hub id of the base model; by default the one in ``adapter_config.json``, with its revision.
+        compression: replaces the adapter's own; None for no compression.
+        is_trainable: whether to continue training the adapter.
+        revision: revision of the adapter.
+        subfolder: subfolder of the adapter.
+        token, cache_dir, local_files_only: for both the adapter and the base model.
         kwargs: for the base model's ``from_pretrained``, such as ``dtype`` and ``device_map``.
 
     Returns:
@@ -65,8 +65,17 @@ def load_adapter(
     Raises:
         FileNotFoundError: there is no adapter.
         UnsupportedModelError: there is no patch for the base model.
-        CompressorWeightsError: stored weights of a compressor do not fit, or find none.
-        CompressionConfigError: the compression is unknown or contradictory.
+        CompressorWeightsError: a compressor's stored weights do not fit, or there is no compressor.
+        CompressionConfigError: the compression is invalid.
+
+    Example:
+        >>> from peft import get_peft_model
+        >>> from hf_tokcomp.training import lora_config
+        >>> model = hf_tokcomp.patch(model, "average_pooling")
+        >>> get_peft_model(model, lora_config(model)).save_pretrained("my-adapter")  # after training
+        >>> adapted = hf_tokcomp.load_adapter("my-adapter")
+        >>> hf_tokcomp.active_config(adapted).method
+        'average_pooling'
     """
     from peft import PeftModel
 
@@ -81,9 +90,9 @@ def load_adapter(
         raise FileNotFoundError(f"There is no adapter_config.json in {adapter}: it is not an adapter.")
     name = base or stored.base
     if not name:
-        raise ValueError(f"The adapter {adapter} does not name its base model; name it as base=...")
+        raise ValueError(f"The adapter {adapter} does not name its base model; pass it as base=...")
     of_base = pick_where(both, {"revision": None if base else stored.base_revision})
-    # Not with the class that the adapter names, nor by AutoConfig, which offers to run a repository's own code.
+    # Neither the class named by the adapter nor AutoConfig, which offers to run code from the repository.
     model_type = transformers.PretrainedConfig.get_config_dict(name, **of_base)[0].get("model_type")
     known = find_patch(model_type)
     if known is None:
@@ -161,7 +170,7 @@ def _compressed_first(
         if given is not None:
             stored.check(getattr(inner, "audio_compressor", None))
         elif stored.needs_compressor:
-            logger.warning("The adapter's weights of an audio compressor are left out, as asked by compression=None.")
+            logger.warning("The adapter's audio compressor weights are ignored because of compression=None.")
         done = own()
         finish(stored, done)
         return done
@@ -173,7 +182,7 @@ def _compressed_first(
 
 
 def _load_what_is_left(model: Any, stored: StoredAdapter, adapter_name: str, info: Any) -> None:
-    """Older transformers (5.17) take ``modules_to_save`` for unexpected keys."""
+    """Older transformers (5.17) treat ``modules_to_save`` as unexpected keys."""
     unexpected: set[str] = getattr(info, "unexpected_keys", set())
     left = {key for key in unexpected if compressor_key(key) is not None}
     copies = getattr(getattr(model, "audio_compressor", None), "modules_to_save", {})
@@ -190,7 +199,7 @@ def _resolved(compression: Any, name: Any, where: Where) -> Any:
 
 
 def _compressible(model: Any) -> Any:
-    """The transformers model of a supported type in there, or None; whether its class has a head is seen later."""
+    """The wrapped transformers model if its type is supported, or None; its class is checked later."""
     try:
         inner = unwrap(model)
     except UnsupportedModelError:

@@ -1,9 +1,9 @@
-"""The keyword `compression=` of the loading methods of transformers and PEFT, and the config stored beside weights.
+"""The keyword `compression=` of the loading methods of transformers and PEFT.
 
-Wrapped are `from_pretrained` of `PreTrainedModel` (the concrete classes, the Auto classes with a head and `device_map`
-all go through it) and `ProcessorMixin`, and for adapters `PreTrainedModel.load_adapter` and PeftModel's
-`from_pretrained`, `load_adapter`, `save_pretrained` and `push_to_hub`. Without the keyword and without a stored config
-their behaviour is untouched. `install` is idempotent and `uninstall` takes it back.
+This wraps `from_pretrained` of `PreTrainedModel` (which concrete classes, Auto classes with a head and `device_map` all
+use) and `ProcessorMixin`, and for adapters `PreTrainedModel.load_adapter` and PeftModel's `from_pretrained`,
+`load_adapter`, `save_pretrained` and `push_to_hub`. Without the keyword and without a stored config their behaviour is
+unchanged. `install` is idempotent and `uninstall` undoes it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,16 @@ from .wrapping import unwrap_all, when_imported, wrap
 
 
 def install() -> None:
-    """Teach `from_pretrained` and `load_adapter` the keyword ``compression=``, also PEFT's once that is imported."""
+    """Add the keyword ``compression=`` to `from_pretrained` and `load_adapter`, and to PEFT's once it is imported.
+
+    Example:
+        >>> hf_tokcomp.install()  # `import hf_tokcomp` has done it already
+        >>> from transformers import Qwen2AudioForConditionalGeneration
+        >>> from hf_tokcomp.checkpoints import SMALL_MODEL
+        >>> model = Qwen2AudioForConditionalGeneration.from_pretrained(SMALL_MODEL, compression="ltbm")
+        >>> hf_tokcomp.active_config(model).method
+        'ltbm'
+    """
     wrap(PreTrainedModel, "from_pretrained", _load_model)
     wrap(PreTrainedModel, "load_adapter", into_model)
     wrap(ProcessorMixin, "from_pretrained", _load_processor)
@@ -45,14 +54,19 @@ def _install_peft(peft_model: ModuleType) -> None:
 
 
 def uninstall() -> None:
-    """Take the keyword away again."""
+    """Remove the keyword again.
+
+    Example:
+        >>> hf_tokcomp.uninstall()  # from_pretrained is transformers' own again
+        >>> hf_tokcomp.install()
+    """
     unwrap_all()
 
 
 def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:
     given = compression
     if compression is not NOT_GIVEN and compression is not None:
-        # Before a single weight is read: a typo should not cost a download.
+        # Before any weight is read, so that a typo costs no download.
         given = resolve_compression(compression, **hub_options(compression, _name(args, kwargs), kwargs))
         check_transformers(cls, patch_for_class(cls)[1])
     running = GIVEN.set((given,))
@@ -62,7 +76,7 @@ def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any 
         GIVEN.reset(running)
     model = loaded[0] if isinstance(loaded, tuple) else loaded  # output_loading_info=True
     if active_config(model) is not None:
-        return loaded  # an adapter was loaded, and has seen to it
+        return loaded  # an adapter was loaded, which took care of it
     stored = stored_config(model, overruled=given is not NOT_GIVEN)
     if stored is None and given is NOT_GIVEN:
         return loaded

@@ -1,4 +1,4 @@
-"""What a checkpoint says of compression, which of several says counts, and putting it on the loaded model."""
+"""The compression stored in a checkpoint, the precedence of several, and applying it to the loaded model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class NotGiven:
-    """Tells a missing keyword from ``compression=None``, which turns a stored config off."""
+    """Distinguishes a missing keyword from ``compression=None``, which disables a stored config."""
 
     def __repr__(self) -> str:
         return "not given"
@@ -30,9 +30,9 @@ class NotGiven:
 
 NOT_GIVEN = NotGiven()
 GIVEN: ContextVar[Any] = ContextVar("hf_tokcomp_given", default=None)
-"""The compression (a config, None or `NOT_GIVEN`) of the `from_pretrained` that is running, in a tuple."""
+"""The compression (a config, None or `NOT_GIVEN`) of the current `from_pretrained` call, in a tuple."""
 WEIGHTS_FOLLOW: ContextVar[bool] = ContextVar("hf_tokcomp_weights_follow", default=False)
-"""Whether an adapter that is loaded next brings the compressor's weights."""
+"""Whether an adapter with the compressor's weights is loaded next."""
 
 
 @dataclass
@@ -43,21 +43,21 @@ class Checkpoint:
         name: folder or Hub id.
         where: keywords for the Hub.
         variant: as `from_pretrained` takes it.
-        compression: what its ``config.json`` says.
+        compression: the compression in its ``config.json``.
     """
 
     name: str
-    where: Where = field(default_factory=dict, repr=False)  # a token may be among them
+    where: Where = field(default_factory=dict, repr=False)  # it may contain a token
     variant: str | None = None
     compression: CompressionConfig | None = None
 
 
 def stored_config(model: Any, overruled: bool = False) -> CompressionConfig | None:
-    """The config that a model's ``config.json`` carries; None if there is none of ours.
+    """The compression in a model's ``config.json``; None if there is none of ours.
 
     Args:
         model: a model.
-        overruled: a keyword takes its place; see `read_stored`.
+        overruled: a keyword takes precedence; see `read_stored`.
     """
     values = getattr(getattr(model, "config", None), CONFIG_KEY, None)
     if not is_ours(values):
@@ -68,22 +68,24 @@ def stored_config(model: Any, overruled: bool = False) -> CompressionConfig | No
 def read_stored(
     whose: str, read: Callable[[], CompressionConfig | None], overruled: bool = False
 ) -> CompressionConfig | None:
-    """A stored config; None with a warning where it cannot be read, and another takes its place anyway.
+    """Read a stored config; None with a warning if it cannot be read but another one takes precedence.
 
     Args:
         whose: for the warning.
         read: reads it.
-        overruled: whether another one counts.
+        overruled: whether another one takes precedence.
 
     Raises:
-        CompressionConfigError: it cannot be read, and is the one that would count.
+        CompressionConfigError: it cannot be read and no other one takes precedence.
     """
     try:
         return read()
     except CompressionConfigError as error:
         if not overruled:
             raise
-        logger.warning("The %s compression cannot be read, and another one was asked for: %s", whose, error)
+        logger.warning(
+            "The %s compression cannot be read and is ignored, since another one was requested: %s", whose, error
+        )
         return None
 
 
@@ -93,21 +95,21 @@ def choose(
     adapter: CompressionConfig | None,
     checkpoint: CompressionConfig | None,
 ) -> CompressionConfig | None:
-    """The compression that counts: the given one, the model's, the adapter's, the checkpoint's, in this order.
+    """The effective compression: the given one, the model's, the adapter's or the checkpoint's, in this order.
 
-    A warning names the two where they differ.
+    If one replaces a different one, a warning names both.
 
     Args:
         given: a config, None for no compression, or `NOT_GIVEN`.
-        active: what the model is patched with.
-        adapter: what an adapter was trained under.
-        checkpoint: what the checkpoint of the model says.
+        active: the compression the model is patched with.
+        adapter: the compression an adapter was trained under.
+        checkpoint: the compression in the model's checkpoint.
     """
     said = {"model's": active, "adapter's": adapter, "checkpoint's": checkpoint}
     found = {whose: config for whose, config in said.items() if config is not None}
     if given is None:
         if adapter is not None:
-            logger.warning("The adapter was trained under %s and is used without, as asked.", adapter.to_dict())
+            logger.warning("The adapter was trained under %s and is used without it, as requested.", adapter.to_dict())
         return None
     whose = "given"
     if given is NOT_GIVEN:
@@ -126,13 +128,13 @@ def choose(
 def put_on(
     model: Any, wanted: CompressionConfig | None, checkpoint: Checkpoint | None = None, weights_follow: bool = False
 ) -> None:
-    """Patch a model with the compression that counts, and give the compressor what it has learned.
+    """Patch a model with the effective compression, and load the compressor's weights.
 
     Args:
         model: a transformers model.
-        wanted: None for no compression, whatever the checkpoint says.
-        checkpoint: where the model was loaded from just now; None for a model that is in use already.
-        weights_follow: an adapter brings the compressor's weights.
+        wanted: the effective compression; None for none.
+        checkpoint: where the model was just loaded from; None for a model already in use.
+        weights_follow: an adapter with the compressor's weights is loaded next.
 
     Raises:
         CompressorWeightsError: the checkpoint's weights do not fit.
@@ -167,7 +169,7 @@ def _take_off(model: Any, checkpoint: Checkpoint | None) -> None:
     if is_ours(getattr(model.config, CONFIG_KEY, None)):
         delattr(model.config, CONFIG_KEY)
     if checkpoint is not None and _learns(checkpoint.compression):
-        logger.warning("The checkpoint's trained audio compressor is left out, as asked by compression=None.")
+        logger.warning("The checkpoint's trained audio compressor is ignored because of compression=None.")
 
 
 def _learns(config: CompressionConfig | None) -> bool:

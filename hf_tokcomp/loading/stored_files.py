@@ -1,4 +1,4 @@
-"""One file of a folder or Hub repository that may not have it, and the keywords that say where it is."""
+"""Fetching an optional file of a folder or Hub repository, and the keywords that locate it."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..hub.errors import MissingFileError, hub_errors
 from ..hub.ids import check_token, download, is_hub_id
 
 Where = Mapping[str, Any]
-"""Keywords that say where on the Hub a file is, see `WHERE`."""
+"""Keywords that locate a file on the Hub, see `WHERE`."""
 WHERE = ("revision", "token", "cache_dir", "subfolder", "local_files_only")
 HUB_KEYWORDS = ("token", "cache_dir", "local_files_only", "force_download")
 
 
 def pick_where(*given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `WHERE` that are given; the later ones win."""
+    """The given keywords among `WHERE`; later ones win."""
     merged = {name: values[name] for values in given for name in WHERE if values.get(name) is not None}
     if "revision" in merged:
-        # transformers hands over one that is bound to a commit, perhaps of another repository; this is its plain name.
+        # transformers passes one that is bound to a commit, perhaps of another repository; this is the plain name.
         merged["revision"] = str(merged["revision"])
     return merged
 
 
 def hub_options(compression: Any, name: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of a loading method that hold for the compression config's repository, too.
+    """The keywords of a loading method that also apply to the compression config's repository.
 
-    ``revision`` is that of what is loaded alone, unless the config comes from that very repository; else
-    ``"user/repo@revision"`` names the config's.
+    ``revision`` applies to the config only if it comes from the same repository; otherwise use
+    ``"user/repo@revision"``.
     """
     options = {key: given[key] for key in HUB_KEYWORDS if given.get(key) is not None}
     if isinstance(compression, str | os.PathLike) and os.fspath(compression) == str(name):
@@ -43,11 +43,11 @@ def hub_options(compression: Any, name: Any, given: Mapping[str, Any]) -> dict[s
 
 
 def fetch(name: str | os.PathLike[str], filename: str, where: Where) -> Path | None:
-    """A file of a folder or Hub repository; None where that does not have it.
+    """A file of a folder or Hub repository; None if it does not exist.
 
     Raises:
-        MissingFileError: it is not in the cache, and the Hub may not be asked whether there is one.
-        OSError: there is no such repository, or the Hub could not be asked.
+        MissingFileError: it is not cached, and the Hub must not be contacted.
+        OSError: there is no such repository, or the Hub could not be reached.
     """
     if os.path.isdir(name):
         file = Path(name, where.get("subfolder") or "", filename)
@@ -72,7 +72,7 @@ def _download_any(repo: str, filename: str, **where: Any) -> Path:
 
 
 def _known_to_be_absent(repo: str, filename: str, where: Where) -> bool:
-    """Whether the Hub was asked earlier, and the cache remembers that there is no such file."""
+    """Whether the cache remembers from an earlier request that there is no such file."""
     path = "/".join(part for part in (where.get("subfolder"), filename) if part)
     cached = huggingface_hub.try_to_load_from_cache(
         repo, path, cache_dir=where.get("cache_dir"), revision=where.get("revision")

@@ -1,4 +1,4 @@
-"""read_prompt: the prompt that a model's or adapter's folder or repository brings along."""
+"""read_prompt: read the default prompt of a model or adapter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_prompt(name: str | os.PathLike[str], where: Where) -> StoredPrompt | None:
-    """What ``prompt.json`` says; None where there is none, or the Hub cannot be asked for it.
+    """The content of ``prompt.json``; None if there is none, or the Hub cannot be reached.
 
     Args:
         name: folder or Hub id.
@@ -21,11 +21,11 @@ def read_prompt(name: str | os.PathLike[str], where: Where) -> StoredPrompt | No
     try:
         file = fetch(name, PROMPT_NAME, where)
     except OSError:
-        return None  # no model needs it, so being offline is no reason to stop
+        return None  # it is optional, so being offline is no error
     if file is None:
         return None
     try:
         return parse_prompt(file.read_bytes(), f"{PROMPT_NAME} of {name}")
     except (ValueError, OSError) as error:
-        logger.warning("%s It is left aside.", error)
+        logger.warning("%s It is ignored.", error)
         return None

@@ -1,7 +1,7 @@
-"""Weights of an audio compressor in a checkpoint or an adapter: found by name, read, and checked against a compressor.
+"""Finding, reading and checking an audio compressor's weights in a checkpoint or adapter.
 
-Upstream loads weights before the compressor is there, and so leaves these out as unexpected. Only safetensors files are
-read: nothing here unpickles.
+Upstream loads weights before the compressor exists, and skips these as unexpected. Only safetensors files are read;
+nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def checkpoint_weights(name: str, where: Where, variant: str | None = None) -> dict[str, torch.Tensor]:
-    """The compressor's weights in a whole model's checkpoint by name; empty where there are none."""
+    """The compressor's weights in a model's checkpoint by name; empty if there are none."""
     weights: dict[str, torch.Tensor] = {}
     for file in _checkpoint_files(name, where, f".{variant}" if variant else ""):
         weights |= stored_weights(file)
@@ -57,7 +57,7 @@ def stored_shapes(file: Path) -> Shapes:
 
 
 def compressor_key(key: str) -> str | None:
-    """The name below the compressor; None for a weight of another module."""
+    """The name relative to the compressor; None for a weight of another module."""
     parts = key.split(".")
     return ".".join(parts[parts.index(COMPRESSOR) + 1 :]) if COMPRESSOR in parts else None
 
@@ -66,7 +66,7 @@ def check_fit(stored: Mapping[str, Any], wanted: Mapping[str, torch.Tensor], sou
     """Raise unless the stored weights (or their shapes) are exactly those of a compressor.
 
     Raises:
-        CompressorWeightsError: some have no place, some are missing, or some have another shape; they are named.
+        CompressorWeightsError: some are unexpected, missing, or of another shape; the message names them.
     """
     shapes = {name: tuple(getattr(value, "shape", value)) for name, value in stored.items()}
     problems = {
@@ -83,7 +83,7 @@ def check_fit(stored: Mapping[str, Any], wanted: Mapping[str, torch.Tensor], sou
 
 
 def load_weights(compressor: Any, weights: Mapping[str, torch.Tensor], source: str) -> None:
-    """Put stored weights into a compressor, all or none.
+    """Load stored weights into a compressor, all or none.
 
     Raises:
         CompressorWeightsError: they do not fit.

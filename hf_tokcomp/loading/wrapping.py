@@ -1,4 +1,4 @@
-"""Standing a function before a method of another library's class: once, undoable, and without importing the library."""
+"""Wrapping a method of another library's class, undoably and without importing the library."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 from ..models.instance import MISSING
 
 _WRAPPED: dict[tuple[type, str], Any] = {}
-"""What stood in the class's own ``__dict__``, or `MISSING` where the method is inherited."""
+"""The previous value in the class's own ``__dict__``, or `MISSING` if the method is inherited."""
 _WAITING: list[_WhenImported] = []
 
 
 def wrap(owner: type, name: str, function: Callable[..., Any]) -> None:
-    """Call ``function(own, self_or_class, *args, **kwargs)`` instead of a method; ``own`` is the method, bound.
+    """Call ``function(own, self_or_class, *args, **kwargs)`` instead of a method; ``own`` is the bound method.
 
-    A second time nothing happens.
+    Wrapping a method again has no effect.
     """
     if (owner, name) in _WRAPPED:
         return
@@ -37,7 +37,7 @@ def wrap(owner: type, name: str, function: Callable[..., Any]) -> None:
 
 
 def unwrap_all() -> None:
-    """Put back every method as it was, and stop waiting for imports."""
+    """Restore every method, and stop waiting for imports."""
     while _WAITING:
         _WAITING.pop().stop()
     while _WRAPPED:
@@ -49,7 +49,7 @@ def unwrap_all() -> None:
 
 
 def when_imported(module: str, then: Callable[[ModuleType], None]) -> None:
-    """Call ``then`` with this module: now if it is imported already, else right after its import."""
+    """Call ``then`` with this module: now if it is already imported, otherwise right after its import."""
     loaded = sys.modules.get(module)
     if loaded is not None:
         then(loaded)
@@ -58,14 +58,14 @@ def when_imported(module: str, then: Callable[[ModuleType], None]) -> None:
 
 
 class _WhenImported(importlib.abc.MetaPathFinder):
-    """Finds the one module as the other finders do, and has a function called once it is there."""
+    """Finds one module through the other finders, and calls a function once it is imported."""
 
     def __init__(self, module: str, then: Callable[[ModuleType], None]) -> None:
         self.module, self._then = module, then
         sys.meta_path.insert(0, self)
 
     def stop(self) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
 
@@ -84,7 +84,7 @@ class _WhenImported(importlib.abc.MetaPathFinder):
 
     def _execute(self, own: Callable[[ModuleType], None], module: ModuleType) -> None:
         own(module)
-        if self in _WAITING:  # not taken back meanwhile
+        if self in _WAITING:  # not undone in the meantime
             _WAITING.remove(self)
             self.stop()
             self._then(module)

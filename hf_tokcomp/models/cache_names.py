@@ -27,7 +27,7 @@ def with_cache_name(inputs: dict[str, Any]) -> dict[str, Any]:
     """
     if OTHER in inputs:
         if inputs.get(CACHE) is not None and inputs[OTHER] is not None:
-            raise ValueError(f"`{CACHE}` and `{OTHER}` are two names of one thing; pass `{CACHE}` alone.")
+            raise ValueError(f"`{CACHE}` and `{OTHER}` are two names for the same argument; pass `{CACHE}` alone.")
         given = inputs.pop(OTHER)
         if inputs.get(CACHE) is None:
             inputs[CACHE] = given

@@ -236,7 +236,14 @@ def learned_weights(model_or_processor: Any) -> dict[str, torch.Tensor]:
 
 
 def active_config(model_or_processor: Any) -> CompressionConfig | None:
-    """The config that a model or processor is patched with; None if it is not patched."""
+    """The config that a model or processor is patched with; None if it is not patched.
+
+    Example:
+        >>> hf_tokcomp.active_config(model) is None
+        True
+        >>> hf_tokcomp.active_config(hf_tokcomp.patch(model, "ltbm")).retention_ratio
+        0.5
+    """
     if isinstance(model_or_processor, ProcessorMixin):
         state = state_of(model_or_processor)
         return None if state is None else state.placed[CONFIG_KEY]

@@ -49,6 +49,9 @@ def register_model(model_type: str, patch_module: str) -> None:
 
     Raises:
         ValueError: the model type has a patch already.
+
+    Example:
+        >>> hf_tokcomp.register_model("my_audio_model", "my_package.my_patch")
     """
     if model_type in PATCHES:
         raise ValueError(f"{model_type!r} already has a patch, {PATCHES[model_type]}.")
@@ -56,7 +59,12 @@ def register_model(model_type: str, patch_module: str) -> None:
 
 
 def supported_models() -> dict[str, ModelPatch]:
-    """Every supported model type with its patch, those that other installed packages bring included."""
+    """Every supported model type with its patch, including those of other installed packages.
+
+    Example:
+        >>> sorted(hf_tokcomp.supported_models())
+        ['audioflamingo3', 'qwen2_audio']
+    """
     _require_patches()
     BROUGHT.bring()
     return {model_type: load_patch(name) for model_type, name in PATCHES.items()}
@@ -145,5 +153,5 @@ def how_to_add() -> str:
 def _require_patches() -> None:
     if importlib.util.find_spec("hf_tokcomp.patches") is None:
         raise ImportError(
-            "hf_tokcomp.patches is not installed: this is a bare checkout. Run `pip install -e .` in its top folder."
+            "hf_tokcomp.patches is not installed: this is a bare checkout. Run `pip install -e .` in its root folder."
         )

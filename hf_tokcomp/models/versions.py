@@ -37,7 +37,7 @@ def check_transformers(model_class: type, patch: ModelPatch, installed: str | No
     if not _warned:
         _warned = True
         warnings.warn(
-            f"transformers {version} is newer than {NEWEST_TRIED}, the newest hf_tokcomp was tried with. "
+            f"transformers {version} is newer than {NEWEST_TRIED}, the newest version hf_tokcomp was tested with. "
             "The signatures it relies on are unchanged.",
             stacklevel=3,
         )
@@ -51,7 +51,7 @@ def _is_newer(version: Version) -> bool:
     """
     if version < Version(OLDEST_TRIED):
         raise UnsupportedVersionError(
-            f"transformers {version} is older than {OLDEST_TRIED}, the oldest hf_tokcomp was tried with; "
+            f"transformers {version} is older than {OLDEST_TRIED}, the oldest version hf_tokcomp was tested with; "
             "run `pip install -U transformers`."
         )
     return version.release[:2] > Version(NEWEST_TRIED).release[:2]

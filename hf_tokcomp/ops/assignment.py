@@ -1,4 +1,4 @@
-"""Assignment: every method is a map from N tokens to K slots, applied by one scatter-add, or by copying."""
+"""Assignment: a map from N tokens to K slots, applied by one scatter-add or by copying."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ class Assignment:
             temporal order.
         weight: ``(audios, tokens)`` float, the token's coefficient in its slot.
         lengths: ``(audios,)`` long, slots per audio.
-        width: the largest of ``lengths``, for a caller who has it as an integer; read from the device otherwise.
+        width: the largest of ``lengths``, if the caller knows it; otherwise it is read from the device.
         position: ``(audios, width)`` long, each slot's position in original tokens, all distinct within an audio, 0
             beyond its slots. None for the floor of the members' mean index (pooling, segmentation, runs).
         one_each: whether no slot has more than one member, as in pruning; `apply` then copies instead of adding.
+
+    Example:
+        >>> pairs = hf_tokcomp.Assignment.mean(torch.tensor([[0, 0, 1, 1]]), lengths=torch.tensor([2]), width=2)
+        >>> pairs.apply(torch.tensor([[[1.0], [3.0], [5.0], [7.0]]])).tolist()
+        [[[2.0], [6.0]]]
     """
 
     slot: Tensor
@@ -41,7 +46,7 @@ class Assignment:
 
     @classmethod
     def keep(cls, kept: Tensor, lengths: Tensor, width: int) -> Assignment:
-        """Pruning: every True token of ``kept`` ``(audios, tokens)`` becomes a slot of its own, in temporal order."""
+        """Pruning: every True token of ``kept`` ``(audios, tokens)`` becomes its own slot, in temporal order."""
         slot = torch.where(kept, kept.cumsum(1) - 1, -1)
         return cls(slot, kept.float(), lengths, width, _only_member(slot, width).clamp(min=0), one_each=True)
 
@@ -81,7 +86,7 @@ class Assignment:
         row = known + torch.arange(audios, device=features.device)[:, None] * tokens
         out = features.flatten(0, 1).index_select(0, row.flatten()).view(audios, self.width, dim)
         weight = self.weight.gather(1, known)[..., None]
-        # In place where that keeps the dtype: fresh memory costs more than the product.
+        # In place if that keeps the dtype: allocating costs more than multiplying.
         out = out.mul_(weight) if out.dtype == weight.dtype else out * weight
         return out.masked_fill_((member < 0)[..., None], 0).to(features.dtype)
 
@@ -90,8 +95,8 @@ class Assignment:
         inner = self.slot.clamp(min=0)
         slot = torch.where(self.slot >= 0, other.slot.gather(1, inner), -1)
         weight = torch.where(slot >= 0, self.weight * other.weight.gather(1, inner), 0.0)
-        # Members are original tokens: a mean index is taken over them anew. A destination, and a slot that nothing
-        # joins, keep the position they have.
+        # Members are original tokens, so a mean index is recomputed over them. A merge destination, and a slot that
+        # nothing joins, keep their position.
         real = torch.arange(other.width, device=slot.device) < other.lengths[:, None]
         position = torch.where(real, self.position.gather(1, other.position), 0)
         if other.position_is_mean and other.width:
@@ -103,7 +108,7 @@ class Assignment:
         return Assignment(slot, weight, other.lengths, other.width, position, self.one_each and other.one_each)
 
     def token_times(self, frame_rate: float = 25.0) -> Tensor:
-        """``(audios, width, 2)`` seconds: where each slot's first member begins and its last one ends."""
+        """``(audios, width, 2)`` seconds: begin of each slot's first member and end of its last one."""
         index = torch.arange(self.slot.shape[1], device=self.slot.device).expand_as(self.slot)
         target = torch.where(self.slot >= 0, self.slot, self.width)
         span = torch.zeros(*self.slot.shape[:1], self.width + 1, device=self.slot.device, dtype=torch.long)
@@ -119,7 +124,7 @@ class Assignment:
         slot[index, : self.slot.shape[1]] = self.slot
         weight[index, : self.weight.shape[1]] = self.weight
         width = max(into.width, self.width)
-        position = None  # a token that is its own slot is its own mean, too
+        position = None  # a token that is its own slot is also its own mean
         if not self.position_is_mean:
             position = torch.nn.functional.pad(into.position, (0, width - into.width))
             position[index] = torch.nn.functional.pad(self.position, (0, width - self.width))
@@ -130,16 +135,16 @@ class Assignment:
 
 
 def sum_per_slot(value: Tensor, slot: Tensor, width: int) -> Tensor:
-    """``(audios, tokens, dim)`` to ``(audios, width, dim)``: the sum over the members of every slot, in their order.
+    """``(audios, tokens, dim)`` to ``(audios, width, dim)``: the sum over the members of every slot, in order.
 
     Args:
-        value: what is summed.
-        slot: ``(audios, tokens)`` each token's slot; -1 for one that counts nowhere.
+        value: the values to sum.
+        slot: ``(audios, tokens)`` each token's slot; -1 for a token without one.
         width: number of slots.
     """
     audios, _, dim = value.shape
-    # Such tokens go to one slot too many, which is cut off: no boolean indexing, so no synchronisation. All audios
-    # stand in one list, for which scatter-add has a faster way than for a batch.
+    # Such tokens go to an extra slot, which is cut off: no boolean indexing, so no synchronisation. All audios are
+    # in one flat list, for which scatter-add is faster than for a batch.
     start = torch.arange(audios, device=value.device)[:, None] * (width + 1)
     target = (torch.where(slot >= 0, slot, width) + start).flatten()
     out = value.new_zeros(audios * (width + 1), dim)
@@ -154,15 +159,15 @@ def _per_slot(value: Tensor, slot: Tensor, width: int) -> Tensor:
 
 
 def _settle(position: Tensor, real: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Slots pooled from scattered members, brought into temporal order and to distinct positions.
+    """Sort slots pooled from scattered members into temporal order, at distinct positions.
 
-    Two such slots may have the same mean index, or stand the other way round. The later one moves to the next position
-    that is free, or both move back where there is none left (our reading).
+    Two such slots may have the same mean index, or be out of order. The later one moves to the next free position, or
+    both move back if there is none (our reading).
 
     Args:
         position: ``(audios, slots)``.
         real: ``(audios, slots)`` bool, False for padding.
-        last: ``(audios,)`` the last position there is.
+        last: ``(audios,)`` the last available position.
 
     Returns:
         The positions in order, and each slot's place in that order, both ``(audios, slots)``.
@@ -176,7 +181,7 @@ def _settle(position: Tensor, real: Tensor, last: Tensor) -> tuple[Tensor, Tenso
 
 
 def _only_member(slot: Tensor, width: int) -> Tensor:
-    """``(audios, width)``: the token in every slot, where no slot has two; -1 for a slot without one."""
+    """``(audios, width)``: the token in every slot, if none has two; -1 for an empty slot."""
     index = torch.arange(slot.shape[1], device=slot.device).expand_as(slot)
     target = torch.where(slot >= 0, slot, width)
     member = torch.full((slot.shape[0], width + 1), -1, device=slot.device)

@@ -1,4 +1,4 @@
-"""AudioTokens: everything a method may look at, for a batch of whole audios."""
+"""AudioTokens: all inputs of a method, for a batch of whole audios."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from .device import on_device
 
 PER_TOKEN = ("attention", "attention_max", "attention_peak", "attention_self", "keys", "projected")
-"""Optional fields with a value per token."""
+"""Optional fields with one value per token."""
 NEEDS = frozenset({*PER_TOKEN, "query", "first_layer"})
-"""What a method may declare in `AudioTokenCompressor.requires`; nothing is computed that was not asked for."""
+"""What a method may declare in `AudioTokenCompressor.requires`; nothing else is computed."""
 
 
 @dataclass(frozen=True, eq=False)
 class FirstLayer:
-    """How the language model's first layer makes queries and keys, without biases.
+    """The weights with which the language model's first layer computes queries and keys, without biases.
 
     Args:
         query: ``(heads * head_dim, hidden)`` weights.
@@ -41,8 +41,8 @@ class AudioTokens:
     """A right-padded batch of audios in encoder space.
 
     Args:
-        features: ``(audios, tokens, dim)``; what lies beyond an audio's length is padding.
-        lengths: ``(audios,)`` tokens of each audio, all its windows together; a tensor or a list of integers.
+        features: ``(audios, tokens, dim)``; values beyond an audio's length are padding.
+        lengths: ``(audios,)`` tokens of each audio, all windows together; a tensor or a list of integers.
         attention: ``(audios, tokens)`` float32, attention received in the encoder's last layer, averaged over heads;
             mean 1 per window.
         attention_max: the same, but the largest of the heads instead of their mean.
@@ -50,11 +50,16 @@ class AudioTokens:
         attention_self: ``(audios, tokens)`` float32, the attention a token pays to itself, averaged over heads.
         keys: ``(audios, tokens, head_dim)``, the last layer's keys averaged over heads.
         query: ``(audios, words, hidden)``, the embedded text of the user's question, right-padded.
-        query_lengths: ``(audios,)`` words of each question; None where all are as long as ``query``.
+        query_lengths: ``(audios,)`` words of each question; None if all are as long as ``query``.
         projected: ``(audios, tokens, hidden)``, the features in the language model's space.
         first_layer: the language model's first layer.
-        frame_rate: tokens per second; a list where the audios differ.
-        counts: `lengths` as plain integers, for a caller who has them; read from the device otherwise.
+        frame_rate: tokens per second; a list if the audios differ.
+        counts: `lengths` as integers, if the caller knows them; otherwise they are read from the device.
+
+    Example:
+        >>> tokens = hf_tokcomp.AudioTokens(torch.randn(2, 100, 64), lengths=[100, 60])
+        >>> tokens.mask.sum(1).tolist()
+        [100, 60]
     """
 
     features: Tensor
@@ -86,7 +91,7 @@ class AudioTokens:
 
     @cached_property
     def mask(self) -> Tensor:
-        """``(audios, tokens)`` bool, True where there is sound and no padding."""
+        """``(audios, tokens)`` bool, False for padding."""
         return torch.arange(self.features.shape[1], device=self.features.device) < self.lengths[:, None]
 
     @property
@@ -95,13 +100,13 @@ class AudioTokens:
         return self.frame_rate if isinstance(self.frame_rate, list) else [self.frame_rate] * len(self.counts)
 
     def slots_for(self, config: object, count: Callable[[], list[int]]) -> list[int]:
-        """The slots of each audio under a config, counted at the first question and known at the next.
+        """The slots of each audio under a config, computed once and then cached.
 
-        Tokens that are made of these, fewer or others, know nothing of it.
+        Tokens derived from these do not share the cache.
 
         Args:
-            config: who asks; another object may want other counts.
-            count: counts them.
+            config: the key of the cache, compared by identity.
+            count: computes the counts.
         """
         for known, slots in self._slots:
             if known is config:
@@ -114,15 +119,15 @@ class AudioTokens:
         """The optional field ``name``.
 
         Raises:
-            ValueError: it was not supplied; a compressor must name it in ``requires``.
+            ValueError: it was not supplied; a compressor must list it in ``requires``.
         """
         value = getattr(self, name)
         if value is None:
-            raise ValueError(f"This method needs `{name}`; name it in the compressor's `requires` or pass it along.")
+            raise ValueError(f"This method needs `{name}`; list it in the compressor's `requires`, or pass it in.")
         return value  # type: ignore[no-any-return]
 
     def similarity_space(self, name: str) -> Tensor:
-        """``(audios, tokens, dim)``: what a method with an option ``similarity`` compares.
+        """``(audios, tokens, dim)``: the vectors that a method with an option ``similarity`` compares.
 
         Args:
             name: ``"features"``, ``"keys"`` or ``"projected"``.
@@ -130,7 +135,7 @@ class AudioTokens:
         return self.features if name == "features" else self.need(name)
 
     def select(self, rows: list[int]) -> AudioTokens:
-        """Only these audios, cut to the longest of them."""
+        """Select audios, cut to the longest of them."""
         counts = [self.counts[row] for row in rows]
         width = max(counts, default=0)
         index = on_device(rows, self.features.device)

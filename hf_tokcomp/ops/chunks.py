@@ -1,8 +1,8 @@
 """Working chunk by chunk: an audio's budget shared among stretches of time, by their length or by their content.
 
 Chunks bound the cost of methods that compare all tokens with all tokens. Shared by content, the budget follows the
-sound: a stretch gets tokens by how much its tokens differ from their neighbours, so silence and repetition get few. All
-of it is our own; no paper of the methods here does it.
+sound: a stretch gets tokens according to how much its tokens differ from their neighbours, so silence and repetition
+get few. All of this is our own, and not from the methods' papers.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ Assign = Callable[[AudioTokens, list[int]], Assignment]
 def assign_in_chunks(
     tokens: AudioTokens, counts: list[int], seconds: float, by_content: bool, assign: Assign
 ) -> Assignment:
-    """Cut each audio into equal chunks, let ``assign`` do them as if they were audios, and put the slots together.
+    """Cut each audio into equal chunks, apply ``assign`` to them as if they were audios, and join the slots.
 
     Args:
         tokens: the audios.
-        counts: slots wanted of each.
-        seconds: most a chunk may last.
-        by_content: whether the chunks share the budget by their content, and not by their length.
+        counts: slots wanted for each.
+        seconds: maximum length of a chunk.
+        by_content: whether the chunks share the budget by content rather than by length.
         assign: ``(tokens, counts)`` to an assignment with exactly that many slots each.
     """
-    # Every chunk gets one token; by content there must be as many again to share out.
+    # Every chunk gets one token; by content, at least as many again must be left to distribute.
     bounds = [
         chunk_bounds(n, k // 2 if by_content else k, seconds * rate)
         for n, k, rate in zip(tokens.counts, counts, tokens.frame_rates, strict=True)
@@ -55,7 +55,7 @@ def assign_in_chunks(
 def chunk_bounds(n: int, k: int, size: float) -> list[int]:
     """Where the chunks of n tokens begin, and n: as few and as equal as possible.
 
-    They are no longer than ``size`` tokens, unless that made more than k of them.
+    They are no longer than ``size`` tokens, unless that would make more than k of them.
     """
     if n == 0:
         return [0, 0]
@@ -66,8 +66,8 @@ def chunk_bounds(n: int, k: int, size: float) -> list[int]:
 def share_out(total: int, weights: Sequence[float], most: Sequence[int]) -> list[int]:
     """Integers that sum to ``total``, by weight, each at least 1 and at most ``most[i]``.
 
-    Shares are ``scale * weight`` between those limits, with the scale that makes them sum to the total; what is lost by
-    rounding down goes to the largest remainders, the earlier one on ties. Weights that are all zero count as equal.
+    Shares are ``scale * weight`` between those limits, with the scale that makes them sum to the total; what
+    rounding down loses goes to the largest remainders, the earlier one on ties. Weights that are all zero are equal.
     """
     if total >= sum(most):
         return list(most)
@@ -79,7 +79,7 @@ def share_out(total: int, weights: Sequence[float], most: Sequence[int]) -> list
     share = share / share.max() if share.max() > 0 else np.ones_like(share)
     exact = np.clip(_scale(total, share, room) * share, 1, room).round(6)
     given = np.floor(exact)
-    # Rounded, so that remainders tie that ought to.
+    # Rounded, so that remainders that should tie do.
     order = np.argsort((given - exact).round(6), kind="stable")
     while (left := int(total - given.sum())) > 0:
         open_ = order[given[order] < room[order]]
@@ -88,7 +88,7 @@ def share_out(total: int, weights: Sequence[float], most: Sequence[int]) -> list
 
 
 def _scale(total: int, share: NDArray[np.float64], room: NDArray[np.float64]) -> float:
-    """Where ``sum(clip(scale * share, 1, room))`` reaches the total; it rises piece by piece between turning points."""
+    """The scale at which ``sum(clip(scale * share, 1, room))`` reaches the total; the sum is piecewise linear."""
     weighty = share > 0
     share, room, rest = share[weighty], room[weighty], float(np.count_nonzero(~weighty))
     turns = np.concatenate([1 / share, room / share])
@@ -104,10 +104,10 @@ def _scale(total: int, share: NDArray[np.float64], room: NDArray[np.float64]) ->
 def novelty(tokens: AudioTokens, bounds: list[list[int]]) -> list[list[float]]:
     """How much the tokens of every chunk differ from the token before: the sum of 1 - cosine over the chunk."""
     step = 1 - cosine_to_next(tokens.features)
-    # A link belongs to the chunk of its later token. Equal neighbours are no news, zero vectors among them.
+    # A link belongs to the chunk of its later token. Equal neighbours add nothing, including zero vectors.
     same = (tokens.features[:, 1:] == tokens.features[:, :-1]).all(-1)
     step = torch.where(same | ~tokens.mask[:, 1:] | step.isnan(), 0, step).clamp(min=0)
-    # In steps of 2^-20, which they are multiples of, and so without rounding.
+    # All are multiples of 2^-20, so the sum is exact.
     total = torch.nn.functional.pad((step * STEPS).long(), (2, 0)).cumsum(1)
     width = max(len(row) for row in bounds)
     cuts = on_device([row + [row[-1]] * (width - len(row)) for row in bounds], total.device)
@@ -116,8 +116,8 @@ def novelty(tokens: AudioTokens, bounds: list[list[int]]) -> list[list[float]]:
 
 
 def cut(tokens: AudioTokens, bounds: list[list[int]]) -> tuple[AudioTokens, Tensor]:
-    """The chunks as audios, and each of their tokens' place in the flat batch ``(chunks, width)``; padding is behind it
-    all."""
+    """The chunks as audios, and the place of each of their tokens in the flat batch ``(chunks, width)``; padding points
+    past its end."""
     device, width = tokens.features.device, tokens.features.shape[1]
     spans = [(row, start, end) for row, cuts in enumerate(bounds) for start, end in pairwise(cuts)]
     counts = [end - start for _, start, end in spans]
@@ -143,7 +143,7 @@ def cut(tokens: AudioTokens, bounds: list[list[int]]) -> tuple[AudioTokens, Tens
 def join(
     part: Assignment, place: Tensor, tokens: AudioTokens, bounds: list[list[int]], shares: list[list[int]]
 ) -> Assignment:
-    """The chunks' slots behind one another, audio by audio."""
+    """The chunks' slots concatenated, audio by audio."""
     audios, width = tokens.features.shape[:2]
     device = part.slot.device
     before = [slot for row in shares for slot in accumulate(row[:-1], initial=0)]

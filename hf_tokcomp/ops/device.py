@@ -1,4 +1,4 @@
-"""Numbers that the host knows, on the device, without waiting for the device."""
+"""Copying numbers from the host to the device without synchronizing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 def on_device(numbers: Sequence[Any], device: torch.device | str) -> Tensor:
     """Integers (nested lists of them, too) as a long tensor on a device.
 
-    ``torch.tensor(numbers, device="cuda")`` waits until the GPU has done all that it was asked for before. A copy that
-    need not be waited for does not: so few bytes are taken over at once, and the list may go.
+    ``torch.tensor(numbers, device="cuda")`` waits until the GPU has finished all earlier work. A non-blocking copy does
+    not: this few bytes are staged at once, so the list may be freed.
 
     Args:
         numbers: integers.
-        device: where to.
+        device: the target device.
     """
     return torch.tensor(numbers, dtype=torch.long).to(device, non_blocking=True)

@@ -1,8 +1,7 @@
-"""Greedy choices of K tokens, each in the light of those before: the farthest point, and the largest determinant.
+"""Greedy selection of K tokens, each depending on the previous ones: farthest point, and largest determinant.
 
-Both go through at most K steps, all audios at once, and need the cosines of one token per step with all others. Where
-the whole matrix is small it is computed at once, which is faster; elsewhere a row when its turn comes, so that memory
-grows with N and not with its square.
+Both take at most K steps, for all audios at once, and need the cosines of one token with all others in each step. A
+small matrix is computed at once, which is faster; otherwise one row per step, so that memory grows linearly with N.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class Cosines:
 
     Args:
         vectors: from `unit_double`; padding is zero.
-        rows: how many rows per audio will be asked for; a few are not worth the whole matrix.
+        rows: how many rows per audio will be needed; for a few, the whole matrix does not pay off.
         rounded: whether to `quantise` them.
     """
 
@@ -65,20 +64,20 @@ class Cosines:
 def farthest_points(vectors: Tensor, mask: Tensor, counts: list[int]) -> Tensor:
     """``(audios, tokens)`` bool: ``counts[i]`` tokens far from each other, by 1 - cosine.
 
-    The first is the token whose nearest neighbour is farthest; then always the one whose nearest chosen token is
+    First the token whose nearest neighbour is farthest, then repeatedly the one whose nearest chosen token is
     farthest. Ties go to the earlier token.
 
     Args:
         vectors: ``(audios, tokens, dim)`` unit vectors in float64; padding is zero.
-        mask: ``(audios, tokens)`` bool, the tokens there are.
-        counts: tokens to choose, at most those there are.
+        mask: ``(audios, tokens)`` bool, False for padding.
+        counts: tokens to choose, at most as many as there are.
     """
     cosines = Cosines(vectors, vectors.shape[1], rounded=True)
-    nearest = cosines.nearest(mask).masked_fill(~mask, torch.inf)  # infinitely near is what must not be chosen
+    nearest = cosines.nearest(mask).masked_fill(~mask, torch.inf)  # tokens that must not be chosen are infinitely near
     closest = torch.where(mask, -torch.inf, torch.inf).to(nearest.dtype)
     order = []
     for _ in range(max(counts)):
-        chosen = nearest.argmin(1, keepdim=True)  # the first of equals, which `min` does not promise
+        chosen = nearest.argmin(1, keepdim=True)  # the first of equals, which `min` does not guarantee
         order.append(chosen)
         closest = torch.maximum(closest, cosines.row(chosen)).scatter_(1, chosen, torch.inf)
         nearest = closest
@@ -88,25 +87,25 @@ def farthest_points(vectors: Tensor, mask: Tensor, counts: list[int]) -> Tensor:
 def largest_determinant(vectors: Tensor, relevance: Tensor, mask: Tensor, counts: list[int]) -> Tensor:
     """``(audios, tokens)`` bool: the greedy MAP of a determinantal point process, ``counts[i]`` tokens of each audio.
 
-    The kernel is r_i cos_ij r_j. A step adds the token that makes the determinant largest: its gain is r_i² times what
-    is left of its unit vector outside the span of those chosen. A token of which less than 1e-6 is left is spanned, and
-    no longer looked at, however relevant it is; one whose r is 0 comes after all others, as if r were tiny. Once all
-    tokens are spanned, those with the largest r fill up. Ties go to the earlier token.
+    The kernel is r_i cos_ij r_j. Each step adds the token that maximizes the determinant: its gain is r_i² times the
+    squared part of its unit vector outside the span of the chosen ones, the residual. A token with a residual below
+    1e-6 is spanned and no longer considered, however relevant it is; one with r = 0 comes after all others, as if r
+    were tiny. Once all tokens are spanned, those with the largest r fill the rest. Ties go to the earlier token.
 
-    What is left is kept in float64, since each step builds on all before; gains are compared as if in float32, at any
-    size. The relevance is no part of the recurrence, nor of the rule that ends it, so it may span any range.
+    Residuals are kept in float64, since each step builds on all previous ones; gains are compared with the precision
+    of float32. The relevance enters neither the recurrence nor its stopping rule, so it may span any range.
 
     Args:
         vectors: ``(audios, tokens, dim)`` unit vectors in float64; padding is zero.
         relevance: ``(audios, tokens)`` r, finite and not negative where there is a token.
-        mask: ``(audios, tokens)`` bool, the tokens there are.
-        counts: tokens to choose, at most those there are.
+        mask: ``(audios, tokens)`` bool, False for padding.
+        counts: tokens to choose, at most as many as there are.
     """
     relevance = torch.where(mask, relevance.double(), 0)
     relevance = relevance / relevance.amax(1, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
     weight = relevance.clamp(min=FAINTEST).square()
-    left = vectors.any(-1).double()  # a zero vector has nothing to add
-    steps = min(max(counts), vectors.shape[2])  # more tokens than dimensions span nothing more
+    left = vectors.any(-1).double()  # a zero vector adds nothing
+    steps = min(max(counts), vectors.shape[2])  # no more tokens than dimensions can be independent
     cosines = Cosines(vectors, steps)
     factor = vectors.new_zeros(vectors.shape[0], steps, vectors.shape[1])  # the chosen rows of the Cholesky factor
     order, new = [], []
@@ -120,11 +119,11 @@ def largest_determinant(vectors: Tensor, relevance: Tensor, mask: Tensor, counts
         if step:
             before = factor[:, :step]
             row = row - (before.gather(2, chosen[:, None].expand(-1, step, 1)).mT @ before)[:, 0]
-        # A pivot this small belongs to an audio whose tokens are all spanned; it must only not become NaN.
+        # A pivot this small means that all of an audio's tokens are spanned; it must just not become NaN.
         row = row / pivot.clamp(min=1e-8).sqrt()
         factor[:, step] = row
-        left = (left - row.square()).scatter_(1, chosen, -1)  # a chosen token never gains again
-    enough = torch.cat(new, 1)  # what is spanned stays so
+        left = (left - row.square()).scatter_(1, chosen, -1)  # a chosen token gains nothing again
+    enough = torch.cat(new, 1)  # spanned tokens remain spanned
     kept = _members(torch.cat(order, 1), enough & _first(counts, mask)[:, :steps], mask)
     missing = on_device(counts, mask.device) - kept.sum(1)
     rest = mask & ~kept
@@ -138,7 +137,7 @@ def _as_float32(values: Tensor) -> Tensor:
 
 
 def _first(counts: list[int], mask: Tensor) -> Tensor:
-    """``(audios, steps)`` bool: which steps are still an audio's own."""
+    """``(audios, steps)`` bool: which steps belong to an audio."""
     return torch.arange(max(counts), device=mask.device) < on_device(counts, mask.device)[:, None]
 
 

@@ -1,11 +1,11 @@
 """Bipartite merging in rounds, after ToMe (ICLR 2023), with or without a temporal window (arXiv 2605.25179).
 
-The paper's abstract was all there was to read; the following is our reading. In a round the tokens that are left, by
-their place in the list, alternate between A (even) and B (odd). Every a finds its most similar b, by the cosine of the
+Only the paper's abstract was available; the following is our reading. In a round the remaining tokens alternate between
+A (even places in the list) and B (odd places). Every a finds its most similar b, by the cosine of the
 current features, among those at most `window` original tokens away; ties go to the earlier b. The best
 ``min(N - K, floor(N / 2))`` edges merge, ties to the earlier a, fewer if fewer exist; several a may join one b. The
-merged token is the mean over its members and keeps b's position. If a round finds no edge, the window doubles and stays
-doubled. Rounds go on until K tokens are left.
+merged token is the mean of its members and keeps b's position. If a round finds no edge, the window doubles and stays
+doubled. Rounds continue until K tokens are left.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
     Args:
         tokens: the batch.
         vectors: ``(audios, tokens, dim)``, what is compared; averaged from round to round, in float32.
-        counts: tokens wanted of each audio, below its present number.
+        counts: tokens wanted for each audio, fewer than it has.
         window: farthest two tokens may be apart, in original tokens; None for no limit.
     """
     device = tokens.features.device
@@ -43,7 +43,7 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
     while left != counts:
         now = on_device(left, device)
         destination, joins = _round(features, position, left, now, reach, wanted)
-        # Without a window every a has a partner, so it is known how many merge; with one it is read, once a round.
+        # Without a window every a has a partner, so the number of merges is known; with one it is read once per round.
         before, left = left, [max(k, n - n // 2) for n, k in zip(left, counts, strict=True)]
         if reach is not None:
             left = (now - joins.sum(1)).tolist()
@@ -60,12 +60,12 @@ def merge_in_rounds(tokens: AudioTokens, vectors: Tensor, counts: list[int], win
 
 
 def one_round(vectors: Tensor, left: list[int], wanted: list[int]) -> Tensor:
-    """A single round without a window: where each token is in the list that it leaves.
+    """A single round without a window: the place of each token in the resulting list.
 
     Args:
         vectors: ``(audios, tokens, dim)``, what is compared.
         left: tokens of each audio.
-        wanted: tokens that each shall have after it, at least half as many.
+        wanted: tokens each audio should have afterwards, at least half as many.
 
     Returns:
         ``(audios, tokens)`` the token's place; -1 for padding.
@@ -104,7 +104,7 @@ def best_partners(
     if reach is None:
         return _search_all(vectors, position, length, None)
     limit = on_device(reach, features.device)
-    # Positions rise by at least one per place, so no partner is farther than `reach` places: a band is enough.
+    # Positions rise by at least one per place, so no partner is more than `reach` places away: a band is enough.
     if 2 * max(reach) >= features.shape[1]:
         return _search_all(vectors, position, length, limit)
     return _search_band(vectors, position, length, limit, max(reach))
@@ -128,9 +128,9 @@ def _search_all(vectors: Tensor, position: Tensor, length: Tensor, limit: Tensor
 
 
 def _search_band(vectors: Tensor, position: Tensor, length: Tensor, limit: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """As `_search_all`, but every stretch of A is compared only with the stretch of B around it."""
+    """Like `_search_all`, but every stretch of A is compared only with the stretch of B around it."""
     audios, tokens = vectors.shape[:2]
-    side = (reach + 1) // 2  # as many b on either side are within reach
+    side = (reach + 1) // 2  # number of b within reach on either side
     stretch = max(32, 2 * side)
     number = -(-((tokens + 1) // 2) // stretch)
     fill = 2 * number * stretch - tokens
@@ -152,7 +152,7 @@ def _search_band(vectors: Tensor, position: Tensor, length: Tensor, limit: Tenso
         similarity.append(score.view(audios, -1, stretch))
     length_of_a = (tokens + 1) // 2
     best, score = (torch.cat(parts, 1).flatten(1)[:, :length_of_a] for parts in (partner, similarity))
-    return (best * 2 + 1).clamp(min=1), _only_real(score, length)  # one without any partner points anywhere
+    return (best * 2 + 1).clamp(min=1), _only_real(score, length)  # without a partner the index is arbitrary
 
 
 def _best(a: Tensor, b: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +165,7 @@ def _best(a: Tensor, b: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
     """
     # `quantise`, in place: multiplying by a power of two is exact, so it may come first and be undone for the best.
     scores = torch.matmul(a * STEPS, b).round_().masked_fill_(far, -torch.inf)
-    best = scores.argmax(2, keepdim=True)  # the first of equals, which `max` does not promise
+    best = scores.argmax(2, keepdim=True)  # the first of equals, which `max` does not guarantee
     return best[..., 0], scores.gather(2, best)[..., 0] / STEPS
 
 
@@ -182,7 +182,7 @@ def _best_edges(similarity: Tensor, now: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _destinations(joins: Tensor, partner: Tensor, tokens: int, now: Tensor) -> Tensor:
-    """``(audios, tokens)``: the place in the next round's list of every token of this round's."""
+    """``(audios, tokens)``: every token's place in the next round's list."""
     joined = torch.zeros(joins.shape[0], tokens, dtype=torch.bool, device=joins.device)
     joined[:, 0::2] = joins
     stays = ~joined & (torch.arange(tokens, device=joins.device) < now[:, None])

@@ -1,4 +1,4 @@
-"""CompressedAudio and CompressionRecord: what a compressor returns, and what happened in a model's last call."""
+"""CompressedAudio and CompressionRecord: a compressor's output, and the record of a model's last call."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ from .assignment import Assignment
 
 @dataclass(eq=False)
 class CompressedAudio:
-    """What a compressor returns for a batch of audios.
+    """A compressor's output for a batch of audios.
 
     Args:
-        features: ``(audios, slots, dim)``; what lies beyond an audio's count is padding.
+        features: ``(audios, slots, dim)``; values beyond an audio's count are padding.
         counts: slots of each audio.
-        positions: ``(audios, slots)`` long, each slot's position in original tokens, rising, all distinct.
-        assignment: how the slots came about; None for a method that is no map from tokens to slots.
-        span: ``(audios, slots, 2)`` long, the first token that a slot stands for and the one behind the last, for a
-            method that is no such map; None where the assignment says it.
+        positions: ``(audios, slots)`` long, each slot's position in original tokens, strictly increasing.
+        assignment: the map from tokens to slots; None for a method without one.
+        span: ``(audios, slots, 2)`` long, the first token that a slot stands for and the one after the last, for a
+            method without an assignment; otherwise None.
+
+    Example:
+        >>> compressor = hf_tokcomp.AudioTokenCompressor.from_config(hf_tokcomp.StrideConfig(retention_ratio=0.25))
+        >>> compressed = compressor(hf_tokcomp.AudioTokens(torch.randn(1, 100, 64), lengths=[100]))
+        >>> compressed.counts
+        [25]
     """
 
     features: Tensor
@@ -33,7 +39,7 @@ class CompressedAudio:
     span: Tensor | None = None
 
     def times(self, frame_rate: float) -> Tensor | None:
-        """``(audios, slots, 2)`` seconds, each slot's span; None where nobody knows."""
+        """``(audios, slots, 2)`` seconds, each slot's span; None if unknown."""
         if self.assignment is not None:
             return self.assignment.token_times(frame_rate)
         return None if self.span is None else self.span / frame_rate
@@ -41,16 +47,25 @@ class CompressedAudio:
 
 @dataclass(eq=False)
 class CompressionRecord:
-    """What happened in a model's last call, at ``model.audio_compressor.last``.
+    """The record of a model's last call, at ``model.audio_compressor.last``.
 
     Args:
-        tokens_before: audio tokens of each audio, before.
-        tokens_after: audio tokens of each audio, after.
-        assignment: the `Assignment` of the batch of audios; None for a method that is none, and under ``none``.
-        times: ``(audios, slots, 2)`` seconds, each slot's span; None under ``none``, and where nobody knows.
+        tokens_before: tokens of each audio before compression.
+        tokens_after: tokens of each audio after it.
+        assignment: the `Assignment` of the batch of audios; None for a method without one, and under ``none``.
+        times: ``(audios, slots, 2)`` seconds, each slot's span; None under ``none``, and if unknown.
         columns: ``(batch, short)`` long, each column's place in the user's prompt, -1 for padding.
-        labels: ``(batch, short)`` the user's labels, shortened; None where none were given.
+        labels: ``(batch, short)`` the user's labels, shortened; None without labels.
         width: length of the user's prompt.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, "average_pooling")
+        >>> answer = model.generate(**inputs)
+        >>> last = model.audio_compressor.last
+        >>> last.tokens_before, last.tokens_after
+        ([127], [64])
+        >>> [round(second, 2) for second in last.times[0, 0].tolist()]
+        [0.0, 0.08]
     """
 
     tokens_before: list[int]
@@ -62,15 +77,21 @@ class CompressionRecord:
     width: int = 0
 
     def to_prompt(self, values: Tensor, fill: float | None = -100) -> Tensor:
-        """Bring values of the shortened prompt back to the columns of the user's prompt.
+        """Map values of the shortened prompt back to the columns of the user's prompt.
 
         Args:
             values: ``(batch, short, ...)``, for example predicted ids; rows may be repeated (beams).
-            fill: what stands where a column was dropped; None for the value of the last column before it that was
-                kept, so that what follows a dropped column is predicted from what it really follows.
+            fill: the value of dropped columns; None for the value of the last kept column before them, so that the
+                token after a dropped column is predicted from what the model really read before it.
 
         Returns:
             ``(batch, width, ...)``.
+
+        Example:
+            >>> model = hf_tokcomp.patch(model, "stride")
+            >>> predicted = model(**inputs).logits.argmax(-1)
+            >>> model.audio_compressor.last.to_prompt(predicted).shape == inputs["input_ids"].shape
+            True
         """
         if self.columns is None:
             return values
@@ -90,21 +111,21 @@ class CompressionRecord:
 
 
 def _as_wide(index: Tensor, values: Tensor) -> Tensor:
-    """``(batch, columns)`` to the index of whole columns of ``values``."""
+    """Expand ``(batch, columns)`` to an index of whole columns of ``values``."""
     return index.reshape(*index.shape, *(1,) * (values.dim() - 2)).expand(*index.shape, *values.shape[2:])
 
 
 class _Thread:
-    """Stands for a thread, for as long as that lives."""
+    """Represents a thread for as long as it lives."""
 
 
 class RecordsOfThreads:
     """The record of each thread's last call.
 
-    A thread that made a call reads its own. Another one, as the one that waits for a thread with a streamer, reads the
-    latest; while several threads that made calls are alive, nobody could say which is meant, and reading raises.
+    A thread that made a call reads its own. Any other thread, such as one that reads from a streamer, gets the latest;
+    while several threads that made calls are alive this would be ambiguous, and reading raises.
 
-    Copied and pickled it keeps the record that is read where that is done.
+    A copy or pickle keeps the record that its thread can read.
     """
 
     def __init__(self, record: CompressionRecord | None = None) -> None:
@@ -113,14 +134,14 @@ class RecordsOfThreads:
         self._latest = record
 
     def put(self, record: CompressionRecord | None) -> None:
-        """Keep the record of this thread's call."""
+        """Store the record of this thread's call."""
         if not hasattr(self._here, "thread"):
             self._here.thread = _Thread()
             self._threads.add(self._here.thread)
         self._here.record = self._latest = record
 
     def get(self) -> CompressionRecord | None:
-        """The record that this thread may read.
+        """The record that this thread can read.
 
         Raises:
             RuntimeError: this thread made no call, and several others did.
@@ -130,7 +151,7 @@ class RecordsOfThreads:
             return record
         if len(self._threads) > 1:
             raise RuntimeError(
-                f"{len(self._threads)} threads called this model, and each has a record of its own: read "
+                f"{len(self._threads)} threads called this model, and each has its own record; read "
                 "`model.audio_compressor.last` in the thread that made the call, right after it."
             )
         return self._latest
@@ -143,7 +164,7 @@ class RecordsOfThreads:
 
 
 def note(compressor: nn.Module, record: CompressionRecord | None) -> None:
-    """Put down the record of a call, also where PEFT trains copies of the compressor."""
+    """Store the record of a call, also in copies of the compressor that PEFT trains."""
     for module in compressor.modules():
         records = getattr(module, "records", None)
         if isinstance(records, RecordsOfThreads):
@@ -151,7 +172,7 @@ def note(compressor: nn.Module, record: CompressionRecord | None) -> None:
 
 
 def noted(compressor: nn.Module) -> CompressionRecord | None:
-    """The record that this thread may read, or None where nobody could say which one is meant."""
+    """The record that this thread can read, or None if that is ambiguous."""
     try:
         record: CompressionRecord | None = compressor.last  # type: ignore[assignment]
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""Segments of an audio, written as the tokens that open one: where they begin and end, and how long ones are split.
+"""Segments of an audio, represented by their first tokens: their bounds, and splitting long ones.
 
 ``opens`` is ``(audios, tokens)`` bool, True for the first token of every segment; never for padding.
 """
@@ -28,16 +28,16 @@ def spans(opens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def halve_longest(opens: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
-    """Split the longest segment in two, the earliest of equals, its first half not the shorter one, until enough.
+    """Repeatedly split the longest segment (the earliest of equals) in two, the first half getting the odd token.
 
-    A half is shorter than what it was cut from, so the lengths that are split one after the other never rise. Every
-    place in a segment is where exactly one piece would be split, some time; taken by the length of that piece, ties to
-    the earlier, the places are split in that order.
+    Halves are shorter than the piece they come from, so the lengths being split never increase. Every place in a
+    segment splits exactly one piece eventually; sorted by the length of that piece, ties to the earlier, the places are
+    in the order of the splits.
 
     Args:
-        opens: the segments there are.
+        opens: the current segments.
         mask: ``(audios, tokens)`` bool, False for padding.
-        wanted: ``(audios,)`` long, how many segments there shall be; no fewer than there are.
+        wanted: ``(audios,)`` long, the number of segments wanted, at least the current one.
     """
     index = torch.arange(opens.shape[1], device=opens.device).expand_as(opens)
     start, end = spans(opens, mask.sum(1))
@@ -52,15 +52,15 @@ def halve_longest(opens: Tensor, mask: Tensor, wanted: Tensor) -> Tensor:
 
 
 def split_longer_than(opens: Tensor, mask: Tensor, most: Tensor) -> Tensor:
-    """Split every segment of more than ``most`` ``(audios,)`` tokens into as few equal parts as will do.
+    """Split every segment of more than ``most`` ``(audios,)`` tokens into as few equal parts as necessary.
 
-    Where it does not divide, the longer parts come first.
+    If the length does not divide evenly, the longer parts come first.
     """
     index = torch.arange(opens.shape[1], device=opens.device)
     start, end = spans(opens, mask.sum(1))
     size, offset = (end - start).clamp(min=1), index - start
     parts = -(-size // most[:, None])
     short, longer = size // parts, size % parts
-    behind = offset - longer * (short + 1)  # past all the longer parts
+    behind = offset - longer * (short + 1)  # after all longer parts
     part_opens = torch.where(behind < 0, offset % (short + 1) == 0, behind % short == 0)
     return (opens | part_opens) & mask

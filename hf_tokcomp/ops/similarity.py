@@ -1,4 +1,4 @@
-"""Cosine similarity as every method computes it: float32, zero vectors at cosine 0, equal vectors exactly equal."""
+"""Cosine similarity as used by every method: float32, zero vectors at cosine 0, equal pairs exactly equal."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ STEPS = 1 << 20
 
 
 def unit(features: Tensor) -> Tensor:
-    """Unit vectors in float32; a zero vector stays zero, and so has cosine 0 with everything."""
+    """Unit vectors in float32; a zero vector remains zero, so its cosine with everything is 0."""
     features = features.float()
-    # Scaled by the largest entry first: the square of a large float32 overflows, that of a tiny one vanishes.
+    # Scaled by the largest entry first: the square of a large float32 overflows, that of a tiny one underflows.
     scale = features.abs().amax(-1, keepdim=True)
     features = features / torch.where(scale > 0, scale, 1)
     norm = features.norm(dim=-1, keepdim=True)
@@ -39,9 +39,9 @@ def finite(features: Tensor) -> Tensor:
 def quantise(similarity: Tensor) -> Tensor:
     """Round to steps of 2^-20 (about 1e-6).
 
-    Float32 gives the same pair of vectors slightly different cosines in differently shaped products. Rounded, equal
-    pairs tie (but for the rare one that falls on the edge of a step), so that ties go to the earlier token and a batch
-    decides as a single audio does.
+    In float32 the cosine of a pair of vectors depends slightly on the shape of the product. After rounding, equal pairs
+    tie (except for rare ones on the edge of a step), so that ties go to the earlier token and a batch gives the same
+    result as a single audio.
     """
     return (similarity * STEPS).round() / STEPS
 
@@ -55,9 +55,9 @@ def cosine_to_next(features: Tensor) -> Tensor:
 def unit_double(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """Unit vectors in float64; zero vectors stay zero, NaN counts as 0 and an infinity as float32's largest number.
 
-    For methods that decide again and again, each time on top of what they decided before. In float64 a sum comes out
-    the same to some 15 digits in whatever order it is taken, so once it is rounded to float32 or by `quantise`, the
-    shape of the batch no longer shows. In float32 it would, after some hundred steps.
+    For methods whose decisions depend on their earlier ones. In float64 the order of a sum changes at most its last of
+    about 15 digits, so after rounding to float32 or by `quantise` the shape of the batch has no effect. In float32 it
+    would, after some hundred steps.
 
     Args:
         features: ``(..., dim)``.

@@ -1,1 +1,1 @@
-"""Put compression on a model or processor, and take it off again."""
+"""Patching a model or processor, and undoing it."""

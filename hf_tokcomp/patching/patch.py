@@ -1,4 +1,4 @@
-"""patch, unpatch, compressed: putting an AudioTokenCompressor into a model or processor, and taking it out again."""
+"""patch, unpatch, compressed: adding an AudioTokenCompressor to a model or processor, and removing it."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ logger = logging.getLogger(__name__)
 
 
 def patch(model_or_processor: Target, compression: Compression) -> Target:
-    """Compress the audio tokens of a model, or announce the compressed count in a processor.
+    """Compress the audio tokens of a model, or make a processor write prompts of the compressed length.
 
     Args:
-        model_or_processor: a supported model (also inside PEFT, DDP or a compiled module) or its processor. It is
-            changed in place, on the instance alone. An earlier patch is replaced; its compressor stays, with all it has
-            learned, where the configs differ in nothing but the budget and `positions`.
+        model_or_processor: a supported model (also inside PEFT, DDP or a compiled module) or its processor. Only
+            this instance is changed, in place. An earlier patch is replaced; its compressor and learned weights are
+            kept if the configs differ only in the budget and `positions`.
         compression: a method's key, a dict, a list of them (`compose`), a `CompressionConfig`, a local folder or a Hub
             id, ``user/repo`` or ``user/repo@revision``.
 
@@ -58,25 +58,33 @@ def patch(model_or_processor: Target, compression: Compression) -> Target:
     Raises:
         UnsupportedModelError: there is no patch for it; the supported models are listed.
         UnsupportedVersionError: the installed transformers cannot be patched.
-        CompressionConfigError: the compression is unknown or contradictory. Nothing is changed in any of these cases.
+        CompressionConfigError: the compression is invalid. In all of these cases nothing is changed.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, {"method": "ltbm", "retention_ratio": 0.25, "positions": "original"})
+        >>> answer = model.generate(**inputs)
+        >>> model.audio_compressor.last.tokens_after
+        [32]
     """
     config = resolve_compression(compression)
     before = active_config(model_or_processor)
     learned = before is not None and learned_weights(model_or_processor)
     _patch(model_or_processor, config)
     if learned and before is not None and not config.has_weights_of(before):
-        logger.warning("This model had a trained %r compressor; patched anew, its weights are gone.", before.method)
+        logger.warning(
+            "This model had a trained %r compressor; patching it again discarded its weights.", before.method
+        )
     return model_or_processor
 
 
 def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any = None) -> None:
-    """Patch; with this compressor, where a model had it before."""
+    """Patch, with an earlier compressor of the model if given."""
     if isinstance(model_or_processor, ProcessorMixin):
         module, model_patch = patch_for_processor(model_or_processor)
         if not config.deterministic_length:
             raise CompressionConfigError(
-                f"The count of {config.method!r} depends on the content, so a processor cannot announce it; patch the "
-                "model alone."
+                f"The count of {config.method!r} depends on the content, so a processor cannot know it in advance; "
+                "patch only the model."
             )
         unpatch(model_or_processor)
         patch_processor(model_or_processor, module, model_patch, config)
@@ -108,17 +116,17 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     backbone = model_patch.backbone(model)
     if backbone is not None:
         replace(backbone, module, {"forward": backbone_forward}, {MODEL: model})
-    # What others kept under this key comes back; a config of ours was stored, and is replaced now.
+    # A foreign value under this key is restored later; a config of ours was only stored, and is replaced.
     state.config_before = MISSING if is_ours(before) else before
     setattr(model.config, CONFIG_KEY, config.to_dict())
 
 
 def _refuse_shallow_copy(model: Any) -> None:
-    """Raise where a model shares its modules with another one that is patched: what is done to one is done to both."""
+    """Raise if a model shares its modules with another, patched one, since any change would affect both."""
     if belongs_to_another(model) or (state_of(model) is None and hasattr(model, "audio_compressor")):
         raise ValueError(
             "This model is a shallow copy (copy.copy) and shares its modules with a patched one. Patch or unpatch "
-            "that one, or make a copy with modules of its own by copy.deepcopy."
+            "that one, or use copy.deepcopy for a copy with its own modules."
         )
 
 
@@ -127,17 +135,22 @@ def _may_stay(before: CompressionConfig, config: CompressionConfig) -> bool:
 
 
 def _set_config(compressor: Any, config: CompressionConfig) -> None:
-    """Another budget for the same weights, also where PEFT trains copies of the compressor."""
+    """Set another budget for the same weights, also in copies of the compressor that PEFT trains."""
     for module in compressor.modules():
         if isinstance(module, AudioTokenCompressor) and module.config.method == config.method:
             module.config = config
 
 
 def unpatch(model_or_processor: Target) -> Target:
-    """Undo `patch` exactly; nothing happens to what was not patched.
+    """Undo `patch` exactly; does nothing if there is no patch.
 
     Returns:
         The same object.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, "ltbm")
+        >>> hf_tokcomp.active_config(hf_tokcomp.unpatch(model)) is None
+        True
     """
     if isinstance(model_or_processor, ProcessorMixin):
         restore(model_or_processor)
@@ -158,24 +171,30 @@ def unpatch(model_or_processor: Target) -> Target:
 
 
 class _Block:
-    """A ``with`` block that is under way, and how to leave it."""
+    """An active ``with`` block, and how to leave it."""
 
     def __init__(self, back: Callable[[], None]) -> None:
         self.back = back
 
 
 _BLOCKS: WeakKeyDictionary[Any, list[_Block]] = WeakKeyDictionary()
-"""The blocks of each model or processor, in the order in which they were entered."""
+"""The active blocks of each model or processor, in the order they were entered."""
 
 
 @contextmanager
 def compressed(model: Target, compression: Compression) -> Iterator[Target]:
-    """Patch a model or processor for the length of a ``with`` block; what was there before comes back, come what may.
+    """Patch a model or processor within a ``with`` block; the earlier state is always restored afterwards.
 
-    Blocks on one model may be left in any order: the compression is that of the last one entered that is not left.
+    Blocks on one model may be left in any order: the most recently entered active block determines the compression.
 
     Raises:
         what `patch` raises.
+
+    Example:
+        >>> with hf_tokcomp.compressed(model, "average_pooling"):
+        ...     answer = model.generate(**inputs)
+        >>> hf_tokcomp.active_config(model) is None
+        True
     """
     config = resolve_compression(compression)
     block = _Block(way_back(model))
@@ -194,7 +213,7 @@ def compressed(model: Target, compression: Compression) -> Iterator[Target]:
 
 
 def way_back(model_or_processor: Any) -> Callable[[], None]:
-    """A function that gives a model or processor the compression it has now: the very compressor, as it may learn."""
+    """A function that restores the current compression, with the same compressor, since it may have learned weights."""
     before = active_config(model_or_processor)
     if before is None:
         return lambda: unpatch(model_or_processor) and None
@@ -211,12 +230,12 @@ def way_back(model_or_processor: Any) -> Callable[[], None]:
 
 
 def set_config(model: Any, config: CompressionConfig) -> None:
-    """Give a patched model's compressor another config of the same method; what it has learned stays.
+    """Give a patched model's compressor another config of the same method; its learned weights are kept.
 
-    ``config.json`` goes on naming the config that the model was patched with.
+    ``config.json`` still has the config that the model was patched with.
 
     Raises:
-        ValueError: the model is not patched, or with another method.
+        ValueError: the model is not patched, or is patched with another method.
     """
     compressor = getattr(unwrap(model), "audio_compressor", None)
     if compressor is None or compressor.config.method != config.method:

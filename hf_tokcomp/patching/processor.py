@@ -17,7 +17,7 @@ from ..prompt.layout import match_long_audios
 
 
 def patch_processor(processor: Any, patch_module: str, patch: ModelPatch, config: CompressionConfig) -> None:
-    """Replace the processor's `replace_audio_token`, on the instance."""
+    """Replace `replace_audio_token` on this processor instance."""
     # No reference to the processor itself: `to_dict` deep-copies every attribute, tokenizer and all.
     short = functools.partial(
         short_audio_token,
@@ -41,9 +41,9 @@ def short_audio_token(
 ) -> str:
     """The placeholders of one audio, after compression.
 
-    The placeholders written for each audio are added to ``audio_inputs``, by which the model knows that the prompt is
-    short, and was not cut off. For a model whose audio spans windows, the number of windows of each audio is added too:
-    from short placeholders alone the model could not always tell which windows belong together.
+    The number of placeholders written for each audio is added to ``audio_inputs``, which tells the model that the
+    prompt is short rather than truncated. For a model whose audio spans windows, so is the number of windows of each
+    audio: from short placeholders alone the model could not always tell which windows belong together.
     """
     patch = load_patch(patch_module)
     counts = [int(n) for n in audio_inputs["num_audio_tokens"]]

@@ -26,6 +26,11 @@ class Spectrogram:
         frequencies: ``(mel bins,)`` Hz; None if unknown, and the axis then counts bins.
         frame_rate: frames per second.
         whole: length of the audio where that is more than the picture shows, which then says so; else None.
+
+    Example:
+        >>> from hf_tokcomp.plotting import Spectrogram
+        >>> round(Spectrogram.of_audio("question.wav").seconds, 2)
+        5.07
     """
 
     values: Floats
@@ -95,6 +100,13 @@ class Panel:
 
     Raises:
         ValueError: the arrays do not fit the counts.
+
+    Example:
+        >>> from hf_tokcomp.plotting import Panel
+        >>> model = hf_tokcomp.patch(model, "stride")
+        >>> answer = model.generate(**inputs)
+        >>> Panel.of_record("stride", model.audio_compressor.last).tokens_after
+        64
     """
 
     name: str

@@ -48,11 +48,17 @@ def plot_compression(
 
     Raises:
         ValueError: there is no panel, or it is too narrow.
+
+    Example:
+        >>> from hf_tokcomp.plotting import Panel, plot_compression, save
+        >>> every_second = Panel("every second token", 127, 64, slot=[i // 2 if i % 2 == 0 else -1 for i in range(127)])
+        >>> save(plot_compression("question.wav", [every_second]), "tokens.png").name
+        'tokens.png'
     """
     if not panels:
-        raise ValueError("There is nothing to draw: give at least one panel.")
+        raise ValueError("There is nothing to draw; pass at least one panel.")
     if not width >= 4:
-        raise ValueError(f"A picture is at least 4 inches wide, not {width}.")
+        raise ValueError(f"A picture must be at least 4 inches wide, not {width}.")
     spectrogram = audio if isinstance(audio, Spectrogram) else Spectrogram.of_audio(audio)
     sheet = Sheet(width, dpi, spectrogram.seconds)
     if title:
@@ -119,7 +125,7 @@ def _add_legend(sheet: Sheet, shown: set[str], dense: bool) -> None:
     """Keys of the kinds of tokens that are there."""
     apart = "merged across others: " + ("" if dense else "same colour, ") + "arc to its place"
     keys = [
-        ("kept", main_colour("kept"), "kept as it is"),
+        ("kept", main_colour("kept"), "kept unchanged"),
         ("neighbours", main_colour("neighbours"), "neighbours merged"),
         ("apart", main_colour("apart"), apart + (" (some of the arcs)" if "some arcs" in shown else "")),
         ("away", AWAY, "merged away"),

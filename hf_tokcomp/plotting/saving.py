@@ -20,6 +20,11 @@ def check_path(path: str | os.PathLike[str]) -> Path:
         ValueError: the name does not end in one of `SUFFIXES`.
         FileNotFoundError: there is no such folder.
         IsADirectoryError: it is a folder.
+
+    Example:
+        >>> from hf_tokcomp.plotting import check_path
+        >>> check_path("tokens.png").suffix
+        '.png'
     """
     target = Path(path)
     if target.suffix.lower() not in SUFFIXES:
@@ -37,6 +42,12 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     Raises:
         what `check_path` raises.
         OSError: it cannot be written, the disk is full, say.
+
+    Example:
+        >>> from hf_tokcomp.plotting import plot, save
+        >>> figure = plot(model, processor, "question.wav", ["top_k", "ltbm"], prompt="Transcribe the digits.")
+        >>> save(figure, "tokens.svg").name
+        'tokens.svg'
     """
     target = check_path(path)
     with whole_file(target) as part, part.open("wb") as file:

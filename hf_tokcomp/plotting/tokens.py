@@ -46,7 +46,7 @@ def find_runs(panel: Panel) -> Runs:
     """The runs of a panel with a map from tokens to slots. Two dropped tokens are never one run: each was a token."""
     slot = panel.slot
     if slot is None:
-        raise ValueError(f"{panel.name} is no map from tokens to slots.")
+        raise ValueError(f"{panel.name} does not map tokens to slots.")
     begins = np.ones(len(slot), dtype=bool)
     begins[1:] = (slot[1:] != slot[:-1]) | (slot[1:] < 0)
     start = np.flatnonzero(begins)

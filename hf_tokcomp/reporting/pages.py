@@ -88,7 +88,7 @@ def check_place(page: Path, begin: str) -> None:
         raise FileNotFoundError(f"There is no page {page}.")
     _, found, rest = page.read_text(encoding="utf-8").partition(begin)
     if not found or END not in rest:
-        raise ValueError(f"{page} has no place for the tables; put the lines {begin!r} and {END!r} into it.")
+        raise ValueError(f"{page} has no place for the tables; add the lines {begin!r} and {END!r} into it.")
 
 
 def fill_place(page: Path, begin: str, text: str) -> None:

@@ -76,7 +76,7 @@ def push_package(
         created = not api.repo_exists(repo_id)
         if private and not created and not api.model_info(repo_id).private:
             raise ValueError(
-                f"{repo_id} is there already and is public; make it private in its settings on the Hub, or take "
+                f"{repo_id} already exists and is public; make it private in its settings on the Hub, or choose "
                 "another name."
             )
     unsure = f"Nothing was uploaded; {repo_id} may have been created." if created else ""
@@ -108,13 +108,14 @@ def _card(package: Package, api: HfApi, repo_id: str, branch: str | None, overwr
     somebodys = there is not None and not may_renew(there, LIBRARIES[package.kind])
     if package.written and not overwrite:
         card = package.card(repo_id)
-        where = f", in place of the one in {repo_id}, whose history keeps it" if somebodys and card != there else ""
+        where = f" and replaces the one in {repo_id}, which stays in its history" if somebodys and card != there else ""
         logger.warning(
-            "The folder's README.md is sent as it is%s; overwrite_card (--overwrite-card) writes ours.", where
+            "The folder's README.md is pushed unchanged%s; overwrite_card (--overwrite-card) replaces it.",
+            where,
         )
         return card
     if somebodys and not overwrite:
-        logger.warning("The README.md of %s stays as it is; overwrite_card (--overwrite-card) replaces it.", repo_id)
+        logger.warning("The README.md of %s was not changed; overwrite_card (--overwrite-card) replaces it.", repo_id)
         return None
     if there is None and package.kind == "config" and _holds_weights(api, repo_id, branch):
         return None  # of which a config's card knows nothing

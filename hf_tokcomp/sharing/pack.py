@@ -78,13 +78,11 @@ def pack(
         base_model, named = split_revision(base_model)
         base_revision = base_revision or named
     if base_model is not None and hub_id(base_model) is None:
-        raise ValueError(
-            f"The base model {base_model!r} is no name on the Hub: others have only those. Write USER/NAME."
-        )
+        raise ValueError(f"The base model {base_model!r} is not a Hub id, so others cannot load it. Write USER/NAME.")
     if base_revision is not None and base_model is None and folder is None:
-        raise ValueError(f"The revision {base_revision!r} is of which base model? Name that, too.")
+        raise ValueError(f"The revision {base_revision!r} was given without a base model; name the base model, too.")
     if dataset is not None and metrics is None:
-        raise ValueError(f"What was measured on {dataset!r}? Give a file of metrics, too.")
+        raise ValueError(f"A data set, {dataset!r}, was given without metrics; pass a file of metrics, too.")
     config = None if compression is None else resolve_compression(compression)
     files: Files = {}
     left_out: list[str] = []
@@ -111,7 +109,7 @@ def pack(
             base = {"base_model": came_from, "base_revision": base_revision or came_from_revision}
     elif folder is not None and CONFIG_NAME not in files:
         raise FileNotFoundError(
-            f"{folder} has no {MODEL_CONFIG}, {ADAPTER_CONFIG} or {CONFIG_NAME}: it is no model, adapter or config."
+            f"{folder} has no {MODEL_CONFIG}, {ADAPTER_CONFIG} or {CONFIG_NAME}: it is not a model, adapter or config."
         )
     else:
         config = _beside(files, config)

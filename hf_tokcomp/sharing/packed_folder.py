@@ -43,7 +43,7 @@ def list_files(folder: Path) -> tuple[Files, list[str]]:
             if name.startswith(".") or not is_sent(name):
                 left_out.append(path)
             elif not (folder / path).is_file():
-                raise FileNotFoundError(f"{folder / path} is no file that can be read.")
+                raise FileNotFoundError(f"{folder / path} is not a readable file.")
             else:
                 files[path] = folder / path
     return files, left_out
@@ -88,10 +88,10 @@ def one_config(given: CompressionConfig | None, stored: CompressionConfig | None
     """The config that was asked for, or else the folder's; they must not differ."""
     config = stored if given is None else given
     if config is None:
-        raise CompressionConfigError("There is no compression to share: name one, a method or a folder with a config.")
+        raise CompressionConfigError("There is no compression to share; name one: a method or a folder with a config.")
     if stored is not None and stored != config:
         raise CompressionConfigError(
-            f"The folder's {where} asks for {stored.to_dict()}, and not for {config.to_dict()}: leave the compression "
+            f"The folder's {where} has {stored.to_dict()}, not {config.to_dict()}: leave the compression "
             "out, or save the folder under the other one."
         )
     return config
@@ -102,7 +102,7 @@ def require_weights(files: Mapping[str, Any], name: str, folder: Any) -> None:
     if not any(Path(file).suffix == ".safetensors" and Path(file).name.startswith(name) for file in files):
         raise FileNotFoundError(
             f"{folder} has no weights: save the {'adapter' if name else 'model'} there first, as safetensors; pickled "
-            "ones are not shared."
+            "weights are not shared."
         )
 
 

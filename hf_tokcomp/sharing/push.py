@@ -63,12 +63,19 @@ def push_to_hub(
         save_options: for the model's ``save_pretrained``.
 
     Returns:
-        The commit: a string, its address.
+        The commit; as a string, its URL.
 
     Raises:
         OSError: the Hub refused (`PermissionError`) or could not be asked (`ConnectionError`). A push is one commit, so
             nothing is half there.
         ValueError, TypeError, FileNotFoundError: there is nothing to share, or it contradicts itself.
+
+    Example:
+        >>> model = hf_tokcomp.patch(model, "ltbm")
+        >>> commit = hf_tokcomp.push_to_hub(model, "someone/compressed", processor=processor, license="cc-by-sa-4.0")
+        >>> shared = type(model).from_pretrained("someone/compressed")
+        >>> hf_tokcomp.active_config(shared).method
+        'ltbm'
     """
     card: dict[str, Any] = {
         "metrics": metrics,

@@ -29,7 +29,7 @@ class Ratio(float):
         try:
             return super().__new__(cls, Fraction(value))
         except ZeroDivisionError as error:
-            raise ValueError(f"{value!r} is no number.") from error  # which argparse understands
+            raise ValueError(f"{value!r} is not a number.") from error  # which argparse understands
 
 
 class TaskName(str):
@@ -176,7 +176,7 @@ class FinetuneArguments:
                 "--dataset is missing: a Hub id, a folder, or a .jsonl, .json, .csv, .tsv or .parquet file."
             )
         if self.load_in_4bit and self.load_in_8bit:
-            raise ValueError("--load-in-4bit and --load-in-8bit exclude each other.")
+            raise ValueError("--load-in-4bit and --load-in-8bit cannot be combined.")
         if not self.adapt:
             raise ValueError(f"--adapt needs a part: {', '.join(PARTS)}.")
         if not 0 <= self.lora_dropout < 1:

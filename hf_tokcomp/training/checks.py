@@ -31,11 +31,11 @@ def check_training(args: TrainingArguments, lengths_known: bool = True) -> None:
             say.
     """
     if args.use_liger_kernel:
-        raise ValueError("There are no Liger kernels for these models: leave out use_liger_kernel.")
+        raise ValueError("There are no Liger kernels for these models; leave out use_liger_kernel.")
     if not lengths_known and args.train_sampling_strategy in BY_LENGTH:
         raise ValueError(
-            f"train_sampling_strategy={args.train_sampling_strategy!r} needs to know how long recordings are, which "
-            "is found out by reading them: leave out --no-check."
+            f"train_sampling_strategy={args.train_sampling_strategy!r} needs the recordings' lengths, which are "
+            "measured by reading them; leave out --no-check."
         )
 
 
@@ -51,7 +51,7 @@ def check_evaluation(args: TrainingArguments, task: str | Metric | None) -> None
     """
     if task is not None and _in_pieces(args):
         raise ValueError(
-            "Under FSDP and DeepSpeed ZeRO-3 a process has pieces of the model, which do not generate: train without "
+            "Under FSDP and DeepSpeed ZeRO-3 a process holds only part of the model and cannot generate: train without "
             "`task` (without --eval-dataset and --eval-split), and measure the saved adapter with `hf-tokcomp compare`."
         )
     # TrainingArguments makes greater_is_better True for every name that does not end with "loss".
@@ -81,12 +81,12 @@ def check_held_out(args: TrainingArguments, task: str | Metric | None, held_out:
         return None
     sets = held_out if isinstance(held_out, dict) else {None: held_out}
     if not sets:
-        raise ValueError("eval_dataset is a dict without a data set in it.")
+        raise ValueError("eval_dataset is an empty dict.")
     for name, rows in sets.items():
         which = "eval_dataset" if name is None else f"eval_dataset[{name!r}]"
         if is_streamed(rows) and not isinstance(rows, IterableDataset):
             raise ValueError(
-                f"{which} is a {type(rows).__name__}, and every evaluation reads all of it anew: give a list, a "
+                f"{which} is a {type(rows).__name__}, and every evaluation reads all of it again: pass a list, a "
                 "Dataset, or a streamed IterableDataset."
             )
         if not is_streamed(rows) and len(rows) == 0:
@@ -116,8 +116,8 @@ def check_best_metric(args: TrainingArguments, task: str | Metric | None, sets: 
     wanted = args.metric_for_best_model.removeprefix("eval_")
     if wanted not in known:
         raise ValueError(
-            f"metric_for_best_model={args.metric_for_best_model!r} is not measured{did_you_mean(wanted, known)} There "
-            f"are {', '.join(known)}."
+            f"metric_for_best_model={args.metric_for_best_model!r} is not measured{did_you_mean(wanted, known)} Known "
+            f"metrics: {', '.join(known)}."
         )
 
 

@@ -29,6 +29,20 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
     A run that is resumed from any of its checkpoints ends where an unbroken one does, log included; Trainer begins
     its means anew, trains a step more after the last, and leaves out what was due between a checkpoint and the end of
     its epoch. Of an epoch's last checkpoint, what the epoch's end brings is part.
+
+    Example:
+        >>> from transformers import TrainingArguments
+        >>> from hf_tokcomp.data import load_examples
+        >>> from hf_tokcomp.training import AudioTextCollator, CompressedTrainer
+        >>> trainer = CompressedTrainer(
+        ...     hf_tokcomp.patch(model, "average_pooling"),
+        ...     TrainingArguments("run", max_steps=1, remove_unused_columns=False, report_to="none"),
+        ...     train_dataset=load_examples("my_recordings").dataset,
+        ...     data_collator=AudioTextCollator(processor, "Transcribe the digits."),
+        ... )
+        >>> output = trainer.train()
+        >>> output.global_step
+        1
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -169,7 +169,7 @@ def _check_processes(args: TrainingArguments) -> None:
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if args.world_size != started:
         raise ValueError(
-            f"{started} processes were started, and Trainer knows of {args.world_size}. Without GPUs add --use-cpu."
+            f"{started} processes were started, but Trainer knows of {args.world_size}. Without GPUs, add --use-cpu."
         )
 
 
@@ -205,23 +205,24 @@ def _resumed(folder: Path, args: TrainingArguments) -> str | None:
     if wanted is None:
         if (folder / "adapter_config.json").is_file() or _last_whole_checkpoint(folder):
             raise FileExistsError(
-                f"{folder} has an earlier run. Name another --output-dir, or go on: --resume-from-checkpoint last."
+                f"{folder} has an earlier run. Choose another --output-dir, or continue it with "
+                "--resume-from-checkpoint last."
             )
         return None
     found = _last_whole_checkpoint(folder) if wanted in LAST else Path(wanted)
     if found is None or not (found / TRAINER_STATE_NAME).is_file():
         raise FileNotFoundError(
-            f"There is no checkpoint to resume from: {folder if wanted in LAST else wanted}. To begin anew, name "
-            "another --output-dir."
+            f"There is no checkpoint to resume from: {folder if wanted in LAST else wanted}. To start over, "
+            "choose another --output-dir."
         )
     if not any(found.glob("*optimizer*")) and not any(found.glob("global_step*")):
         raise ValueError(
-            f"{found} has no state of the optimizer, without which the training would begin anew on its weights: it "
-            "was saved with --save-only-model."
+            f"{found} has no optimizer state, so training cannot be resumed from it: it was saved with "
+            "--save-only-model."
         )
     made = json.loads((found / TRAINER_STATE_NAME).read_text(encoding="utf-8"))["global_step"]
     if 0 < args.max_steps < made:
-        raise ValueError(f"{found} is of step {made}, behind --max-steps {args.max_steps}.")
+        raise ValueError(f"{found} is of step {made}, beyond --max-steps {args.max_steps}.")
     return str(found)
 
 
@@ -231,7 +232,7 @@ def _last_whole_checkpoint(folder: Path) -> Path | None:
     for path in sorted((p for p, step in steps.items() if step.isdigit()), key=lambda p: int(steps[p]), reverse=True):
         if (path / TRAINER_STATE_NAME).is_file():
             return path
-        logger.warning("%s is left out: whatever saved it was interrupted.", path)
+        logger.warning("%s is ignored: saving it was interrupted.", path)
     return None
 
 
@@ -247,7 +248,7 @@ def _check_same_run(checkpoint: str, model: Any) -> None:
     if changed:
         raise ValueError(
             f"{checkpoint} was trained with another {' and another '.join(changed)}. Resume with the same "
-            "(adapter_config.json and compression_config.json there), or begin anew with another --output-dir."
+            "(adapter_config.json and compression_config.json there), or start over with another --output-dir."
         )
 
 

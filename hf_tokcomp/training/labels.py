@@ -36,6 +36,15 @@ def shortened(model: Any, values: Tensor, fill: float = IGNORED) -> Tensor:
 
     Raises:
         ValueError: the model's last call was with another prompt.
+
+    Example:
+        >>> from hf_tokcomp.training import shortened
+        >>> model = hf_tokcomp.patch(model, "average_pooling")
+        >>> outputs = model(**inputs)
+        >>> labels = shortened(model, inputs["input_ids"])
+        >>> outputs.logits.shape[:2] == labels.shape
+        True
+        >>> loss = torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
     """
     record = unwrap(model).audio_compressor.last
     if record is None or record.columns is None:
@@ -44,7 +53,7 @@ def shortened(model: Any, values: Tensor, fill: float = IGNORED) -> Tensor:
     if values.shape[:2] != (columns.shape[0], record.width):
         raise ValueError(
             f"The model's last call had a prompt of {(columns.shape[0], record.width)} (batch, columns), and these "
-            f"values are of {tuple(values.shape[:2])}: bring them to its columns right after the call."
+            f"values are of {tuple(values.shape[:2])}: call `shortened` right after the model."
         )
     more = (1,) * (values.dim() - 2)
     index = columns.clamp(min=0).view(*columns.shape, *more).expand(-1, -1, *values.shape[2:])

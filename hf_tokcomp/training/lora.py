@@ -38,6 +38,11 @@ def lora_config(
     Raises:
         UnsupportedModelError: there is no patch for the model.
         ValueError: nothing is left to train.
+
+    Example:
+        >>> from hf_tokcomp.training import lora_config
+        >>> lora_config(model, projector=True, r=32).r
+        32
     """
     from peft import LoraConfig
 

@@ -28,13 +28,19 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
 
     Raises:
         ValueError: a value out of range, or nothing that changes.
+
+    Example:
+        >>> from hf_tokcomp.training import RetentionSchedule
+        >>> schedule = RetentionSchedule(curriculum=0.5)  # pass it as a callback to `make_trainer` or `Trainer`
+        >>> [round(schedule.ratio(step, steps=100, own=0.25), 3) for step in (0, 25, 50, 99)]
+        [1.0, 0.625, 0.25, 0.25]
     """
 
     def __init__(self, ratios: Sequence[float] | None = None, curriculum: float = 0.0, seed: int = 0) -> None:
         if ratios is not None and (not ratios or not all(0 < ratio <= 1 for ratio in ratios)):
-            raise ValueError(f"ratios must be above 0 and at most 1, and at least one of them; got {list(ratios)}.")
+            raise ValueError(f"ratios must be a non-empty list of numbers above 0 and at most 1; got {list(ratios)}.")
         if not 0 <= curriculum <= 1:
-            raise ValueError(f"curriculum is a share of the training, 0 to 1, not {curriculum}.")
+            raise ValueError(f"curriculum must be a share of the training, 0 to 1, not {curriculum}.")
         if ratios is None and curriculum == 0:
             raise ValueError("A RetentionSchedule needs ratios to draw from, a curriculum, or both.")
         self.ratios = None if ratios is None else [float(ratio) for ratio in ratios]

@@ -69,15 +69,30 @@ def make_trainer(
             would be taken; what `check_training` refuses; or the model has an adapter in it that is not a
             `peft.PeftModel`'s.
         TypeError: another kind of trainer.
+
+    Example:
+        >>> from transformers import TrainingArguments
+        >>> from hf_tokcomp.data import load_examples
+        >>> from hf_tokcomp.training import make_trainer
+        >>> trainer = make_trainer(
+        ...     model,
+        ...     load_examples("my_recordings").dataset,
+        ...     TrainingArguments("run", max_steps=1, report_to="none"),
+        ...     processor=processor,
+        ...     compression={"method": "average_pooling", "retention_ratio": 0.25},
+        ...     prompt="Transcribe the digits.",
+        ... )
+        >>> output = trainer.train()
+        >>> trainer.save_model("my-adapter")
     """
     from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 
     if not issubclass(trainer_class, CompressedTrainer):
         raise TypeError(
-            f"trainer_class={trainer_class.__name__} is no subclass of hf_tokcomp.training.CompressedTrainer."
+            f"trainer_class={trainer_class.__name__} must be a subclass of hf_tokcomp.training.CompressedTrainer."
         )
     if task is not None and eval_dataset is None:
-        raise ValueError("A task is measured on held-out rows: give eval_dataset, too.")
+        raise ValueError("A task is measured on held-out rows; pass eval_dataset, too.")
     check_training(args)
     check_evaluation(args, task)
     sets = check_held_out(args, task, eval_dataset)
@@ -85,9 +100,9 @@ def make_trainer(
         check_best_metric(args, task, sets)
     if getattr(model, "_hf_peft_config_loaded", False):  # PEFT would put a second one on top, and save that alone
         raise ValueError(
-            f"{model.name_or_path} is loaded with an adapter in it, which would be lost. Train the base model; to go "
-            "on with an adapter, load it by hf_tokcomp.load_adapter(..., is_trainable=True) and make_trainer, or go on "
-            "from its run's checkpoint (--resume-from-checkpoint)."
+            f"{model.name_or_path} is loaded with an adapter in it, which would be lost. Train the base model; to "
+            "continue with an adapter, load it with hf_tokcomp.load_adapter(..., is_trainable=True), or continue from "
+            "its run's checkpoint (--resume-from-checkpoint)."
         )
     set_seed(args.seed)  # the first weights of a compressor that learns, and of the adapter
     if compression is not None or active_config(model) is None:

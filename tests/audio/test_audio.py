@@ -222,7 +222,7 @@ LONG = base64.b64encode(encoded()).decode()
         ("data:audio/wav;base64," + LONG[:-3], ValueError, "is not valid base64"),
         ("data:audio/wav;base64" + LONG, ValueError, "has no comma"),
         ("data:audio/wav," + "x" * 70_000, ValueError, "is not audio"),
-        ("s3://bucket/" + "x" * 70_000, ValueError, "addresses are http://, https://, file:// and data:"),
+        ("s3://bucket/" + "x" * 70_000, ValueError, "supported are http://, https://, file:// and data: addresses"),
         ("file://elsewhere/" + "x" * 70_000, ValueError, "is not on this machine"),
         ("file:///gone%20" + "x" * 70_000, FileNotFoundError, "There is no audio file /gone x"),
         ("http://127.0.0.1:9/" + "x" * 70_000, ValueError, "Cannot read audio from http://127"),

@@ -202,4 +202,4 @@ def test_an_adapter_is_as_fast_as_its_base(call: Callable[..., Any], tmp_path: P
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(config))
     code, _, err = call("--model", "./adapter", *ONE)
     assert code == 1
-    assert "is an adapter, and as fast as its base model: measure " in err
+    assert "is an adapter, and as fast as its base model; measure " in err

@@ -178,11 +178,14 @@ def test_papers_are_cited_once_and_unknown_sources_by_a_line() -> None:
     assert "2412.04467" not in card
 
 
-def test_the_papers_of_the_readme_are_those_of_the_cards() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (written,) = re.findall(r"^```bibtex\n(.*?)^```$", readme, re.DOTALL | re.MULTILINE)
+def test_the_papers_of_the_pages_are_those_of_the_cards() -> None:
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/methods.md")]
+    written = [re.findall(r"^```bibtex\n(.*?)^```$", page, re.DOTALL | re.MULTILINE) for page in pages]
+    assert list(map(len, written)) == [1, 1]
+    entries = [entry for (block,) in written for entry in block.strip().split("\n\n")]
     ours = [citing.library_entry(), *(citing.entry(number) for number in citing.PAPERS)]
-    assert [entry for entry in written.strip().split("\n\n") if entry not in ours] == []
+    assert entries[0] == ours[0]
+    assert [entry for entry in entries if entry not in ours] == []
     sources = " ".join(method.source for method in hf_tokcomp.methods().values())
     assert [number for number in citing.PAPERS if number not in sources] == []
     assert len({paper.key for paper in citing.PAPERS.values()}) == len(citing.PAPERS)

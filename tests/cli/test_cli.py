@@ -372,7 +372,9 @@ def test_methods_explains_the_options_of_one() -> None:
     out = CliRunner().invoke(app, ["methods", "ltbm"]).stdout
     assert re.search(r"^window +8 +an integer of at least 1 +farthest two tokens", out, re.MULTILINE)
     assert re.search(r"^similarity +features +one of \('features', 'keys', 'projected'\) +what is", out, re.MULTILINE)
-    assert re.search(r"^max_tokens +None +an integer of at least 1 or none +most tokens", out, re.MULTILINE)
+    assert re.search(
+        r"^max_tokens +None +an integer of at least 1 or none +maximum number of tokens", out, re.MULTILINE
+    )
     (listed,) = json.loads(CliRunner().invoke(app, ["methods", "ltbm", "--json"]).stdout)
     assert listed["help"]["window"] == metadata_of(hf_tokcomp.LTBMConfig, "window")["help"]
 

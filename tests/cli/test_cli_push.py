@@ -178,7 +178,7 @@ def test_a_branch_is_made_and_main_is_left_alone(call: Callable[..., Any], hub_h
     hub_here.put(REPO, {"README.md": "Mine."})
     code, _, err = call("push", REPO, *QUARTER, "--revision", "quarter")
     assert (code, err.count("\n")) == (0, 1)
-    assert "stays as it is; overwrite_card (--overwrite-card) replaces it" in err
+    assert "was not changed; overwrite_card (--overwrite-card) replaces it" in err
     assert hub_here.files(REPO) == {"README.md": b"Mine."}
     assert set(hub_here.files(REPO, "quarter")) == {"README.md", "compression_config.json"}
     assert CompressionConfig.from_pretrained(REPO, revision="quarter") == LTBM
@@ -203,7 +203,7 @@ def test_a_card_on_the_hub_stays_if_somebody_wrote_it(call: Callable[..., Any], 
     hub_here.put(REPO, {"README.md": edited})
     code, _, err = call("push", REPO, *QUARTER)
     assert (code, hub_here.files(REPO)["README.md"].decode()) == (0, edited)
-    assert f"The README.md of {REPO} stays as it is; overwrite_card (--overwrite-card) replaces it" in err
+    assert f"The README.md of {REPO} was not changed; overwrite_card (--overwrite-card) replaces it" in err
     assert CompressionConfig.from_pretrained(REPO) == LTBM
     printed(call("push", REPO, *QUARTER, "--overwrite-card"))
     assert not is_written(hub_here.files(REPO)["README.md"].decode())
@@ -358,12 +358,12 @@ def test_recordings_that_have_no_name_need_one(call: Callable[..., Any], tmp_pat
         (("a/b/c", *QUARTER), "cannot be the name of a repository"),
         ((REPO,), "There is no compression to share"),
         ((REPO, "--compression", "ltbn"), "did you mean 'ltbm'"),
-        ((REPO, *QUARTER, "--base-model", "/models/mine"), "is no name on the Hub: others have only those"),
-        ((REPO, *QUARTER, "--base-revision", "v1"), "is of which base model?"),
+        ((REPO, *QUARTER, "--base-model", "/models/mine"), "is not a Hub id, so others cannot load it"),
+        ((REPO, *QUARTER, "--base-revision", "v1"), "was given without a base model"),
         ((REPO, *QUARTER, "--metrics", "absent.json"), "There is no file of metrics absent.json"),
         ((REPO, *QUARTER, "--dataset", "Clotho"), "What was measured on 'Clotho'?"),
         ((REPO, *QUARTER, "--folder", "absent"), "There is no folder absent"),
-        ((REPO, *QUARTER, "--folder", "{saved}/empty"), "it is no model, adapter or config"),
+        ((REPO, *QUARTER, "--folder", "{saved}/empty"), "it is not a model, adapter or config"),
         ((REPO, "--folder", "{saved}/plain"), "There is no compression to share"),
         ((REPO, *QUARTER, "--folder", "{saved}/model"), "The folder's config.json asks for {'hf_tokcomp_version'"),
         ((REPO, *QUARTER, "--folder", "{saved}/adapter"), "The folder's compression_config.json asks for"),
@@ -416,17 +416,17 @@ def test_without_a_token(call: Callable[..., Any], hub: Hub) -> None:
 def test_a_wrong_token_is_refused_and_never_shown(call: Callable[..., Any], hub: Hub, tmp_path: Path) -> None:
     wrong = "hf_wrongwrongwrong"
     with hub.here(token=wrong):
-        assert wrong not in refused(call("push", REPO, *QUARTER), "did not accept the token", "Nothing was created")
+        assert wrong not in refused(call("push", REPO, *QUARTER), "rejected the token", "Nothing was created")
     with hub.here():
         file = tmp_path / "token"
         file.write_text(f"{wrong}\n")
-        assert wrong not in refused(call("push", REPO, *QUARTER, "--token-file", file), "did not accept the token")
+        assert wrong not in refused(call("push", REPO, *QUARTER, "--token-file", file), "rejected the token")
         for bad in ("", "two words", "hf_a\nhf_b", "hf_\N{SNOWMAN}"):
             file.write_text(bad, encoding="utf-8")
-            err = refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty or has spaces")
+            err = refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty, or has spaces")
             assert not bad or bad not in err
         file.write_bytes(b"\xff")
-        refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty or has spaces")
+        refused(call("push", REPO, *QUARTER, "--token-file", file), "The token given is empty, or has spaces")
         file.write_text(f" {hub.token}\n")
         with hub.here(token=None):
             printed(call("push", REPO, *QUARTER, "--token-file", file))
@@ -435,14 +435,14 @@ def test_a_wrong_token_is_refused_and_never_shown(call: Callable[..., Any], hub:
 
 def test_a_server_that_echoes_the_token(call: Callable[..., Any], hub_here: Hub, monkeypatch: Any) -> None:
     hub_here.forbidden.add(hub_here.token)  # it says in its answer who may not write
-    refused_line = refused(call("push", f"{hub_here.token}/name", *QUARTER), "did not accept the token")
+    refused_line = refused(call("push", f"{hub_here.token}/name", *QUARTER), "rejected the token")
     assert hub_here.token not in refused_line
     assert "***" in refused_line
 
 
 def test_no_rights(call: Callable[..., Any], hub_here: Hub) -> None:
     hub_here.forbidden.add("other")
-    refused(call("push", "other/name", *QUARTER), "did not accept the token", "You don't have the rights")
+    refused(call("push", "other/name", *QUARTER), "rejected the token", "You don't have the rights")
 
 
 def test_a_commit_that_fails_leaves_nothing_half(call: Callable[..., Any], hub_here: Hub, saved: Path) -> None:
@@ -472,7 +472,7 @@ def test_a_card_that_cannot_be_read_is_not_replaced(call: Callable[..., Any], hu
 
 def test_private_does_not_pass_over_a_public_repository(call: Callable[..., Any], hub_here: Hub) -> None:
     hub_here.put(REPO, {})
-    refused(call("push", REPO, *QUARTER, "--private"), "is there already and is public")
+    refused(call("push", REPO, *QUARTER, "--private"), "already exists and is public")
     assert hub_here.files(REPO) == {}
 
 
@@ -592,5 +592,5 @@ def test_a_written_card_that_names_a_folder_of_this_machine_is_refused(
 def test_pickled_weights_are_not_shared(call: Callable[..., Any], hub_here: Hub, saved: Path, tmp_path: Path) -> None:
     folder = trained(tmp_path / "run", saved, BASE)
     (folder / "adapter_model.safetensors").unlink()
-    refused(call("push", REPO, "--folder", folder), "has no weights", "pickled ones are not shared")
+    refused(call("push", REPO, "--folder", folder), "has no weights", "pickled weights are not shared")
     assert hub_here.requests == []

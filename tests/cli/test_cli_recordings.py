@@ -151,7 +151,7 @@ def test_tables_name_their_columns_and_parts(call: Call, folder: Path, command: 
     assert audios(found) == ["long.wav", "short.flac"]
     code, out, err = call(*command, *given)
     assert (code, out) == (1, "")
-    assert "has the columns sound, said, asked, of which none is called audio, " in err
+    assert "has the columns sound, said, asked, none of which is called audio, " in err
     assert "no role 'sound'" in call(*command, *given, "--columns", "sound:audio")[2]
     for alone in (("--split", "dev"), named):
         assert f"{alone[0]}: of which table? Add --dataset." in call(*command, "long.wav", *QUICK, *alone)[2]
@@ -163,7 +163,7 @@ def test_rows_without_audio_are_named_with_their_line(call: Call, folder: Path, 
     given = (*command, "--dataset", "holes.csv", *QUICK)
     code, out, err = call(*given)
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert "1 of the 3 rows of holes.csv cannot be used: line 4: there is no audio. Put them right, or leave" in err
+    assert "1 of the 3 rows of holes.csv cannot be used: line 4: there is no audio. Fix them, or leave" in err
     found = report(call(*given, "--on-error", "skip", "--json"))
     assert audios(found) == ["long.wav"]
     assert found["skipped"] == [

@@ -210,7 +210,7 @@ def test_softmax_per_slot_of_large_and_lonely_scores() -> None:
 
 @pytest.mark.parametrize("method", LEARNED)
 def test_the_width_must_be_known(method: str) -> None:
-    with pytest.raises(ValueError, match=rf"'{method}' has weights as wide as the features: say how wide, as dim="):
+    with pytest.raises(ValueError, match=rf"'{method}' has weights as wide as the features; pass their width as dim="):
         AudioTokenCompressor.from_config(drawn_config(method))
     assert methods()[method].learns
     assert trained(AudioTokenCompressor.from_config(drawn_config(method), 12)).dim == 12
@@ -221,7 +221,9 @@ def test_neither_chunks_nor_stages(method: str) -> None:
     for chunks in ({"chunk_seconds": 1.0}, {"allocation": "content"}):
         with pytest.raises(CompressionConfigError, match=f"'{method}' cannot work in chunks"):
             CompressionConfig(method=method, **chunks)
-    with pytest.raises(CompressionConfigError, match=rf"stages\[1\]: '{method}' is no map .*, so it stands alone"):
+    with pytest.raises(
+        CompressionConfigError, match=rf"stages\[1\]: '{method}' does not map .*, so it cannot be chained"
+    ):
         CompressionConfig(method="compose", stages=["stride", method])
 
 

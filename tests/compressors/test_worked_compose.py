@@ -117,7 +117,7 @@ def test_compose_is_saved_and_loaded_like_any_other(tmp_path: object) -> None:
         (None, "needs `stages`, a list"),
         ([], "needs `stages`, a list"),
         ("ltbm", "needs `stages`, a list"),
-        ([3], r"stages\[0\]: A compression config is a dict"),
+        ([3], r"stages\[0\]: A compression config must be a dict"),
         (["ltbm", {"method": "stride", "max_tokens": 0}], r"stages\[1\]: max_tokens=0"),
         (["ltbm", {"method": "stride", "windo": 0}], r"stages\[1\]: 'stride' has no option 'windo'"),
         ([{"method": "compose", "stages": ["ltbm"]}], r"stages\[0\] is a composition itself"),
@@ -134,5 +134,5 @@ def test_compose_refuses(given: object, message: str) -> None:
 def test_compose_takes_no_budget_of_its_own() -> None:
     with pytest.raises(CompressionConfigError, match="takes no budget"):
         CompressionConfig(method="compose", stages=["ltbm"], retention_ratio=0.5)
-    with pytest.raises(CompressionConfigError, match="temporal order go with positions='contiguous'"):
+    with pytest.raises(CompressionConfigError, match="temporal order require positions='contiguous'"):
         CompressionConfig(method="compose", stages=[{"method": "top_k", "order": "attention"}], positions="original")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import write_methods
 from write_methods import END, ROOT, read, written
 
 import hf_tokcomp
@@ -15,6 +18,11 @@ import hf_tokcomp
 def test_what_follows_from_the_registry_is_written_down() -> None:
     behind = [file.name for file, text in written().items() if not file.exists() or read(file) != text]
     assert not behind, "run `make methods`"
+
+
+def test_it_starts_as_a_script() -> None:
+    done = subprocess.run([sys.executable, str(Path(write_methods.__file__))], check=True, capture_output=True)
+    assert done.stdout == b"", "there was nothing to write"
 
 
 def test_a_new_method_gets_its_rows_its_section_and_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

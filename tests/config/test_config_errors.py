@@ -56,11 +56,11 @@ def test_an_unknown_option_is_told_the_valid_ones(cls: type[CompressionConfig]) 
 
 
 def test_one_method_is_not_another() -> None:
-    with pytest.raises(CompressionConfigError, match="LTBMConfig is the config of 'ltbm', not of 'stride'"):
+    with pytest.raises(CompressionConfigError, match="LTBMConfig is the config of 'ltbm', not 'stride'"):
         LTBMConfig(method="stride")
     with pytest.raises(CompressionConfigError, match="'stride' is not the method of LTBMConfig"):
         LTBMConfig.from_dict({"method": "stride"})
-    with pytest.raises(CompressionConfigError, match="is a dict, not list"):
+    with pytest.raises(CompressionConfigError, match="must be a dict, not list"):
         CompressionConfig.from_dict([("method", "ltbm")])  # type: ignore[arg-type]
 
 

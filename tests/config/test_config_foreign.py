@@ -63,7 +63,7 @@ def test_an_empty_quantisation_of_vllm_is_read_past(empty: Any, tmp_path: Path) 
 def test_a_quantisation_is_none_of_our_options(quantisation: Any, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(CompressionConfigError, match="'ltbm' has no option 'quant_method'"):
         CompressionConfig.from_dict({"method": "ltbm", "schema_version": 1, "quant_method": quantisation})
-    with pytest.raises(CompressionConfigError, match="names its 'method'"):
+    with pytest.raises(CompressionConfigError, match="must have a 'method'"):
         CompressionConfig.from_dict({"quant_method": quantisation, "format": "dense"})
 
 

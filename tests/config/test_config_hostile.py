@@ -81,8 +81,8 @@ def test_messages_name_what_is_wrong(tmp_path: Path) -> None:
     refused(tmp_path, HOSTILE["nan"], NAME, "NaN")
     refused(tmp_path, HOSTILE["too large a float"], NAME, "'1e999' is too large")
     refused(tmp_path, HOSTILE["21 digits"], NAME, "21 digits")
-    refused(tmp_path, HOSTILE["one key twice"], NAME, "'max_tokens' is there twice")
-    refused(tmp_path, HOSTILE["many stages"], f"{MAX_STAGES} stages at most")
+    refused(tmp_path, HOSTILE["one key twice"], NAME, "'max_tokens' appears twice")
+    refused(tmp_path, HOSTILE["many stages"], f"at most {MAX_STAGES} stages")
     refused(tmp_path, HOSTILE["deep value"], "nested deeper")
     refused(tmp_path, HOSTILE["many keys"], "over 10000 values")
 

@@ -50,8 +50,8 @@ def test_columns_can_be_named(folder: Path) -> None:
         ({"audio": "a.wav", "sentence": "x", "translation": "y"}, "sentence and translation.*text_column="),
         ({"audio": "a.wav", "text": "x", "prompt": "p", "question": "q"}, 'prompt and question.*prompt_column=.*""'),
         ({"path": "a.wav", "file": "b.wav", "text": "x"}, "path and file could each be the audio.*audio_column="),
-        ({"audio": "a.wav", "words": "x"}, "columns audio, words, .*none is called text, .*text_column="),
-        ({"sound": "a.wav", "text": "x"}, "columns sound, text, .*none is called audio, .*audio_column="),
+        ({"audio": "a.wav", "words": "x"}, "columns audio, words, .*none of which is called text, .*text_column="),
+        ({"sound": "a.wav", "text": "x"}, "columns sound, text, .*none of which is called audio, .*audio_column="),
     ],
 )
 def test_columns_that_are_not_clear_name_the_option(folder: Path, row: dict[str, str], said: str) -> None:

@@ -157,7 +157,7 @@ def test_every_form_is_read_alike(folder: Path, form: str, reader: str) -> None:
 
 GOOD = '{"audio": "a.wav", "text": "x", "prompt": "p"}\n'
 CSV = "audio,text,prompt\na.wav,x,p\n"
-USUAL = r"of which none is called audio, path, .*\(--columns audio:NAME\)\.$"
+USUAL = r"none of which is called audio, path, .*\(--columns audio:NAME\)\.$"
 WRONG: dict[str, tuple[str, bytes, str]] = {
     "latin_csv": (
         "x.csv",

@@ -120,7 +120,7 @@ def test_a_table_beside_the_folders_of_splits_serves_each(folder: Path) -> None:
     test = load_examples(str(folder), split="test", skip_bad=True)
     assert (list(test.dataset["text"]), test.rows) == (["of test"], 2)
     assert [line for line, _ in test.skipped] == [4]
-    with pytest.raises(ValueError, match=r"metadata.csv names no recording in the folder deep/ beside it\.$"):
+    with pytest.raises(ValueError, match=r"metadata.csv lists no recording in the folder deep/ next to it\.$"):
         load_examples(str(folder), split="deep")
     with pytest.raises(FileNotFoundError, match="Looked for"):
         load_examples(str(folder), split="dev")
@@ -207,7 +207,7 @@ def test_hub_with_audio_in_tables_and_in_files(hub: Hub, folder: Path) -> None:
         ("someone/lines", {}),
     )
     assert found[:3] == [[["train", 3200]], [["test", 3200]], [["test", 3200]]]
-    assert found[3].startswith("ValueError: someone/tables cannot be read (split= and config_name= choose what is)")
+    assert found[3].startswith("ValueError: someone/tables cannot be read (split= and config_name= select a part)")
     assert found[4:] == [[["one", 3200], ["two", 4800]]] * 2
 
 
@@ -220,7 +220,7 @@ def test_hub_names_no_files_of_this_machine(hub: Hub, folder: Path) -> None:
     by_lines, by_tables, none = ask(hub, ("someone/lines", {}), ("someone/tables", {}), ("someone/none", {}))
     assert by_lines.count("is not a file of the data set") == len(outside)
     assert by_tables.count("is not a file of the data set") == 1
-    assert none.startswith("FileNotFoundError: There is no file or folder someone/none, and on the Hub no data set")
+    assert none.startswith("FileNotFoundError: There is no file or folder someone/none, and no data set on the Hub")
 
 
 def test_hub_that_may_not_be_asked(hub: Hub) -> None:

@@ -69,7 +69,7 @@ def test_bad_rows_are_skipped_and_counted(folder: Path, broken: Path, caplog: py
     for line, reason in examples.skipped:
         assert reason.startswith(REASONS[line].format(folder))
     (record,) = caplog.records
-    assert record.getMessage().startswith(f"9 of the 11 rows of {broken} are left out:\n  line 3: There is no")
+    assert record.getMessage().startswith(f"9 of the 11 rows of {broken} were left out:\n  line 3: There is no")
     assert record.getMessage().endswith("and 4 more.")
 
 
@@ -157,7 +157,7 @@ def test_arrays_of_integers_are_bad_rows_and_those_with_a_scale_are_good(folder:
     """In JSON a sample at the scale of 16 bits is a number like any other."""
     loud = (tone(0.2) * 32768).astype(int).tolist()
     rows = [{"audio": {"array": samples, "sampling_rate": RATE}, "text": "x"} for samples in (loud, tone(0.2).tolist())]
-    with pytest.raises(ValueError, match=r"line 1: the array is no audio: .* not int64: its scale is unknown"):
+    with pytest.raises(ValueError, match=r"line 1: the array is not audio: .* not int64: its scale is unknown"):
         load_examples(str(jsonl(folder / "x.jsonl", *rows)))
     (row,) = load_examples(str(folder / "x.jsonl"), skip_bad=True).dataset
     assert np.abs(load_audio(row["audio"]) - tone(0.2)).max() < 1e-6

@@ -112,7 +112,7 @@ def test_a_base_model_is_asked_without_a_chat(name: str) -> None:
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
     path = parquet(tmp_path, "sound", (A,), first=["a dog"], second=["a hound"])
-    with pytest.raises(ValueError, match=r"none is called audio, .*--columns audio:NAME"):
+    with pytest.raises(ValueError, match=r"none of which is called audio, .*--columns audio:NAME"):
         read("audiocaps", path)
     found = read("audiocaps", path, columns={"audio": "sound", "text": "first+second"})
     assert found.items[0].references == ("a dog", "a hound")

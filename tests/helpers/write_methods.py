@@ -1,8 +1,8 @@
-"""`make methods`: what follows from the registry, written down. Run it after a method or an option was added.
+"""`make methods`: write down what follows from the registry. Run it after adding a method or an option.
 
-The tables of methods in README.md and docs/methods.md are made anew. Where it is missing, a method gets its section in
-docs/methods.md, made of its docstring and its options, and the files in fixtures/schema_<version>/ that its configs
-write: with the defaults, and with every option changed. What is there stays as it is.
+It rewrites the tables of methods in README.md and docs/methods.md. A method that has none yet gets a section in
+docs/methods.md, made of its docstring and options, and the files in fixtures/schema_<version>/ that its configs write:
+one with the defaults, and one with every option changed. Existing sections and files are never touched.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "oracles"))  # pytest has it; a script has not
 
 from drawn import SHARED, config, variants
 

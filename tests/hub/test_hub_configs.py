@@ -63,14 +63,14 @@ class TestPush:
 
     def test_private_is_not_forgotten_for_a_public_one(self, hub_here):
         CONFIG.push_to_hub(REPO)
-        with pytest.raises(ValueError, match="is there already and is public"):
+        with pytest.raises(ValueError, match="already exists and is public"):
             OTHER.push_to_hub(REPO, private=True)
         assert pull() == CONFIG
 
     def test_a_private_repository_stays_so(self, hub_here):
         CONFIG.push_to_hub(REPO, private=True)
         assert pull() == CONFIG
-        with pytest.raises(FileNotFoundError, match=r"private and not yours.*hf auth login"):
+        with pytest.raises(FileNotFoundError, match=r"private and you have no access.*hf auth login"):
             pull(token=False, cache_dir=hub_here.folder / "another")
 
     def test_saving_and_pushing_at_once(self, hub_here, tmp_path):
@@ -78,7 +78,7 @@ class TestPush:
         CONFIG.save_pretrained(tmp_path / "quarter", push_to_hub=True, repo_id="org/other", private=True)
         assert hub_here.files(REPO)[NAME] == hub_here.files("org/other")[NAME] == CONFIG.to_json_string().encode()
         assert hub_here.repositories["org/other"].private
-        with pytest.raises(TypeError, match="repo_id: these go with push_to_hub=True"):
+        with pytest.raises(TypeError, match="repo_id: these options require push_to_hub=True"):
             CONFIG.save_pretrained(tmp_path / "none", repo_id=REPO)
         assert not (tmp_path / "none").exists()
 
@@ -86,7 +86,7 @@ class TestPush:
         hub.forbidden.add("org")
         with (
             hub.here(token=None),
-            pytest.raises(PermissionError, match=r"did not accept the token, or there is none.*hf auth login"),
+            pytest.raises(PermissionError, match=r"rejected the token \(or none was given\).*hf auth login"),
         ):
             CONFIG.push_to_hub(REPO)
         with hub.here(), pytest.raises(OSError, match="org/quarter"):
@@ -98,7 +98,7 @@ class TestPush:
     def test_a_commit_that_fails_leaves_what_was_there(self, hub_here):
         CONFIG.push_to_hub(REPO)
         hub_here.fail("/commit/", 500, times=None)
-        with pytest.raises(OSError, match=f"answered for {REPO}: 500, injected"):
+        with pytest.raises(OSError, match=f"answered the request for {REPO}: 500, injected"):
             OTHER.push_to_hub(REPO)
         assert pull() == CONFIG
         hub_here.faults.clear()
@@ -107,7 +107,7 @@ class TestPush:
 
     def test_an_answer_that_breaks_off_does_not_say_that_nothing_came(self, hub_here):
         hub_here.cut("/commit/", method="POST")
-        with pytest.raises(ConnectionError, match=r"broke over someone/quarter: .* It is one commit"):
+        with pytest.raises(ConnectionError, match=r"broke during someone/quarter: .* It is one commit"):
             CONFIG.push_to_hub(REPO)
         assert pull() == CONFIG
 
@@ -224,7 +224,9 @@ class TestFaults:
     def test_a_connection_that_is_always_cut_leaves_nothing(self, hub_here, reset):
         hub_here.put(REPO, {NAME: CONFIG.to_json_string()})
         hub_here.cut(after=20, times=None, reset=reset)
-        with pytest.raises(ConnectionError, match=rf"connection to the Hub .* broke over {NAME} of {REPO}.*Try again"):
+        with pytest.raises(
+            ConnectionError, match=rf"connection to the Hub .* broke during {NAME} of {REPO}.*Try again"
+        ):
             pull()
         assert asked(hub_here)
         assert hub_here.cached() == []
@@ -250,13 +252,15 @@ class TestFaults:
         assert pull() == CONFIG
         hub_here.fail("/resolve/", 500, times=None)
         assert pull() == CONFIG  # from the cache
-        with pytest.raises(ConnectionError, match=r"could not be asked for .*quarter, which is not in the cache.*500"):
+        with pytest.raises(
+            ConnectionError, match=r"could not be reached for .*quarter, which is not in the cache.*500"
+        ):
             pull(cache_dir=hub_here.folder / "another")
 
     def test_no_server_at_all(self, tmp_path):
         with Hub(tmp_path) as hub:
             pass
-        with hub.here(), pytest.raises(ConnectionError, match="could not be asked"):
+        with hub.here(), pytest.raises(ConnectionError, match="could not be reached"):
             pull()
 
     def test_a_gated_repository(self, hub_here):
@@ -267,7 +271,7 @@ class TestFaults:
 
     def test_a_token_that_is_not_accepted(self, hub):
         hub.put(REPO, {NAME: CONFIG.to_json_string()})
-        with hub.here(token="hf_" + "unknown" * 4), pytest.raises(PermissionError, match="did not accept the token"):
+        with hub.here(token="hf_" + "unknown" * 4), pytest.raises(PermissionError, match="rejected the token"):
             pull()
 
 
@@ -349,7 +353,7 @@ class TestSafety:
         hub.put(REPO, {NAME: CONFIG.to_json_string()})
         with hub.here(token="hf_sec\x01ret"):
             for call in (pull, CONFIG.push_to_hub):
-                with pytest.raises(ValueError, match="HF_TOKEN or `hf auth login` is empty or has") as raised:
+                with pytest.raises(ValueError, match="HF_TOKEN or `hf auth login` is empty, or has") as raised:
                     call(REPO)
                 assert "sec" not in str(raised.getrepr(style="short"))
             assert pull(token=False) == CONFIG

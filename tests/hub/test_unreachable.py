@@ -97,7 +97,7 @@ def test_a_cached_model_is_used_without_the_hub(
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
     check_reachable("someone/cached", MODEL_FILES)
-    assert "HF_HUB_OFFLINE=1 spares the minutes" in caplog.text
+    assert "HF_HUB_OFFLINE=1 saves those minutes" in caplog.text
     with hub_here.here(offline=True):
         check_reachable("someone/cached", MODEL_FILES)
 

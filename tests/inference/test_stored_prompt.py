@@ -92,4 +92,4 @@ def test_what_is_no_prompt_is_left_aside(text: str, tmp_path: Path, caplog: pyte
         parse_prompt(text.encode(), "p.json")
     (tmp_path / PROMPT_NAME).write_text(text)
     assert read_prompt(tmp_path, {}) is None
-    assert "left aside" in caplog.text
+    assert "It is ignored" in caplog.text

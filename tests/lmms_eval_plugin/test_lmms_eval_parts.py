@@ -34,7 +34,7 @@ def test_compression_by_name_json_and_the_checkpoints_own() -> None:
 
 @pytest.mark.parametrize(
     ("compression", "ratio", "said"),
-    [(None, 0.5, "of which method"), ("{method", None, "not valid JSON"), ("ltbn", None, "'ltbm'")],
+    [(None, 0.5, "given without a method"), ("{method", None, "not valid JSON"), ("ltbn", None, "'ltbm'")],
 )
 def test_impossible_compression_is_refused(compression: str | None, ratio: float | None, said: str) -> None:
     with pytest.raises(ValueError, match=said):
@@ -116,7 +116,7 @@ def test_audio_flamingo_3_takes_one_recording_of_any_length() -> None:
 def test_other_rates_are_resampled_and_what_is_no_audio_is_refused() -> None:
     asked = questions("qwen2_audio").ask("what is this", [sound(0.5, 44_100)])
     assert len(asked.samples[0]) == RATE // 2
-    for audios, said in [([], "no recording"), (None, "no recording"), ([sound(0.05)], "no two audio tokens")]:
+    for audios, said in [([], "no recording"), (None, "no recording"), ([sound(0.05)], "fewer than two audio tokens")]:
         with pytest.raises(ValueError, match=said):
             questions("qwen2_audio").ask("what is this", audios)
     with pytest.raises(TypeError, match="Cannot read audio from int"):

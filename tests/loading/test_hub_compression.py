@@ -80,7 +80,7 @@ def test_token_and_cache_are_those_of_the_base(on_hub, load):
     """The base and the config come with the same token, into the same cache; and offline from there."""
     mine = on_hub.folder / "mine"
     with on_hub.here(token=None):
-        with pytest.raises(FileNotFoundError, match="private and not yours"):
+        with pytest.raises(FileNotFoundError, match="private and you have no access"):
             load("someone/base", compression=REPO)
         loaded = load("someone/base", compression=REPO, token=TOKEN, cache_dir=mine)
         assert active_config(loaded) == CONFIG

@@ -93,7 +93,7 @@ def test_by_position(patched, inputs):
 @pytest.mark.parametrize("call", ["forward", "generate"])
 def test_both_at_once_are_refused(patched, inputs, call):
     caches = {n: DynamicCache(config=patched.config.get_text_config()) for n in CACHE_NAMES}
-    with pytest.raises(ValueError, match="two names of one thing"):
+    with pytest.raises(ValueError, match="two names for the same argument"):
         getattr(patched, call)(**inputs, **caches)
 
 

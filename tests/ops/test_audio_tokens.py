@@ -37,7 +37,7 @@ def test_lengths_must_fit(lengths: list[int]) -> None:
 def test_what_is_missing_is_asked_for_by_name() -> None:
     tokens = AudioTokens(torch.zeros(1, 4, 2), torch.tensor([4]), keys=torch.ones(1, 4, 3))
     assert torch.equal(tokens.need("keys"), torch.ones(1, 4, 3))
-    with pytest.raises(ValueError, match="needs `attention`; name it in the compressor's `requires`"):
+    with pytest.raises(ValueError, match="needs `attention`; list it in the compressor's `requires`"):
         tokens.need("attention")
 
 

@@ -132,7 +132,7 @@ def test_config_of_chunks() -> None:
         ({"method": "random", "chunk_seconds": 1}, "'random' cannot work in chunks"),
         ({"method": "none", "allocation": "content"}, "'none' cannot work in chunks"),
         ({"method": "segmentwise_top_k", "chunk_seconds": 1}, "cannot work in chunks; leave out chunk_seconds"),
-        ({"method": "top_k", "order": "attention", "chunk_seconds": 1}, "without chunk_seconds"),
+        ({"method": "top_k", "order": "attention", "chunk_seconds": 1}, "no chunk_seconds"),
     ):
         with pytest.raises(CompressionConfigError, match=message):
             CompressionConfig(**values)

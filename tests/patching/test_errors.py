@@ -136,7 +136,7 @@ def test_a_compressor_that_returns_the_wrong_count(kind, model):
 
     hf_tokcomp.patch(model, "stride")
     model.audio_compressor = Greedy(model.audio_compressor.config)
-    with pytest.raises(hf_tokcomp.CompressorOutputError, match=r"made .* where its config announces"):
+    with pytest.raises(hf_tokcomp.CompressorOutputError, match=r"made .* but its config announces"):
         model(**tiny.inputs(kind, [0.9]))
 
 

@@ -140,7 +140,7 @@ def test_kinds_have_their_own_colours() -> None:
     for number, kind in ((0, "kept"), (1, "neighbours"), (2, "apart"), (3, "kept"), (4, "kept")):
         assert to_hex(colours[number]) in PALETTE[kind]
     assert words_of(plot_compression(silence(0.36), [Panel("kinds", 9, 5, slot)])) >= {
-        "kept as it is",
+        "kept unchanged",
         "neighbours merged",
         "merged across others: same colour, arc to its place",
         "dropped",

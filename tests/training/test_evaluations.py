@@ -122,9 +122,9 @@ def test_of_a_stream_is_in_memory_what_is_answered_together(tmp_path, monkeypatc
     ("held_out", "said"),
     [
         ([], "eval_dataset has no rows"),
-        ({}, "without a data set"),
+        ({}, "an empty dict"),
         ({"a": rows(1), "b": []}, r"eval_dataset\['b'\] has no rows"),
-        ((row for row in rows(2)), "reads all of it anew"),
+        ((row for row in rows(2)), "reads all of it again"),
     ],
     ids=["empty", "no sets", "an empty set", "a generator"],
 )

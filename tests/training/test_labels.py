@@ -65,9 +65,9 @@ def test_values_come_to_the_columns_of_the_logits(kind, batch, compression):
 def test_values_of_another_prompt_are_refused(kind, batch):
     model = hf_tokcomp.patch(tiny.model(kind), POOLING)
     model(**batch)
-    with pytest.raises(ValueError, match="right after the call"):
+    with pytest.raises(ValueError, match="right after the model"):
         shortened(model, batch["labels"][:, 1:])
-    with pytest.raises(ValueError, match="right after the call"):
+    with pytest.raises(ValueError, match="right after the model"):
         shortened(model, batch["labels"][:1])
 
 

@@ -31,7 +31,7 @@ def test_pieces_of_a_model_are_not_asked_to_generate(tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     given = {"processor": plain_processor("qwen2_audio"), "compression": POOLING, "prompt": PROMPT}
     model = tiny.model("qwen2_audio")
-    with pytest.raises(ValueError, match="do not generate"):
+    with pytest.raises(ValueError, match="cannot generate"):
         make_trainer(model, rows(4), arguments(tmp_path), task="asr", eval_dataset=rows(2), **given)
     assert active_config(model) is None
 
@@ -87,7 +87,7 @@ def test_the_adapter_begins_as_the_seed_says(tmp_path):
 
 
 def test_errors(tmp_path):
-    with pytest.raises(ValueError, match="give eval_dataset, too"):
+    with pytest.raises(ValueError, match="pass eval_dataset, too"):
         trainer("qwen2_audio", tmp_path, task="asr")
     with pytest.raises(hf_tokcomp.UnsupportedModelError, match="Supported: qwen2_audio"):
         trainer("qwen2_audio", tmp_path, model=torch.nn.Linear(1, 1))

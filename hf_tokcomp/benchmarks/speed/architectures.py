@@ -33,13 +33,13 @@ def sizes_of(name: str, layers: int | None = None) -> dict[str, Any]:
     """
     known = architectures()
     if name not in known:
-        raise ValueError(f"There are no sizes of {name!r}. There are: {', '.join(known)}.")
+        raise ValueError(f"No sizes are known for {name!r}. Available: {', '.join(known)}.")
     values = json.loads(json.dumps(known[name]["config"]))
     for part in ("audio_config", "text_config"):
         key = next(key for key in LAYERS if key in values[part])
         if layers is not None:
             if not 1 <= layers <= values[part][key]:
-                raise ValueError(f"{name} has {values[part][key]} layers there; keep 1 to {values[part][key]}.")
+                raise ValueError(f"{name} has {values[part][key]} layers; keep 1 to {values[part][key]}.")
             values[part][key] = layers
     return dict(values)
 

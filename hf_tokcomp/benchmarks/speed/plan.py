@@ -47,7 +47,7 @@ class SpeedPlan:
         if not self.batch_sizes or min(self.batch_sizes) < 1:
             raise ValueError("A batch has at least one clip.")
         if self.new_tokens < 1 or self.rounds < 1:
-            raise ValueError("At least one token must be written, and one round measured.")
+            raise ValueError("At least one token must be generated, and one round measured.")
         if self.ragged and max(self.batch_sizes) == 1:
             raise ValueError("Clips of several lengths need a batch of at least two.")
 
@@ -69,7 +69,7 @@ class SpeedPlan:
         shortest = min(found) / (max(self.batch_sizes) if self.ragged else 1)
         # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
         if subject.patch.window_tokens(int(shortest * 100)) < 2:
-            raise ValueError(f"{shortest:g} s of audio are not two audio tokens; measure longer ones.")
+            raise ValueError(f"{shortest:g} s of audio make fewer than two audio tokens; measure longer audio.")
         return found
 
     def to_dict(self) -> dict[str, Any]:

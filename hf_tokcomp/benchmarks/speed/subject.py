@@ -91,7 +91,7 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
     found = find_model(name)
     reader = Reader(found)
     if reader.adapter is not None:
-        raise ValueError(f"{name} is an adapter, and as fast as its base model: measure {reader.base}.")
+        raise ValueError(f"{name} is an adapter, and as fast as its base model; measure {reader.base}.")
     prompt, processor, rate = reader.prompt(GENERAL_PROMPT), reader.processor, reader.rate
 
     def load() -> Any:

@@ -1,8 +1,8 @@
 """Attention received by every encoder position, from one layer's projected queries and keys.
 
-No positions x positions matrix is ever held, and the encoder keeps whatever attention implementation it has: sdpa,
-flash and eager give the same scores. On a GPU with Triton, which comes with CUDA builds of torch, fused kernels do it
-(`hf_tokcomp.ops.attention.triton`); everywhere else PyTorch does, tile by tile (`hf_tokcomp.ops.attention.tiles`).
+No positions x positions matrix is ever stored, and the encoder keeps its own attention implementation: sdpa, flash
+and eager give the same scores. On a GPU with Triton, which comes with CUDA builds of torch, fused kernels are used
+(`hf_tokcomp.ops.attention.triton`); everywhere else PyTorch, tile by tile (`hf_tokcomp.ops.attention.tiles`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VARIABLE = "HF_TOKCOMP_ATTENTION"
 LARGEST = 1e15
 """Entries beyond this would overflow a score in float32."""
 _given_up: list[str] = []
-"""Why the kernels are not tried again, once they have failed."""
+"""The error after which the kernels are not tried again."""
 
 
 def attention_received(
@@ -41,24 +41,24 @@ def attention_received(
 ) -> Tensor:
     """Softmax attention per head over the valid keys, summed over the valid queries.
 
-    A query that holds NaN, infinity or anything beyond 1e15 counts as padding, and so does such a key; the others get
-    what they would get without it (our reading; in a plain softmax one NaN spoils its whole window). No gradients.
+    A query or key that contains NaN, infinity or a value beyond 1e15 counts as padding and does not affect the others
+    (our reading; in a plain softmax one NaN spoils the whole window). No gradients.
 
     Args:
         query: ``(windows, positions, heads * head_dim)``, as the layer's query projection returns it.
         key: the same for keys.
         lengths: ``(windows,)`` valid positions; neither padding queries nor padding keys count.
         heads: attention heads.
-        scale: factor on the scores, ``head_dim ** -0.5`` as a rule.
+        scale: factor on the scores, usually ``head_dim ** -0.5``.
         reduction: ``"mean"`` averages the heads' sums (arXiv 2511.14293), ``"max"`` takes the largest of them, and
-            ``"peak"`` takes the largest head for every query and key first, and sums then.
-        block: most scores that PyTorch holds at once; None: what suits the device.
+            ``"peak"`` takes the largest head for every query and key before summing.
+        block: maximum number of scores that PyTorch holds at once; None chooses by device.
 
     Returns:
         ``(windows, positions)`` float32, padding is 0; under ``"mean"`` the mean over a window's valid positions is 1.
 
     Raises:
-        ValueError: an unknown reduction, or the environment variable HF_TOKCOMP_ATTENTION asks for what is not there.
+        ValueError: unknown reduction, or HF_TOKCOMP_ATTENTION asks for an unavailable implementation.
     """
     if reduction not in get_args(Reduction):
         raise ValueError(f"reduction={reduction!r} is unknown; use one of {', '.join(get_args(Reduction))}.")
@@ -81,7 +81,7 @@ def attention_to_self(
 
 @torch.no_grad()
 def _run(name: str, query: Tensor, key: Tensor, lengths: Tensor, block: int | None, **options: Any) -> Tensor:
-    """One of the two functions, in the implementation that fits the device or was asked for."""
+    """Run one of the two functions in the implementation that fits the device or was requested."""
     valid = torch.arange(query.shape[1], device=query.device) < lengths.to(query.device)[:, None]
     tensors = query, key, valid & _is_sane(query), valid & _is_sane(key)
     kernels = _kernels(query.device)
@@ -90,17 +90,17 @@ def _run(name: str, query: Tensor, key: Tensor, lengths: Tensor, block: int | No
             return getattr(kernels, name)(*tensors, **options)  # type: ignore[no-any-return]
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # no C compiler, a GPU Triton does not know: there is another way
+        except Exception as error:  # for example no C compiler, or a GPU that Triton does not support
             if os.environ.get(VARIABLE):
                 raise
             _given_up.append(repr(error))
             warnings.warn(
-                f"Triton could not run the fused attention kernels, so PyTorch does it, more slowly ({error!r}). "
-                f"Set {VARIABLE}=torch to silence this, or {VARIABLE}=triton to see the whole error.",
+                f"Triton could not run the fused attention kernels, so the slower PyTorch version is used ({error!r}). "
+                f"Set {VARIABLE}=torch to silence this, or {VARIABLE}=triton to see the full error.",
                 RuntimeWarning,
                 stacklevel=3,
             )
-    with torch.autocast(query.device.type, enabled=False):  # scores are float32, whatever the model runs in
+    with torch.autocast(query.device.type, enabled=False):  # scores are float32 in any precision of the model
         return getattr(attention_blocks, name)(*tensors, block=block, **options)  # type: ignore[no-any-return]
 
 
@@ -112,14 +112,14 @@ def _is_sane(states: Tensor) -> Tensor:
 
 
 def _kernels(device: torch.device) -> Any:
-    """The module with the fused kernels, or None where PyTorch is to be used."""
+    """The module with the fused kernels, or None to use PyTorch."""
     choice = os.environ.get(VARIABLE, "")
     if choice not in ("", "torch", "triton"):
         raise ValueError(f"{VARIABLE}={choice!r} is unknown; set it to torch or triton, or unset it.")
     if choice == "torch" or (not choice and (device.type != "cuda" or _given_up)):
         return None
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
-        raise ValueError(f"{VARIABLE}=triton needs a model on a GPU, this one is on {device}. Unset {VARIABLE}.")
+        raise ValueError(f"{VARIABLE}=triton needs a model on a GPU; this one is on {device}. Unset {VARIABLE}.")
     try:
         from . import triton as attention_triton
     except ImportError as error:
@@ -156,7 +156,7 @@ def mean_over_heads(key: Tensor, heads: int) -> Tensor:
 def recorded_outputs(**modules: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Keep the detached outputs of these modules while the block runs; their names are the dict's keys.
 
-    Only calls of this thread count: another one may be running the same model at the same time.
+    Only calls in this thread count: another one may be running the same model at the same time.
     """
     outputs: dict[str, Tensor] = {}
     here = threading.get_ident()

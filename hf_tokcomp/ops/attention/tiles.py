@@ -1,9 +1,9 @@
 """Attention in PyTorch, on any device: one tile of softmax weights after the other, never the whole matrix.
 
-A window and a few heads are taken at a time, so what a window gets does not depend on the others in the batch. On a
+A window and a few heads are processed at a time, so a window's result does not depend on the rest of the batch. On a
 CPU the time goes into passes over memory: the mask of the keys is the bias of the matrix product, and the sum over
-queries is a product with their validity, so a tile is written twice and read twice. All tiles are made in the same
-place, the softmax over its own scores, since fresh memory costs more than the arithmetic.
+queries is a product with their validity, so a tile is written twice and read twice. All tiles reuse the same
+memory, with the softmax written over its own scores, since allocating costs more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 CACHED = 1 << 19
-"""Scores held at once on a CPU: 2 MiB, which its cache holds (32 MiB take nearly twice as long)."""
+"""Scores held at once on a CPU: 2 MiB, which fits its cache (32 MiB take nearly twice as long)."""
 LARGE = 1 << 25
-"""Scores held at once elsewhere: 128 MiB, so that few kernels are started."""
+"""Scores held at once elsewhere: 128 MiB, so that few kernels are launched."""
 
 
 def received(
@@ -38,7 +38,7 @@ def received(
         sums = _summed_peaks if reduction == "peak" else _summed_by_head
         total = sums(*parts, heads, scale, tile)
         out[window] = total.amax(0) if reduction == "max" else total.mean(0)
-    # Masked, not multiplied: where a window has no key at all, its softmax is NaN.
+    # Masked, not multiplied: the softmax of a window without keys is NaN.
     return out.masked_fill_(~key_usable, 0)
 
 
@@ -102,17 +102,17 @@ def _tiles(
 ) -> Iterator[tuple[int, int, Tensor]]:
     """First query, first head, and the attention ``(some heads, some queries, positions)`` of one window.
 
-    All heads of some queries come before the next queries. A query that does not count attends to all keys alike. What
-    is yielded is overwritten by the next tile.
+    All heads of some queries come before the next queries. A query that does not count attends to all keys equally. The
+    next tile overwrites the yielded one.
     """
     positions, dim = query.shape
     together, rows, _ = tile.shape
-    # What does not count may be NaN: 0 * NaN is NaN, so it is overwritten. Views from here on, no transposed copy.
+    # Masked entries may be NaN, and 0 * NaN is NaN, so they are overwritten. Views from here on, no transposed copy.
     query = query.float().masked_fill(~query_usable[:, None], 0).mul_(scale).view(positions, heads, dim // heads)
     key = key.float().masked_fill(~key_usable[:, None], 0).view(positions, heads, dim // heads)
     query, key = query.transpose(0, 1), key.permute(1, 2, 0)
     bias = query.new_zeros(positions).masked_fill_(~key_usable, -torch.inf)
-    in_place = tile.device.type == "cpu"  # where it is known to read a row before it writes it
+    in_place = tile.device.type == "cpu"  # where it is known to read a row before writing it
     for start in range(0, positions, rows):
         for head in range(0, heads, together):
             part = query[head : head + together, start : start + rows]

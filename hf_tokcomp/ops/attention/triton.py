@@ -1,7 +1,7 @@
 """Attention received as fused Triton kernels for GPUs: no score is ever written to memory.
 
 Two passes over the scores: the log-sum-exp of every query's row, then for every key the sum over the queries. A
-program owns some positions of one side and loops over the other side, so nothing is added atomically and every run
+program owns some positions of one side and loops over the other side, so there are no atomic additions and every run
 gives the same bits. Memory beside the result: one float32 per head and position, and `SPLITS` per position for "peak".
 
 Tiles: a program owns 128 positions and takes 64 of the other side at a time. With 64 entries per head in half
@@ -13,7 +13,7 @@ one program per processor only. It has the heads inside, so `SPLITS` programs sh
 float32 at full precision ("ieee") has no tensor cores, and keeps whole rows of a tile in registers: smaller tiles and 8
 warps spill next to none of them. Registers and shared memory are from compiling for compute capability 8.0 and 9.0.
 
-So far the kernels ran in Triton's interpreter, and were compiled for such GPUs but neither run nor timed on one.
+So far the kernels have run in Triton's interpreter only, and were compiled for such GPUs but not run or timed on one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import triton.language as tl
 from torch import Tensor
 
 SPLITS = 8
-"""Parts of the queries that "peak" sums apart, and then together in a fixed order."""
+"""Parts of the queries that "peak" sums separately, and then together in a fixed order."""
 LOG2_E = math.log2(math.e)
 
 
@@ -43,7 +43,7 @@ def received(
     kernel = sum_peaks_kernel if peak else sum_heads_kernel
     _launch(kernel, query, key, log_sums, sums, query_usable, heads, scale)
     total = sums.sum(1) if peak else sums.amax(1) if reduction == "max" else sums.mean(1)
-    return total.masked_fill_(~key_usable, 0)  # masked, not multiplied: a key that does not count may hold NaN
+    return total.masked_fill_(~key_usable, 0)  # masked, not multiplied: a masked key may hold NaN
 
 
 def to_self(
@@ -66,7 +66,7 @@ def to_self(
 def row_log_sums(
     query: Tensor, key: Tensor, query_usable: Tensor, key_usable: Tensor, *, heads: int, scale: float
 ) -> Tensor:
-    """``(windows, heads, positions)``: log2 of each query's sum of exponentials, infinity where it does not count."""
+    """``(windows, heads, positions)``: log2 of each query's sum of exponentials, infinity for a masked query."""
     windows, positions, _ = query.shape
     out = query.new_zeros(windows, heads, positions, dtype=torch.float32)
     _launch(log_sums_kernel, query, key, key_usable, out, key_usable, heads, scale)
@@ -75,7 +75,7 @@ def row_log_sums(
 
 def tile_options(dtype: torch.dtype, head_dim: int, peak: bool = False) -> dict[str, int]:
     """Sizes of a tile, and how many warps work on it. The module's docstring says why."""
-    width = max(16, triton.next_power_of_2(head_dim))  # the least that `tl.dot` takes
+    width = max(16, triton.next_power_of_2(head_dim))  # the minimum for `tl.dot`
     own, take, warps, stages = 128, 64, 4 if width <= 64 else 8, 3 if width <= 128 else 2
     if dtype == torch.float32:
         own, take, warps, stages = 64, 32, 8, 2
@@ -87,7 +87,7 @@ def tile_options(dtype: torch.dtype, head_dim: int, peak: bool = False) -> dict[
 def _launch(
     kernel: Any, query: Tensor, key: Tensor, given: Tensor, out: Tensor, usable: Tensor, heads: int, scale: float
 ) -> None:
-    """Start a kernel: a program for each block of positions, each of `out`'s parts, and each window.
+    """Launch a kernel: a program for each block of positions, each of `out`'s parts, and each window.
 
     Args:
         usable: ``(windows, positions)`` of the side that is looped over.
@@ -98,7 +98,7 @@ def _launch(
     # The interpreter, which takes tensors on the CPU, multiplies the bits of bfloat16.
     if query.dtype not in (torch.float16, torch.float32) and not (query.is_cuda and query.dtype == torch.bfloat16):
         query, key = query.float(), key.float()
-    # Nothing counts beyond the last position that does, so short audio in a long window costs little.
+    # Everything after the last valid position is masked, so short audio in a long window costs little.
     ends = (usable * torch.arange(1, positions + 1, device=usable.device)).amax(1).to(torch.int32)
     options = tile_options(query.dtype, width // heads, kernel is sum_peaks_kernel)
     grid = (triton.cdiv(positions, options["OWN"]), out.shape[1], windows)
