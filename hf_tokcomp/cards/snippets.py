@@ -89,7 +89,7 @@ def snippet(
         model_class=model_class, repo=repo, config=config, base=base, processor=processor, named=named
     )
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
-    return f"import hf_tokcomp  # teaches from_pretrained to compress\nfrom transformers import {', '.join(used)}\n" + (
+    return f"import hf_tokcomp  # adds compression to from_pretrained\nfrom transformers import {', '.join(used)}\n" + (
         load + _question(prompt or QUESTION) + ANSWER.strip()
     )
 

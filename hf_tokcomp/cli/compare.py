@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..cards.results import UNNAMED
 from ..checkpoints import SMALL_MODEL
 from ..reporting.console import print_json
 from .groups import MEASURING, OUTPUT, RUNNING
@@ -151,6 +150,7 @@ def compare(
 
 def named(audio: Sequence[str] | None, dataset: str | None) -> tuple[str, str]:
     """What tables and cards call the recordings of a command line, and what they were found under."""
+    from ..cards.results import UNNAMED
     from ..evaluation.items import data_label, data_name
 
     if dataset is not None and not audio:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..cards.results import UNNAMED
 from ..config.notation import ratio_name
 from ..messages import quoted, shortened
 from ..reporting.console import print_table
@@ -31,6 +30,8 @@ def asked_with(prompts: Iterable[str]) -> str:
 
 def of(dataset: str) -> str:
     """What follows "3 recordings"."""
+    from ..cards.results import UNNAMED
+
     return {SHIPPED: " that ship with hf_tokcomp", UNNAMED: ""}.get(dataset, f" of {dataset}")
 
 

@@ -42,7 +42,7 @@ def test_layers_are_cut_and_nothing_else(name: str) -> None:
 
 
 def test_what_there_is_not_is_said() -> None:
-    with pytest.raises(ValueError, match="There are: audio-flamingo-3, qwen2-audio-7b"):
+    with pytest.raises(ValueError, match="Available: audio-flamingo-3, qwen2-audio-7b"):
         sizes_of("whisper")
     with pytest.raises(ValueError, match="qwen2-audio-7b has 32 layers; keep 1 to 32"):
         sizes_of("qwen2-audio-7b", 33)

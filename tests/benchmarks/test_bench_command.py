@@ -120,7 +120,7 @@ def test_the_defaults(call: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--random-weights", "whisper"], 1, "There are: audio-flamingo-3, qwen2-audio-7b."),
+        (["--random-weights", "whisper"], 1, "Available: audio-flamingo-3, qwen2-audio-7b."),
         (["--random-weights", "qwen2-audio-7b", "--model", "./qwen2_audio"], 1, "not both"),
         (["--random-weights", "qwen2-audio-7b", "--layers", "9"], 1, "keep 1 to 2"),
         (["--layers", "1"], 1, "--layers is for --random-weights"),

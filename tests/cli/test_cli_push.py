@@ -361,12 +361,12 @@ def test_recordings_that_have_no_name_need_one(call: Callable[..., Any], tmp_pat
         ((REPO, *QUARTER, "--base-model", "/models/mine"), "is not a Hub id, so others cannot load it"),
         ((REPO, *QUARTER, "--base-revision", "v1"), "was given without a base model"),
         ((REPO, *QUARTER, "--metrics", "absent.json"), "There is no file of metrics absent.json"),
-        ((REPO, *QUARTER, "--dataset", "Clotho"), "What was measured on 'Clotho'?"),
+        ((REPO, *QUARTER, "--dataset", "Clotho"), "A data set, 'Clotho', was given without metrics"),
         ((REPO, *QUARTER, "--folder", "absent"), "There is no folder absent"),
         ((REPO, *QUARTER, "--folder", "{saved}/empty"), "it is not a model, adapter or config"),
         ((REPO, "--folder", "{saved}/plain"), "There is no compression to share"),
-        ((REPO, *QUARTER, "--folder", "{saved}/model"), "The folder's config.json asks for {'hf_tokcomp_version'"),
-        ((REPO, *QUARTER, "--folder", "{saved}/adapter"), "The folder's compression_config.json asks for"),
+        ((REPO, *QUARTER, "--folder", "{saved}/model"), "The folder's config.json has {'hf_tokcomp_version'"),
+        ((REPO, *QUARTER, "--folder", "{saved}/adapter"), "The folder's compression_config.json has"),
         ((REPO, "--folder", "{saved}/adapter", "--base-model", "a/b"), f"was trained on {BASE}, and not on a/b"),
         ((REPO, *QUARTER, "--token-file", "absent"), "There is no file absent with a token"),
     ],
@@ -566,7 +566,7 @@ def test_a_place_of_this_machine_that_is_needed_is_refused(
     folder = trained(tmp_path / "run", saved, BASE)
     values = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps(values | added))
-    refused(call("push", REPO, "--folder", folder), f"{file} names a place on this machine", said, "take it out")
+    refused(call("push", REPO, "--folder", folder), f"{file} contains a local path", said, "take it out")
     assert hub_here.requests == []
 
 
@@ -576,7 +576,7 @@ def test_a_written_card_that_names_a_folder_of_this_machine_is_refused(
     folder = trained(tmp_path / "run", saved, BASE)
     (folder / "README.md").write_text(f"---\nbase_model: {saved / 'plain'}\n---\n# Mine\n")
     refused(
-        call("push", REPO, "--folder", folder), "README.md names a place on this machine, base_model", "--overwrite"
+        call("push", REPO, "--folder", folder), "README.md contains a local path, base_model", "--overwrite"
     )
     assert hub_here.requests == []
     printed(call("push", REPO, "--folder", folder, "--overwrite-card"))

@@ -113,7 +113,7 @@ def test_what_could_not_be_checked_is_said() -> None:
 
     with pytest.raises(TypeError, match=r"Limited\.odd has limits, so it must be annotated as int or float"):
         Limited().check_fields()
-    with pytest.raises(TypeError, match=r"options of Unknown cannot be checked: .*Missing.* import it"):
+    with pytest.raises(TypeError, match=r"options of Unknown cannot be checked: .*Missing.* import that name"):
         Unknown().check_fields()
 
 

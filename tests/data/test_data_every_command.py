@@ -194,12 +194,12 @@ WRONG: dict[str, tuple[str, bytes, str]] = {
     "no_audio_in_a_line": (
         "x.jsonl",
         f'{GOOD}\n{{"text": "x", "prompt": "p"}}'.encode(),
-        r"^1 of the 2 rows of .*x\.jsonl cannot be used:\n  line 3: there is no audio\.\nPut .* --on-error skip",
+        r"^1 of the 2 rows of .*x\.jsonl cannot be used:\n  line 3: there is no audio\.\nFix .* --on-error skip",
     ),
     "no_audio_in_a_row": (
         "x.json",
         f'[{GOOD}, {{"audio": " ", "text": "x", "prompt": "p"}}]'.encode(),
-        r"^1 of the 2 rows of .*x\.json cannot be used:\n  row 1: there is no audio\.\nPut .* --on-error skip",
+        r"^1 of the 2 rows of .*x\.json cannot be used:\n  row 1: there is no audio\.\nFix .* --on-error skip",
     ),
     "no_audio_at_all": (
         "x.csv",
