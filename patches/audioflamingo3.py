@@ -18,6 +18,7 @@ class AudioFlamingo3Patch(WhisperEncoderPatch):
     processor_class = "AudioFlamingo3Processor"
     feature_mask = "input_features_mask"
     audio_spans_windows = True
+    several_audios = False
     prompt = "{text}<sound>"
     relies_on: ClassVar[dict[str, tuple[str, ...]]] = {
         **WhisperEncoderPatch.relies_on,
@@ -34,7 +35,7 @@ class AudioFlamingo3Patch(WhisperEncoderPatch):
         ),
     }
 
-    def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
+    def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
         tower = model.model.audio_tower
         output = tower(features, input_features_mask=mask, return_dict=True)
         return output.last_hidden_state  # type: ignore[no-any-return]

@@ -40,11 +40,11 @@ class Qwen2AudioPatch(WhisperEncoderPatch):
         ),
     }
 
-    def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
+    def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
         from transformers.masking_utils import create_bidirectional_mask  # takes a second, as in whisper/forward.py
 
         tower = model.model.audio_tower
-        features, mask = features.to(tower.device), mask.to(tower.device)
+        features, mask = features.to(tower.device), torch.as_tensor(mask, device=tower.device)
         positions, _ = tower._get_feat_extract_output_lengths(mask.sum(-1))
         width = (features.shape[-1] - 2) // 2 + 1
         padding = (torch.arange(width, device=positions.device) < positions[:, None]).long()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -62,8 +63,9 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     if memory is not None:
         return _continue(model, own_generate, memory, cached, call)
     prefill = None
-    if carries_audio(call) and not model.audio_compressor.config.is_upstream:  # `forward` reads the prompt under `none`
-        patch = patch_of(model)
+    patch = patch_of(model)
+    upstream = model.audio_compressor.config.is_upstream  # then `forward` reads the prompt
+    if carries_audio(patch, call) and not upstream:
         call["attention_mask"] = _mask_of_padding(model, call)
         with torch.no_grad():
             prefill = compress_prompt(model, patch, call, announced, generating=True)
@@ -72,7 +74,7 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     _refuse_unsupported(model, call)
     prompt = prefill.prompt
     user = UserPrompt(prompt.user_ids, prompt.input_ids.shape[1])
-    call = short_inputs(call, prefill, patch) | {"input_ids": prompt.input_ids}
+    call = short_inputs(model, call, prefill) | {"input_ids": prompt.input_ids}
     decoding = _Decoding(model, prompt.input_ids.shape[1], prompt.next_position)
     outputs: Any = None
     try:
@@ -131,7 +133,8 @@ def _run(model: Any, own_generate: Any, decoding: _Decoding | None, call: dict[s
     """Upstream's `generate`. An assistant that is this very model must not see the outer call's state."""
     token = _ACTIVE.set(decoding)
     try:
-        return own_generate(**call)
+        with nullcontext() if decoding is None else patch_of(model).generating(model):
+            return own_generate(**call)
     finally:
         _ACTIVE.reset(token)
 
@@ -149,7 +152,7 @@ def _continue(model: Any, own_generate: Any, memory: CacheMemory, cached: int, c
     if step.later is not None:
         user = UserPrompt(ids[:, : step.long], step.short)
         ids = torch.cat([rows.input_ids.to(ids.device), step.later], 1)
-    call = {k: v for k, v in call.items() if k not in ("input_features", patch.feature_mask)}
+    call = {name: value for name, value in call.items() if name not in patch.audio_keywords}
     call |= {"input_ids": ids, "attention_mask": step.mask, "position_ids": positions}
     # Upstream's own calls on this cache are in its columns already, so it must not look like ours meanwhile.
     forget(cache)

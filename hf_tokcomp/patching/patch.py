@@ -14,10 +14,11 @@ from ..compressors.base import AudioTokenCompressor
 from ..config.config import CompressionConfig
 from ..config.files import CONFIG_KEY, is_ours
 from ..config.notation import Compression, resolve_compression
-from ..config.registry import get_method
+from ..config.registry import get_method, methods
 from ..errors import CompressionConfigError
 from ..generation.forward import backbone_forward, forward
 from ..generation.generate import generate, prepare_inputs_for_generation
+from ..models.base import ModelPatch
 from ..models.instance import (
     MISSING,
     MODEL,
@@ -92,6 +93,7 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
         note(compressor, None)
     else:
         compressor = AudioTokenCompressor.from_config(config, model_patch.feature_dim(model)).train(model.training)
+        _check_supplied(model_patch, compressor)
         if model.device.type != "meta":
             compressor.to(model.device, model.dtype)
     unpatch(model)
@@ -111,6 +113,17 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     # What others kept under this key comes back; a config of ours was stored, and is replaced now.
     state.config_before = MISSING if is_ours(before) else before
     setattr(model.config, CONFIG_KEY, config.to_dict())
+
+
+def _check_supplied(model_patch: ModelPatch, compressor: AudioTokenCompressor[Any]) -> None:
+    """Raise where a method looks at what the model's patch cannot give it."""
+    missing = sorted(compressor.requires - model_patch.supplies)
+    if missing:
+        fits = [name for name, method in methods().items() if method.needs <= model_patch.supplies]
+        raise CompressionConfigError(
+            f"{compressor.config.method!r} goes by {' and '.join(missing)}, which {model_patch.model_type!r} does not "
+            f"give: {model_patch.unsupplied}. Methods that work there: {', '.join(fits)}."
+        )
 
 
 def _refuse_shallow_copy(model: Any) -> None:
