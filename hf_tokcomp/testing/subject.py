@@ -55,6 +55,10 @@ class Subject:
         return self.make_model()
 
     @cached_property
+    def _processor(self) -> Any:
+        return self.make_processor()
+
+    @cached_property
     def patch(self) -> ModelPatch:
         """What is known of the model."""
         return patch_for_class(type(self._made))[1]
@@ -65,7 +69,7 @@ class Subject:
 
     def inputs(self, seconds: Seconds, processor: Any = None) -> dict[str, Any]:
         """A batch."""
-        return dict(self.make_inputs(self.make_processor() if processor is None else processor, seconds))
+        return dict(self.make_inputs(self._processor if processor is None else processor, seconds))
 
     @property
     def layouts(self) -> dict[str, Seconds]:
