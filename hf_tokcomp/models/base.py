@@ -187,9 +187,26 @@ class ModelPatch(ABC):
         """
         return {}
 
-    def generating(self, model: Any) -> AbstractContextManager[Any]:
-        """A context around upstream's `generate` on a prompt whose audio was compressed."""
+    def generating(self, model: Any, prompt: Shortened | None) -> AbstractContextManager[Any]:
+        """A context around upstream's `generate` on a prompt whose audio was compressed.
+
+        Args:
+            model: the model whose `generate` it is, also where that is a composite.
+            prompt: the short prompt; None where a cache that holds it is gone on with.
+        """
         return nullcontext()
+
+    def inner(self, model: Any) -> Any:
+        """The part of a composite that reads audio and has the language model's head; any other model is its own.
+
+        A composite is a model whose `generate` calls that of its parts, and which has no `forward` of its own. All
+        other members get the part as their ``model``, and this one must return the part for the part.
+        """
+        return model
+
+    def composite_call(self, model: Any, call: dict[str, Any]) -> dict[str, Any]:
+        """The keywords of a composite's `generate` on a short prompt, from those that its part would get."""
+        return call
 
     @abstractmethod
     def window_tokens(self, frames: int) -> int:

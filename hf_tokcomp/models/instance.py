@@ -26,6 +26,8 @@ STATE = "_hf_tokcomp_state"
 """Name under which an instance has its `InstanceState`."""
 MODEL = "_hf_tokcomp_model"
 """Name under which a patched model's backbone, the model without its head, has the model."""
+COMPOSITE = "_hf_tokcomp_composite"
+"""Name under which the part of a patched composite that reads audio has the name of the composite's class."""
 
 
 class BoundFunction(functools.partial[Any]):

@@ -485,7 +485,7 @@ def test_the_library_needs_no_matplotlib_and_pictures_no_pyplot() -> None:
         "import sys, numpy as np, hf_tokcomp\n"
         "assert 'matplotlib' not in sys.modules\n"
         "from hf_tokcomp.plotting import Panel, plot_compression\n"
-        "figure = plot_compression(np.zeros(16000), [Panel('none', 25, 25, np.arange(25))])\n"
+        "figure = plot_compression(np.zeros(16000), [Panel('none', 25, 25, np.arange(25))], frame_rate=25)\n"
         "figure.canvas.draw()\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
