@@ -6,12 +6,14 @@ other. Marks part the audios of a prompt. The processor writes ids, by mistral-c
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from ..config.encoder_options import EncoderOptions
-from ..models.base import GENERATION, ModelPatch
+from ..models.base import ModelPatch, relying_on
+from ..models.conversation import conversations
 from .whisper.encoder import WhisperEncoderPatch
 
 
@@ -32,26 +34,20 @@ class VoxtralPatch(WhisperEncoderPatch):
     frame_rate = 12.5
     positions_per_token = 4
     chat = None
-    prompt = "[INST][BEGIN_AUDIO][AUDIO]{text}[/INST]"
-    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {
-        **GENERATION,
-        "forward": (
-            "input_ids",
-            "input_features",
-            "attention_mask",
-            "position_ids",
-            "cache",
-            "inputs_embeds",
-            "labels",
-            "logits_to_keep",
-        ),
-    }
+    prompt = "[AUDIO]{text}"
+    relies_on = relying_on("input_features", "logits_to_keep")
 
     def feature_dim(self, model: Any) -> int:
         return int(model.config.audio_config.intermediate_size)  # upstream's name for four positions together
 
     def longest_audio(self, processor: Any) -> float:
         return 2400.0  # 40 minutes; more does not fit into its context
+
+    def process(
+        self, processor: Any, prompts: Sequence[str], samples: Sequence[Any], rate: int, padding_side: str = "left"
+    ) -> Any:
+        processor.tokenizer.padding_side = padding_side
+        return processor.apply_chat_template(conversations(prompts, samples, processor.audio_token, rate))
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
         ModelPatch.check_encoder(self, model, options)

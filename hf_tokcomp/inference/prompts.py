@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ..audio.loading import Samples
 from ..models.base import ModelPatch
+from ..models.registry import patch_for_processor
 
 
 def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: int = 1) -> str:
@@ -80,12 +81,4 @@ def model_inputs(
         rate: samples per second.
         padding_side: left to generate, right to train.
     """
-    return processor(
-        text=list(prompts),
-        audio=list(samples),
-        sampling_rate=rate,
-        return_tensors="pt",
-        # For the text alone: at the top level it would also cut Audio Flamingo 3's windows short of a whole one,
-        # which its encoder refuses.
-        text_kwargs={"padding": True, "padding_side": padding_side},
-    )
+    return patch_for_processor(processor)[1].process(processor, prompts, samples, rate, padding_side)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,6 +72,14 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     "generate": ("inputs", "generation_config", "logits_processor", "stopping_criteria", "streamer"),
 }
 """What decoding relies on in every model."""
+
+
+def relying_on(*audio: str) -> dict[str, tuple[str, ...]]:
+    """`ModelPatch.relies_on` of a model whose `forward` is as most are, with these keywords beside."""
+    usual = ("input_ids", "attention_mask", "position_ids", "cache", "inputs_embeds", "labels")
+    return {**GENERATION, "forward": (*usual, *audio)}
+
+
 LANGUAGE_MODEL = r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 """The linear layers of most language models, for `ModelPatch.lora_targets`."""
 
@@ -298,6 +306,28 @@ class ModelPatch(ABC):
     def longest_audio(self, processor: Any) -> float:
         """Seconds of an audio that the model reads; its processor cuts off the rest."""
         return float(processor.max_audio_len if self.audio_spans_windows else processor.feature_extractor.chunk_length)
+
+    def process(
+        self, processor: Any, prompts: Sequence[str], samples: Sequence[Any], rate: int, padding_side: str = "left"
+    ) -> Any:
+        """What the processor makes of whole prompts and their recordings.
+
+        Args:
+            processor: the model's processor.
+            prompts: whole prompts, with the processor's ``audio_token`` once for each recording.
+            samples: ``(samples,)`` mono each, of all prompts in order.
+            rate: samples per second.
+            padding_side: left to generate, right to train.
+        """
+        return processor(
+            text=list(prompts),
+            audio=list(samples),
+            sampling_rate=rate,
+            return_tensors="pt",
+            # For the text alone: at the top level it would also cut Audio Flamingo 3's windows short of a whole one,
+            # which its encoder refuses.
+            text_kwargs={"padding": True, "padding_side": padding_side},
+        )
 
     def windows_of(self, call: Mapping[str, Any]) -> Windows:
         """The windows of a call that holds a single audio, or an audio in each window."""
