@@ -12,7 +12,7 @@ NEWEST := .venv-newest
 PIP := -m pip --disable-pip-version-check
 PYTEST := -m pytest -n $(WORKERS)
 # The rooms of the tests that hold a model against its patch, on every transformers we support.
-PATCH_TESTS := models prompt generation patching loading
+PATCH_TESTS := models prompt generation patching loading patches
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint methods patch-tests-oldest newest upstream wheel-check release clean

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
+from ..models.base import relying_on
 from .whisper.encoder import WhisperEncoderPatch
 
 
@@ -18,23 +19,11 @@ class AudioFlamingo3Patch(WhisperEncoderPatch):
     processor_class = "AudioFlamingo3Processor"
     feature_mask = "input_features_mask"
     audio_spans_windows = True
+    several_audios = False
     prompt = "{text}<sound>"
-    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {
-        **WhisperEncoderPatch.relies_on,
-        "forward": (
-            "input_ids",
-            "input_features",
-            "input_features_mask",
-            "attention_mask",
-            "position_ids",
-            "cache",
-            "inputs_embeds",
-            "labels",
-            "logits_to_keep",
-        ),
-    }
+    relies_on = relying_on("input_features", "input_features_mask", "logits_to_keep")
 
-    def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
+    def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
         tower = model.model.audio_tower
         output = tower(features, input_features_mask=mask, return_dict=True)
         return output.last_hidden_state  # type: ignore[no-any-return]

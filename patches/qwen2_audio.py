@@ -7,11 +7,12 @@ and gradients by the accumulation steps; `loss_counts_items = False` has it made
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..models.base import relying_on
 from .whisper.encoder import WhisperEncoderPatch
 
 
@@ -26,25 +27,13 @@ class Qwen2AudioPatch(WhisperEncoderPatch):
     audio_spans_windows = False
     loss_counts_items = False
     prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>{text}"
-    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {
-        **WhisperEncoderPatch.relies_on,
-        "forward": (
-            "input_ids",
-            "input_features",
-            "attention_mask",
-            "feature_attention_mask",
-            "position_ids",
-            "cache",
-            "inputs_embeds",
-            "labels",
-        ),
-    }
+    relies_on = relying_on("input_features", "feature_attention_mask")
 
-    def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
+    def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
         from transformers.masking_utils import create_bidirectional_mask  # takes a second, as in whisper/forward.py
 
         tower = model.model.audio_tower
-        features, mask = features.to(tower.device), mask.to(tower.device)
+        features, mask = features.to(tower.device), torch.as_tensor(mask, device=tower.device)
         positions, _ = tower._get_feat_extract_output_lengths(mask.sum(-1))
         width = (features.shape[-1] - 2) // 2 + 1
         padding = (torch.arange(width, device=positions.device) < positions[:, None]).long()

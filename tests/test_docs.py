@@ -332,7 +332,7 @@ def test_models_table() -> None:
         classes, _, audios, auto_classes = rows[model_type]
         assert re.findall(r"`(\w+)`", classes) == list(patch.model_classes)
         assert re.findall(r"`(\w+)`", auto_classes) == models.auto_classes(patch)
-        assert audios == ("one" if patch.audio_spans_windows else "several")
+        assert audios == ("several" if patch.several_audios else "one")
 
 
 def test_no_placeholder_is_left() -> None:

@@ -31,6 +31,7 @@ ROOMS = (
     ("sharing",),
     ("patching",),
     ("loading",),
+    ("testing",),
     ("data",),
     ("reporting",),
     ("inference",),

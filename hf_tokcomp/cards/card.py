@@ -111,7 +111,7 @@ class CompressionCard:
         template = importlib.resources.files(__package__).joinpath("template.md").read_text(encoding="utf-8")
         patch = find_patch(self.model_type)
         entries, sources = citations(self.config)
-        facts = words.facts(self.config, 25.0 if patch is None else patch.frame_rate)
+        facts = words.facts(self.config, None if patch is None else patch.frame_rate)
         card = ModelCard.from_template(
             self.data(),
             template_str=template,

@@ -8,6 +8,8 @@ from .citations import methods_of
 
 SECONDS = 30
 """The audio that counts are given for."""
+EXAMPLE = 25.0
+"""Tokens per second for a compression that no model comes with; the card says that it is an example."""
 POSITIONS = {
     "contiguous": "`contiguous`: the shortened prompt is renumbered",
     "original": "`original`: every token keeps the position it had in the full prompt",
@@ -50,15 +52,17 @@ def title(config: CompressionConfig) -> str:
     return " + ".join(f"`{name}`" for name in methods_of(config))
 
 
-def facts(config: CompressionConfig, frame_rate: float) -> list[tuple[str, str]]:
-    """What is set, as rows of a table."""
-    before, after = counts(config, frame_rate)
+def facts(config: CompressionConfig, frame_rate: float | None) -> list[tuple[str, str]]:
+    """What is set, as rows of a table; counts are those of an example where no model says its tokens per second."""
+    rate = EXAMPLE if frame_rate is None else frame_rate
+    audio = f"{SECONDS} s of audio" + ("" if frame_rate is not None else f", for a model that makes {rate:g} a second")
+    before, after = counts(config, rate)
     rows = [("method", title(config)), ("budget", budget(config))]
     if after is None:
-        rows.append((f"{SECONDS} s of audio", f"{before} tokens; how many are left depends on the content"))
+        rows.append((audio, f"{before} tokens; how many are left depends on the content"))
     else:
-        rows.append((f"{SECONDS} s of audio", f"{before} tokens before, {after} after"))
-        rows.append(("tokens per second", f"{frame_rate:g} before, {after / SECONDS:.3g} after"))
+        rows.append((audio, f"{before} tokens before, {after} after"))
+        rows.append(("tokens per second", f"{rate:g} before, {after / SECONDS:.3g} after"))
     rows.append(("positions", POSITIONS[config.positions]))
     if config.chunk_length is not None:
         shared = "by content" if config.allocation == "content" else "evenly"

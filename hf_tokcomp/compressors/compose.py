@@ -70,7 +70,7 @@ class ComposeConfig(CompressionConfig):
     def temporal_order(self) -> bool:
         return all(stage.temporal_order for stage in self.stages)
 
-    def budget_length(self, n: int, frame_rate: float = 25.0) -> int | None:
+    def budget_length(self, n: int, frame_rate: float | None = None) -> int | None:
         """The count if every stage keeps all that its own budget asks for.
 
         None if a stage has no budget and its count depends on the content.
@@ -83,7 +83,7 @@ class ComposeConfig(CompressionConfig):
             n, frame_rate = left, _rate_after(frame_rate, n, left)
         return n
 
-    def output_length(self, n: int, frame_rate: float = 25.0) -> int:
+    def output_length(self, n: int, frame_rate: float | None = None) -> int:
         if not self.deterministic_length:
             return super().output_length(n, frame_rate)  # whose error says where to read the count
         for stage in self.stages:
@@ -100,9 +100,9 @@ class ComposeConfig(CompressionConfig):
         return super().to_dict() | {"stages": stages}
 
 
-def _rate_after(frame_rate: float, before: int, after: int) -> float:
-    """Tokens per second of audio when ``after`` of ``before`` tokens are left."""
-    return frame_rate * after / before if before else frame_rate
+def _rate_after(frame_rate: float | None, before: int, after: int) -> float | None:
+    """Tokens per second of audio, when ``after`` of ``before`` tokens are left."""
+    return frame_rate * after / before if before and frame_rate is not None else frame_rate
 
 
 def _stage(number: int, given: Any) -> CompressionConfig:
@@ -169,7 +169,8 @@ def _after(tokens: AudioTokens, step: Assignment, stage: Any) -> AudioTokens:
         for name in PER_TOKEN
         if (value := getattr(tokens, name)) is not None
     }
-    rates = list(map(_rate_after, tokens.frame_rates, tokens.counts, counts))
+    before = zip(tokens.frame_rates, tokens.counts, counts, strict=True)
+    rates = [rate * left / n if n else rate for rate, n, left in before]
     return dataclasses.replace(
         tokens, features=step.apply(tokens.features), lengths=step.lengths, counts=counts, frame_rate=rates, **fields
     )

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from ..config.checks import option
+from ..config.checks import known_rate, option
 from ..config.config import CompressionConfig
 from ..errors import CompressionConfigError
 from ..ops.assignment import Assignment
@@ -55,16 +55,17 @@ class SegmentwiseTopKConfig(CompressionConfig):
         if self.segment_seconds is not None and self.segments != 10:
             raise CompressionConfigError("Give segments or segment_seconds, not both.")
 
-    def segments_of(self, n: int, count: int, frame_rate: float) -> int:
+    def segments_of(self, n: int, count: int, frame_rate: float | None) -> int:
         """S for an audio of ``n`` tokens and a budget of ``count``."""
         if self.segments == "budget":
             return count
         wanted = self.segments
         if self.segment_seconds is not None:
-            wanted = max(1, math.ceil(round(min(n / frame_rate / self.segment_seconds, n), 9)))
+            seconds = n / known_rate(frame_rate, "segment_seconds")
+            wanted = max(1, math.ceil(round(min(seconds / self.segment_seconds, n), 9)))
         return min(wanted, count)
 
-    def _reachable_count(self, n: int, count: int, frame_rate: float) -> int:
+    def _reachable_count(self, n: int, count: int, frame_rate: float | None) -> int:
         if self.remainder == "spread":
             return count
         segments = self.segments_of(n, count, frame_rate)

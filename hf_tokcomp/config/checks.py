@@ -25,6 +25,21 @@ T = TypeVar("T")
 LIMITS = {"above", "at_least", "at_most"}
 
 
+def known_rate(frame_rate: float | None, who: str) -> float:
+    """A model's tokens per second.
+
+    Args:
+        frame_rate: as it was given.
+        who: the option that counts by time.
+
+    Raises:
+        ValueError: it was not given.
+    """
+    if frame_rate is None:
+        raise ValueError(f"{who} counts by time: say how many tokens per second the model makes, as frame_rate=...")
+    return frame_rate
+
+
 def option(
     default: T,
     *,

@@ -14,7 +14,7 @@ from .._version import __version__
 from ..errors import CompressionConfigError
 from ..hub.json_text import check_size
 from ..messages import did_you_mean, shown
-from .checks import FieldChecks, option
+from .checks import FieldChecks, known_rate, option
 from .encoder_options import EncoderOptions
 from .files import PushToHubConfigMixin
 from .presets import options_for
@@ -26,8 +26,6 @@ Allocation = Literal["even", "content"]
 BUDGETS = ("retention_ratio", "tokens_per_second", "max_tokens")
 CHUNKS = ("chunk_seconds", "allocation")
 ENCODER = ("skip_padding", "encoder_stride", "encoder_merge")
-FRAME_RATE = 25.0
-"""Default number of audio tokens per second; all supported models have it."""
 CONTENT_CHUNK_SECONDS = 0.4  # default for allocation="content"; docs/results.md says why
 
 
@@ -174,7 +172,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         by_default = CONTENT_CHUNK_SECONDS if self.allocation == "content" else None
         return by_default if self.chunk_seconds is None else self.chunk_seconds
 
-    def budget_length(self, n: int, frame_rate: float = FRAME_RATE) -> int | None:
+    def budget_length(self, n: int, frame_rate: float | None = None) -> int | None:
         """The number of tokens the budget asks for; a method may keep fewer, see `output_length`.
 
         This is 0 for ``n = 0``, otherwise ``max(1, min(n, floor(n * retention_ratio + 0.5)))`` or the equivalent for
@@ -185,31 +183,31 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
             >>> config.budget_length(150), config.output_length(150)
             (15, 10)
         """
-        if n < 0 or not frame_rate > 0:
+        if n < 0 or (frame_rate is not None and not frame_rate > 0):
             raise ValueError(f"A count needs n >= 0 and frame_rate > 0, got n={n} and frame_rate={frame_rate}.")
         if self.max_tokens is not None:
             return min(n, self.max_tokens)
         if self.tokens_per_second is not None:
-            wanted = n * self.tokens_per_second / frame_rate
+            wanted = n * self.tokens_per_second / known_rate(frame_rate, "tokens_per_second")
         elif self.retention_ratio is not None:
             wanted = n * self.retention_ratio
         else:
             return None
         return n if wanted >= n else max(1, math.floor(wanted + 0.5))
 
-    def output_length(self, n: int, frame_rate: float = FRAME_RATE) -> int:
+    def output_length(self, n: int, frame_rate: float | None = None) -> int:
         """The number of tokens left of an audio.
 
         Args:
             n: tokens of the whole audio, all windows together.
-            frame_rate: tokens per second before compression.
+            frame_rate: the model's tokens per second (`ModelPatch.frame_rate`), needed by whatever counts by time.
 
         Raises:
             CompressionConfigError: the count depends on the content (``deterministic_length`` is False).
-            ValueError: ``n`` is negative or ``frame_rate`` is not positive.
+            ValueError: ``n`` is negative, or ``frame_rate`` is not positive, or missing where it is needed.
 
         Example:
-            >>> hf_tokcomp.CompressionConfig(method="stride", tokens_per_second=10).output_length(750)
+            >>> hf_tokcomp.CompressionConfig(method="stride", tokens_per_second=10).output_length(750, 25.0)
             300
         """
         if not self.deterministic_length:
@@ -220,7 +218,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         count = self.budget_length(n, frame_rate)
         return n if count is None or count == n else self._reachable_count(n, count, frame_rate)
 
-    def _reachable_count(self, n: int, count: int, frame_rate: float) -> int:
+    def _reachable_count(self, n: int, count: int, frame_rate: float | None) -> int:
         """The count actually kept for a budget of ``count < n``; methods that cannot always reach it override this."""
         return count
 

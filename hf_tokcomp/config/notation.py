@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import CompressionConfigError
 from ..hub.ids import MODEL_CONFIG_NAME, check_reachable, is_hub_id
 from ..messages import shown
-from .config import FRAME_RATE, CompressionConfig
+from .config import CompressionConfig
 from .files import CONFIG_NAME
 from .registry import find_method, get_method, methods
 
@@ -96,9 +96,7 @@ def config_at(text: str, ratio: float) -> CompressionConfig:
     if len(parts) == 1:
         return CompressionConfig.from_dict(parts[0] | {"retention_ratio": ratio})
     each = ratio ** (1 / len(parts))
-    stages = [part | {"retention_ratio": each} for part in parts[:-1]]
-    # A rate refers to the whole audio, so that rounding in earlier stages does not accumulate.
-    stages.append(parts[-1] | {"tokens_per_second": ratio * FRAME_RATE})
+    stages = [part | {"retention_ratio": each} for part in parts]
     return CompressionConfig.from_dict({"method": "compose", "stages": stages})
 
 

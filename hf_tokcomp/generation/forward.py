@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
+from torch import Tensor
+
 from ..models.announced import PLACEHOLDERS, WINDOWS, Announced
 from ..models.base import ModelPatch
 from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
@@ -21,8 +23,8 @@ from .prefill import Prefill, carries_audio, compress_prompt
 
 _NOT_UPSTREAMS = frozenset({OTHER, WINDOWS, PLACEHOLDERS, "num_items_in_batch"})
 """Keywords that upstream's `forward` does not get as they are."""
-_NOT_IN_STEPS = frozenset({"input_features", "inputs_embeds", "labels"})
-"""Keywords that are looked at before a call goes on with a compressed prompt."""
+_NOT_IN_STEPS = frozenset({"inputs_embeds", "labels"})
+"""Keywords, beside the audio's, that are looked at before a call goes on with a compressed prompt."""
 _UNCOMPRESSED: ContextVar[bool] = ContextVar("hf_tokcomp_uncompressed", default=False)
 """Whether `forward` has looked at the audio of the call that is under way, and left it to upstream."""
 
@@ -51,6 +53,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
                 return type(model).forward(model, **kwargs) if earlier is None else earlier(**kwargs)
         elif (
             _NOT_IN_STEPS.isdisjoint(kwargs)
+            and (state is None or state.audio.isdisjoint(kwargs))
             and getattr(model, "audio_compressor", None) is not None
             and (cached := cache.get_seq_length())
         ):
@@ -69,7 +72,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     announced = Announced.taken_from(inputs)
     memory, cached = recall(inputs.get(CACHE))
     patch = patch_of(model)
-    if memory is None and not carries_audio(inputs):
+    if memory is None and not carries_audio(patch, inputs):
         if inputs.get("inputs_embeds") is None and starts_anew(inputs):
             note(model.audio_compressor, None)  # a new prompt, without audio
         return forward_with_items(upstream, patch.loss_counts_items, inputs)
@@ -89,7 +92,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
             return own_forward(inputs)
         finally:
             _UNCOMPRESSED.reset(token)
-    return _on_short_prompt(own_forward, inputs, prefill, patch)
+    return _on_short_prompt(model, own_forward, inputs, prefill)
 
 
 def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
@@ -103,15 +106,14 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     Raises:
         what `forward` raises.
     """
-    ids = kwargs.get("input_ids")
+    ids, state = kwargs.get("input_ids"), backbone.__dict__.get(STATE)
     # As in `forward`: what carries no audio leaves here, and what goes on with a compressed prompt is mapped already.
     if (
         not args
-        and (kwargs.get("input_features") is None or (ids is not None and ids.shape[1] == 1))
+        and (state is None or kwargs.get(state.features) is None or (ids is not None and ids.shape[1] == 1))
         and (getattr(kwargs.get(CACHE), MEMORY, None) is None or MAPPED.get())
         and _NOT_UPSTREAMS.isdisjoint(kwargs)
     ):
-        state = backbone.__dict__.get(STATE)
         earlier = None if state is None else state.earlier.get("forward")
         return type(backbone).forward(backbone, **kwargs) if earlier is None else earlier(**kwargs)
     if args and args[0] is backbone:
@@ -123,20 +125,20 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
     announced = Announced.taken_from(inputs)
     memory, cached = recall(inputs.get(CACHE))
+    patch = patch_of(model)
     if memory is not None and not MAPPED.get():
-        step = continue_inputs(model, patch_of(model), memory, cached, inputs)
+        step = continue_inputs(model, patch, memory, cached, inputs)
         token = MAPPED.set(True)
         try:
             return upstream(**step)
         finally:
             MAPPED.reset(token)
-    if not carries_audio(inputs) or _UNCOMPRESSED.get():
+    if not carries_audio(patch, inputs) or _UNCOMPRESSED.get():
         return upstream(**inputs)
-    patch = patch_of(model)
     prefill = compress_prompt(model, patch, inputs, announced)
     if prefill is None:
         return upstream(**inputs)
-    outputs = _on_short_prompt(lambda step: upstream(**step), inputs, prefill, patch)
+    outputs = _on_short_prompt(model, lambda step: upstream(**step), inputs, prefill)
     record = model.audio_compressor.last
     if isinstance(outputs, tuple):
         return (record.to_prompt(outputs[0], fill=None), *outputs[1:])
@@ -148,27 +150,35 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _on_short_prompt(
-    own_forward: Callable[[dict[str, Any]], Any], inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch
+    model: Any, own_forward: Callable[[dict[str, Any]], Any], inputs: dict[str, Any], prefill: Prefill
 ) -> Any:
     outputs: Any = None
     try:
-        outputs = own_forward(short_inputs(inputs, prefill, patch))
+        outputs = own_forward(short_inputs(model, inputs, prefill))
     finally:  # a cache that was handed in may be filled even if the call fails
         remember_filled(prefill.prompt, inputs.get(CACHE), cache_of(outputs))
     return outputs
 
 
-def short_inputs(inputs: dict[str, Any], prefill: Prefill, patch: ModelPatch) -> dict[str, Any]:
+def short_inputs(model: Any, inputs: dict[str, Any], prefill: Prefill) -> dict[str, Any]:
     """The keywords of a call on the short prompt."""
-    prompt = prefill.prompt
-    kept = {k: v for k, v in inputs.items() if k not in ("input_ids", "input_features", patch.feature_mask)}
+    prompt, patch = prefill.prompt, patch_of(model)
+    shape = prompt.user_ids.shape
+    kept: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if name == "input_ids" or name in patch.audio_keywords:
+            continue
+        if isinstance(value, Tensor) and value.shape[:2] == shape:  # token types and the like
+            value = prompt.take(value, 0)
+        kept[name] = value
     if inputs.get("labels") is not None:
         kept["labels"] = prompt.labels
-    return kept | {
+    kept |= {
         "inputs_embeds": prefill.inputs_embeds,
         "attention_mask": prompt.attention_mask,
         "position_ids": prompt.position_ids,
     }
+    return kept | patch.extra_inputs(model, inputs, prompt)
 
 
 def continue_inputs(
@@ -177,7 +187,7 @@ def continue_inputs(
     """The keywords of a call on a cache that holds compressed audio, so many tokens with what came after it."""
     if inputs.get("labels") is not None:
         raise ValueError(f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`.")
-    kept = {k: v for k, v in inputs.items() if k not in ("input_features", patch.feature_mask)}
+    kept = {name: value for name, value in inputs.items() if name not in patch.audio_keywords}
     step = memory.continuation(inputs, cached, patch.audio_token_id(model))
     positions = step.positions[:, -step.new.shape[1] :]
     return kept | {"input_ids": step.new, "attention_mask": step.mask, "position_ids": positions}

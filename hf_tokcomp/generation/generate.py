@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import CacheContinuationError
 from ..models.announced import Announced
 from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
 from ..models.instance import STATE, bound_once, original, patch_of
 from .cache_guard import forget, recall, remember, remember_filled
-from .cache_memory import CacheMemory
+from .cache_memory import START_ANEW, CacheMemory
 from .forward import short_inputs
 from .prefill import carries_audio, compress_prompt
 from .user_view import UserPrompt
@@ -35,6 +36,8 @@ class _Decoding:
     model: Any
     short: int
     next_position: Tensor
+    outer: Any = None
+    """The composite whose `generate` it is, until it has called that of its part."""
 
 
 @bound_once
@@ -50,6 +53,10 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     own_generate = original(model, "generate")
     if getattr(model, "audio_compressor", None) is None:
         return own_generate(inputs, *args, **kwargs)
+    under_way = _ACTIVE.get()
+    if under_way is not None and under_way.model is model and under_way.outer is not None:
+        under_way.outer = None
+        return own_generate(inputs, *args, **kwargs)  # a composite's, which has compressed the prompt
     if inputs is not None and kwargs.get("input_ids") is not None:
         return own_generate(inputs, *args, **kwargs)  # upstream says what is wrong with that
     kwargs = with_cache_name(kwargs | dict(zip(_POSITIONAL, args, strict=False)))
@@ -59,24 +66,35 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
         call["input_ids"] = inputs
     cache = call.get(CACHE)
     memory, cached = recall(cache)
+    patch = patch_of(model)
+    inner = patch.inner(model)
     if memory is not None:
+        if inner is not model:
+            raise CacheContinuationError(
+                f"A {type(model).__name__} cannot go on with a cache; its part can. {START_ANEW}"
+            )
         return _continue(model, own_generate, memory, cached, call)
     prefill = None
-    if carries_audio(call) and not model.audio_compressor.config.is_upstream:  # `forward` reads the prompt under `none`
-        patch = patch_of(model)
-        call["attention_mask"] = _mask_of_padding(model, call)
+    upstream = model.audio_compressor.config.is_upstream  # then `forward` reads the prompt
+    if carries_audio(patch, call) and not upstream:
+        call["attention_mask"] = _mask_of_padding(inner, call)
         with torch.no_grad():
-            prefill = compress_prompt(model, patch, call, announced, generating=True)
+            prefill = compress_prompt(inner, patch, call, announced, generating=True)
     if prefill is None:
-        return _run(model, own_generate, None, {"inputs": inputs, **kwargs})
+        given = kwargs if inputs is None else {"inputs" if inner is model else "input_ids": inputs, **kwargs}
+        return _run(model, own_generate, None, given)
     _refuse_unsupported(model, call)
     prompt = prefill.prompt
     user = UserPrompt(prompt.user_ids, prompt.input_ids.shape[1])
-    call = short_inputs(call, prefill, patch) | {"input_ids": prompt.input_ids}
-    decoding = _Decoding(model, prompt.input_ids.shape[1], prompt.next_position)
+    call = short_inputs(inner, call, prefill) | {"input_ids": prompt.input_ids}
+    outer = None if inner is model else model
+    decoding = _Decoding(inner, prompt.input_ids.shape[1], prompt.next_position, outer)
     outputs: Any = None
     try:
-        outputs = _run(model, own_generate, decoding, _in_short_columns(model, call, user))
+        call = _in_short_columns(inner, call, user)
+        call = call if outer is None else patch.composite_call(model, call)
+        with patch.generating(model, prompt):
+            outputs = _run(model, own_generate, decoding, call)
     finally:  # a cache that was handed in may be filled even if the call fails
         remember_filled(prompt, cache, cache_of(outputs))
     return user.with_sequences(outputs)
@@ -149,13 +167,15 @@ def _continue(model: Any, own_generate: Any, memory: CacheMemory, cached: int, c
     if step.later is not None:
         user = UserPrompt(ids[:, : step.long], step.short)
         ids = torch.cat([rows.input_ids.to(ids.device), step.later], 1)
-    call = {k: v for k, v in call.items() if k not in ("input_features", patch.feature_mask)}
+    call = {name: value for name, value in call.items() if name not in patch.audio_keywords}
     call |= {"input_ids": ids, "attention_mask": step.mask, "position_ids": positions}
     # Upstream's own calls on this cache are in its columns already, so it must not look like ours meanwhile.
     forget(cache)
     decoding = _Decoding(model, positions.shape[1], positions[:, -1] + 1)
     try:
-        outputs = _run(model, own_generate, decoding, call if user is None else _in_short_columns(model, call, user))
+        call = call if user is None else _in_short_columns(model, call, user)
+        with patch.generating(model, None):
+            outputs = _run(model, own_generate, decoding, call)
     finally:
         remember(cache, memory)
     return outputs if user is None else user.with_sequences(outputs)

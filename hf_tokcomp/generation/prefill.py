@@ -18,10 +18,11 @@ from ..models.announced import Announced
 from ..models.base import EncodedWindows, ModelPatch
 from ..models.cache_names import CACHE
 from ..models.encoder.reuse import encode
+from ..models.windows import AudioInputs, Windows
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 from ..ops.record import CompressionRecord, note
-from ..prompt.layout import AudioLayout, OutputLength, match_long_audios, match_single_windows
+from ..prompt.layout import AudioLayout, OutputLength, match_audios
 from ..prompt.requirements import add_language_model_side
 from ..prompt.shorten import PromptFacts, ShortPrompt, read_facts, shorten
 from .cache_guard import cached_tokens
@@ -46,11 +47,11 @@ class Prefill:
     inputs_embeds: Tensor
 
 
-def carries_audio(inputs: dict[str, Any]) -> bool:
+def carries_audio(patch: ModelPatch, inputs: dict[str, Any]) -> bool:
     """Whether upstream would put audio into this call: it does so only beside ids, and not for a single one."""
     ids = inputs.get("input_ids")
     return (
-        inputs.get("input_features") is not None
+        inputs.get(patch.features) is not None
         and inputs.get("inputs_embeds") is None
         and ids is not None
         and ids.shape[1] != 1
@@ -62,14 +63,14 @@ class _Reading:
     """What the inputs of a call say, each read once.
 
     Args:
-        frame_mask: ``(windows, frames)``, the mask of the mel frames.
+        audio: what there is of audio.
         mask: ``(batch, prompt)``, the attention mask, or None.
         facts: what ids and masks say.
         layout: the audios.
         output_length: how many tokens are left of so many, counted once for each length; None where the content says.
     """
 
-    frame_mask: Tensor
+    audio: AudioInputs
     mask: Tensor | None
     facts: PromptFacts
     layout: AudioLayout
@@ -106,18 +107,15 @@ def compress_prompt(
         if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
             return None  # a cache that others filled, and no new audio: upstream's own business
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
+    patch.check_call(model, inputs)
     reading = _read(model, patch, inputs, announced)
     facts, layout = reading.facts, reading.layout
     _refuse_packed(inputs, facts)
-    width, wanted = reading.frame_mask.shape[-1], patch.window_frames(model)
-    if width != wanted:
-        raise ValueError(
-            f"The windows have {width} mel frames, this model's encoder takes {wanted}. Give the processor `padding` "
-            "for the text only, as `text_kwargs={'padding': True}`."
-        )
 
     needs = compressor.requires
-    encoded = encode(model, patch, inputs["input_features"], reading.frame_mask, needs, config.encoder, facts.frames)
+    given = reading.audio
+    windows = Windows(given.features, facts.frames, given.mask, layout.numbers(len(facts.frames)))
+    encoded = encode(model, patch, windows, needs, config.encoder)
     tokens = _whole_audios(encoded, layout, patch.frame_rate)
     tokens = add_language_model_side(tokens, needs, model, patch, inputs["input_ids"], reading.mask, layout.rows)
     if reading.output_length is not None:
@@ -164,13 +162,14 @@ def _uncompressed_record(
 
 def _read(model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced) -> _Reading:
     config = model.audio_compressor.config
-    frame_mask, mask = _frame_mask(inputs, patch), _flat_mask(inputs)
+    audio, mask = patch.audio_inputs(inputs), _flat_mask(inputs)
     ids, positions = inputs["input_ids"], inputs.get("position_ids")
-    facts = read_facts(ids, mask, frame_mask, patch.audio_token_id(model), positions)
+    parted = patch.several_audios and audio.full is not None and announced.windows is None and audio.windows is None
+    facts = read_facts(ids, mask, audio.frames, patch.audio_token_id(model), positions, parted)
     output_length: OutputLength | None = None
     if config.deterministic_length:
         output_length = functools.cache(functools.partial(config.output_length, frame_rate=patch.frame_rate))
-    return _Reading(frame_mask, mask, facts, _layout(model, patch, facts, announced, output_length), output_length)
+    return _Reading(audio, mask, facts, _layout(patch, audio, facts, announced, output_length), output_length)
 
 
 FAR_BELOW = 0.9
@@ -214,13 +213,6 @@ def _refuse_packed(inputs: dict[str, Any], facts: PromptFacts) -> None:
         )
 
 
-def _frame_mask(inputs: dict[str, Any], patch: ModelPatch) -> Tensor:
-    mask = inputs.get(patch.feature_mask)
-    if not isinstance(mask, Tensor):
-        raise ValueError(f"Pass `{patch.feature_mask}` beside `input_features`, as the processor returns it.")
-    return mask
-
-
 def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
     mask = inputs.get("attention_mask")
     if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
@@ -231,14 +223,22 @@ def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
 
 
 def _layout(
-    model: Any, patch: ModelPatch, facts: PromptFacts, announced: Announced, output_length: OutputLength | None
+    patch: ModelPatch,
+    audio: AudioInputs,
+    facts: PromptFacts,
+    announced: Announced,
+    output_length: OutputLength | None,
 ) -> AudioLayout:
-    tokens = [patch.window_tokens(frames) for frames in facts.frames]
-    if not patch.audio_spans_windows:
-        return match_single_windows(facts.placeholders, tokens, output_length, announced.placeholders)
-    whole = patch.window_frames(model)
-    full = [frames == whole for frames in facts.frames]
-    return match_long_audios(facts.placeholders, tokens, full, output_length, announced.windows, announced.placeholders)
+    tokens = facts.frames if audio.counts_tokens else [patch.window_tokens(frames) for frames in facts.frames]
+    return match_audios(
+        facts.placeholders,
+        tokens,
+        output_length,
+        window_is_full=None if audio.full is None else [frames == audio.full for frames in facts.frames],
+        runs=facts.runs,
+        windows_per_audio=audio.windows if announced.windows is None else announced.windows,
+        written=announced.placeholders,
+    )
 
 
 def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: float) -> AudioTokens:
@@ -280,7 +280,8 @@ def _pad_token(model: Any, patch: ModelPatch) -> int:
 
 
 def _merge(model: Any, prompt: ShortPrompt, projected: Tensor, counts: list[int]) -> Tensor:
-    embeds: Tensor = model.get_input_embeddings()(prompt.input_ids)
+    # A placeholder need not be in the vocabulary.
+    embeds: Tensor = model.get_input_embeddings()(prompt.input_ids.masked_fill(prompt.is_audio, 0))
     width = projected.shape[1]
     # Built on the host: which rows of the padded batch are slots is known without asking the device.
     index = torch.cat([torch.arange(k) + i * width for i, k in enumerate(counts)] or [torch.arange(0)])

@@ -33,7 +33,9 @@ class UserPrompt:
         return torch.cat([prompt, ids[:, self.short :]], 1)
 
     def with_sequences(self, outputs: Any) -> Any:
-        """The outputs of `generate`, whose sequences begin with the user's prompt."""
+        """The outputs of `generate`, whose sequences begin with the user's prompt; a composite returns them first."""
+        if type(outputs) is tuple:
+            return (self.with_sequences(outputs[0]), *outputs[1:])
         if isinstance(outputs, Tensor):
             return self.restore(outputs)
         if hasattr(outputs, "sequences"):

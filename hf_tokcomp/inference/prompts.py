@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..audio.loading import Samples
 from ..models.base import ModelPatch
+from ..models.registry import patch_for_processor
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,4 @@ def model_inputs(
         rate: samples per second.
         padding_side: left to generate, right to train.
     """
-    return processor(
-        text=list(prompts),
-        audio=list(samples),
-        sampling_rate=rate,
-        return_tensors="pt",
-        # For the text alone: at the top level it would also cut Audio Flamingo 3's windows short of a whole one,
-        # which its encoder refuses.
-        text_kwargs={"padding": True, "padding_side": padding_side},
-    )
+    return patch_for_processor(processor)[1].process(processor, prompts, samples, rate, padding_side)

@@ -57,7 +57,7 @@ class Questions:
         """
         if not audios:
             raise ValueError("The document has no recording, and these models need one.")
-        if self.patch.audio_spans_windows and len(audios) > 1:
+        if not self.patch.several_audios and len(audios) > 1:
             raise ValueError(f"The document has {len(audios)} recordings, and this model takes one per prompt.")
         samples = [piece for audio in audios for piece in self._pieces(load_audio(audio, self.rate))]
         prompt = whole_prompt(self.processor, self.patch, context, len(samples))

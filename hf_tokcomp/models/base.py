@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from ..config.config import FRAME_RATE
 from ..config.encoder_options import EncoderOptions
 from ..errors import CompressionConfigError, UnsupportedModelError
-from ..ops.audio_tokens import FirstLayer
+from ..ops.audio_tokens import NEEDS, FirstLayer
+from .dense import dense_weight
 from .question import ChatTokens, question_columns
+from .windows import AudioInputs, Windows, masked_audio
 
 
 @dataclass(eq=False)
@@ -57,8 +60,59 @@ class Parts(NamedTuple):
     head: nn.Module
 
 
+GENERATION: Mapping[str, tuple[str, ...]] = {
+    "prepare_inputs_for_generation": (
+        "input_ids",
+        "next_sequence_length",
+        "cache",
+        "attention_mask",
+        "inputs_embeds",
+        "is_first_iteration",
+    ),
+    "generate": ("inputs", "generation_config", "logits_processor", "stopping_criteria", "streamer"),
+}
+"""What decoding relies on in every model."""
+
+
+def relying_on(*audio: str) -> dict[str, tuple[str, ...]]:
+    """`ModelPatch.relies_on` of a model whose `forward` is as most are, with these keywords beside."""
+    usual = ("input_ids", "attention_mask", "position_ids", "cache", "inputs_embeds", "labels")
+    return {**GENERATION, "forward": (*usual, *audio)}
+
+
+LANGUAGE_MODEL = r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+"""The linear layers of most language models, for `ModelPatch.lora_targets`."""
+
+
+class Shortened(Protocol):
+    """What a patch sees of a shortened prompt, see `hf_tokcomp.prompt.shorten.ShortPrompt`."""
+
+    @property
+    def input_ids(self) -> Tensor:
+        """``(batch, short)``."""
+
+    @property
+    def attention_mask(self) -> Tensor:
+        """``(batch, short)`` long."""
+
+    @property
+    def position_ids(self) -> Tensor:
+        """``(batch, short)`` long."""
+
+    @property
+    def is_audio(self) -> Tensor:
+        """``(batch, short)`` bool, the columns that hold compressed audio."""
+
+    def take(self, values: Tensor, fill: float) -> Tensor:
+        """Values per column ``(batch, prompt, ...)`` of the columns that are left, ``fill`` where there is padding."""
+
+
 class ModelPatch(ABC):
-    """Knowledge of one upstream model: where features come out, what the mask is called, the length arithmetic."""
+    """Knowledge of one upstream model: how it takes audio, where features come out, the length arithmetic.
+
+    Most members have a default, which is right for a model that is built as most are: an encoder, ``model.model`` with
+    a ``language_model`` in it, ids with a placeholder for every audio token.
+    """
 
     model_type: ClassVar[str]
     """``config.model_type``."""
@@ -67,54 +121,119 @@ class ModelPatch(ABC):
     auto_classes: ClassVar[tuple[str, ...]] = ()
     """Names of the Auto classes that resolve to one of these, sorted; () to have transformers asked, which takes a
     second."""
+    since: ClassVar[str | None] = None
+    """The first transformers that the patch works with, where that is newer than the oldest supported one."""
     processor_class: ClassVar[str]
-    feature_mask: ClassVar[str]
-    """Name of the keyword with the mask of the mel frames, ``(windows, frames)``."""
+    processor_calls: ClassVar[tuple[str, ...]] = ()
+    """Methods of the processor that return a whole prompt, for one that writes placeholders as ids and not as text."""
+    features: ClassVar[str] = "input_features"
+    """Name of the keyword with the audio features."""
+    feature_mask: ClassVar[str | None] = None
+    """Name of the keyword with the mask of the frames, ``(windows, frames)``; None for a model that takes none."""
+    beside_features: ClassVar[tuple[str, ...]] = ()
+    """Names of further keywords that go with the features, and away with them."""
     audio_spans_windows: ClassVar[bool]
-    """True: one audio per prompt, of several windows; False: several audios per prompt, of one window each."""
-    frame_rate: ClassVar[float] = FRAME_RATE
+    """Whether an audio may be cut into several windows, full ones but for the last."""
+    several_audios: ClassVar[bool] = True
+    """Whether a prompt may hold several audios. If they span windows, marks in the prompt must part their
+    placeholders."""
+    frame_rate: ClassVar[float]
     """Audio tokens per second."""
+    supplies: ClassVar[frozenset[str]] = NEEDS
+    """What `encode` and the language model can give a method beside the features."""
+    unsupplied: ClassVar[str] = "the model does not have it where it could be read"
+    """Why that is not everything."""
+    refuses: ClassVar[tuple[str, ...]] = ("pixel_values", "pixel_values_videos")
+    """Names of keywords that cannot stand beside compressed audio: images and videos, whose positions are 3-D."""
     loss_counts_items: ClassVar[bool] = True
     """Whether the model's loss heeds ``num_items_in_batch``, see `hf_tokcomp.generation.loss`."""
     lora_targets: ClassVar[Mapping[str, str]]
     """Regular expressions for the linear layers of ``language_model``, ``projector`` and ``audio_tower``."""
-    relies_on: ClassVar[Mapping[str, tuple[str, ...]]]
+    relies_on: ClassVar[Mapping[str, tuple[str, ...]]] = GENERATION
     """Parameters by method of the model class, checked against a transformers newer than the newest tried."""
+    chat: ClassVar[ChatTokens | None] = None
+    """How the vocabulary that the model was trained with marks turns, where that is known."""
     prompt: ClassVar[str]
     """Prompt for the command line where the processor has no chat template; ``{text}`` is the instruction."""
+
+    @cached_property
+    def audio_keywords(self) -> frozenset[str]:
+        """All keywords that are the audio's, which the language model does not get."""
+        return frozenset({self.features, *self.beside_features, *([self.feature_mask] if self.feature_mask else [])})
+
+    def audio_inputs(self, call: Mapping[str, Any]) -> AudioInputs:
+        """What a call, or a processor's output, says of its audio. Nothing is read from the device.
+
+        Raises:
+            ValueError: something is missing.
+        """
+        return masked_audio(call, self.features, self.feature_mask, self.audio_spans_windows)
+
+    def check_call(self, model: Any, call: Mapping[str, Any]) -> None:
+        """Raise on a call that cannot be compressed rightly.
+
+        Raises:
+            ValueError: it cannot; the message says why.
+        """
+        for name in self.refuses:
+            if call.get(name) is not None:
+                raise ValueError(
+                    f"Under compression a prompt cannot have `{name}` beside its audio: shortening would lose the "
+                    "positions in height and width. Leave out images and videos, or use compression 'none'."
+                )
+
+    def extra_inputs(self, model: Any, call: Mapping[str, Any], prompt: Shortened) -> dict[str, Any]:
+        """Keywords for the call on a short prompt, beside those that every model gets.
+
+        What has the prompt's shape ``(batch, prompt, ...)`` is shortened already, with 0 for padding, and all else is
+        passed on as it is; what must be otherwise, or must be there in addition, is returned.
+
+        Args:
+            model: the model.
+            call: the keywords of the call.
+            prompt: its short prompt.
+        """
+        return {}
+
+    def generating(self, model: Any, prompt: Shortened | None) -> AbstractContextManager[Any]:
+        """A context around upstream's `generate` on a prompt whose audio was compressed.
+
+        Args:
+            model: the model whose `generate` it is, also where that is a composite.
+            prompt: the short prompt; None where a cache that holds it is gone on with.
+        """
+        return nullcontext()
+
+    def inner(self, model: Any) -> Any:
+        """The part of a composite that reads audio and has the language model's head; any other model is its own.
+
+        A composite is a model whose `generate` calls that of its parts, and which has no `forward` of its own. All
+        other members get the part as their ``model``, and this one must return the part for the part.
+        """
+        return model
+
+    def composite_call(self, model: Any, call: dict[str, Any]) -> dict[str, Any]:
+        """The keywords of a composite's `generate` on a short prompt, from those that its part would get."""
+        return call
 
     @abstractmethod
     def window_tokens(self, frames: int) -> int:
         """Audio tokens of a window with so many valid mel frames."""
 
     @abstractmethod
-    def window_frames(self, model: Any) -> int:
-        """Mel frames of a full window."""
-
-    @abstractmethod
     def feature_dim(self, model: Any) -> int:
         """Width of the encoder's features, which a compressor that learns must know."""
 
     @abstractmethod
-    def encode(
-        self,
-        model: Any,
-        features: Tensor,
-        mask: Tensor,
-        needs: frozenset[str],
-        options: EncoderOptions,
-        frames: list[int],
-    ) -> EncodedWindows:
+    def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
         """Run the audio encoder, up to but without the projector.
 
         Args:
             model: the model.
-            features: ``(windows, mel bins, frames)``.
-            mask: ``(windows, frames)``.
+            windows: the windows of all audios in order.
             needs: what is wanted beside the features.
             options: how the encoder is run. Under ``skip_padding`` the padding beyond the longest window's sound need
                 not be computed, and the result may be as much shorter. No option changes a window's tokens in number.
-            frames: valid frames of each window, as the mask has them.
         """
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
@@ -132,13 +251,25 @@ class ModelPatch(ABC):
     def project(self, model: Any, features: Tensor) -> Tensor:
         """``(audios, slots, dim)`` in encoder space to ``(audios, slots, hidden)`` in the language model's."""
 
-    @abstractmethod
+    def language_model(self, model: Any) -> Any:
+        """The language model without its head."""
+        language_model = model.model.language_model
+        return getattr(language_model, "model", language_model)
+
     def first_layer(self, model: Any) -> FirstLayer:
         """The language model's first layer.
 
         Raises:
             CompressorOutputError: its weights cannot be read where they are.
         """
+        language_model = self.language_model(model)
+        attention, config = language_model.layers[0].self_attn, language_model.config
+        return FirstLayer(
+            query=dense_weight(attention.q_proj),
+            key=dense_weight(attention.k_proj),
+            heads=config.num_attention_heads,
+            key_heads=config.num_key_value_heads,
+        )
 
     def backbone(self, model: Any) -> nn.Module | None:
         """The model without its head, which trainers with a loss of their own call; None where there is none."""
@@ -155,7 +286,12 @@ class ModelPatch(ABC):
 
     def chat_tokens(self, model: Any) -> ChatTokens | None:
         """How the model's vocabulary marks turns; None where that is not known."""
-        return None
+        # A checkpoint with a vocabulary of its own may say in its config.json how that marks turns.
+        own = getattr(model.config, "chat_tokens", None)
+        if own is not None:
+            return ChatTokens(own["start"], own["user"], own["end"], range(*own["special"]))
+        known = self.chat
+        return known if known is not None and model.get_input_embeddings().num_embeddings > known.end else None
 
     def question(self, model: Any, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
         """``(batch, prompt)`` bool: the columns that hold the user's question, see `question_columns`."""
@@ -170,6 +306,35 @@ class ModelPatch(ABC):
     def longest_audio(self, processor: Any) -> float:
         """Seconds of an audio that the model reads; its processor cuts off the rest."""
         return float(processor.max_audio_len if self.audio_spans_windows else processor.feature_extractor.chunk_length)
+
+    def process(
+        self, processor: Any, prompts: Sequence[str], samples: Sequence[Any], rate: int, padding_side: str = "left"
+    ) -> Any:
+        """What the processor makes of whole prompts and their recordings.
+
+        Args:
+            processor: the model's processor.
+            prompts: whole prompts, with the processor's ``audio_token`` once for each recording.
+            samples: ``(samples,)`` mono each, of all prompts in order.
+            rate: samples per second.
+            padding_side: left to generate, right to train.
+        """
+        return processor(
+            text=list(prompts),
+            audio=list(samples),
+            sampling_rate=rate,
+            return_tensors="pt",
+            # For the text alone: at the top level it would also cut Audio Flamingo 3's windows short of a whole one,
+            # which its encoder refuses.
+            text_kwargs={"padding": True, "padding_side": padding_side},
+        )
+
+    def windows_of(self, call: Mapping[str, Any]) -> Windows:
+        """The windows of a call that holds a single audio, or an audio in each window."""
+        audio = self.audio_inputs(call)
+        frames = [int(n) for n in audio.frames.tolist()]
+        numbers = list(range(len(frames))) if self.audio_spans_windows else [0] * len(frames)
+        return Windows(audio.features, frames, audio.mask, numbers)
 
     def audio_token_id(self, model: Any) -> int:
         """The id of the audio placeholder."""

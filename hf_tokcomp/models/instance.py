@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
@@ -26,6 +26,8 @@ STATE = "_hf_tokcomp_state"
 """Name under which an instance has its `InstanceState`."""
 MODEL = "_hf_tokcomp_model"
 """Name under which a patched model's backbone, the model without its head, has the model."""
+COMPOSITE = "_hf_tokcomp_composite"
+"""Name under which the part of a patched composite that reads audio has the name of the composite's class."""
 
 
 class BoundFunction(functools.partial[Any]):
@@ -40,7 +42,7 @@ class BoundFunction(functools.partial[Any]):
     """
 
     @classmethod
-    def before(cls, method: Callable[..., Any], function: Callable[..., Any], instance: Any) -> BoundFunction:
+    def before(cls, method: Callable[..., Any], function: Callable[..., Any], instance: Any) -> Self:
         """Bind a function.
 
         Args:
@@ -69,6 +71,20 @@ class BoundFunction(functools.partial[Any]):
     def stands_as(self, value: Any) -> bool:
         """Whether this value is this very function, perhaps bound once more."""
         return value is self or (isinstance(value, MethodType) and value.__func__ is self)
+
+
+class HeldFunction(BoundFunction):
+    """A `BoundFunction` that a copy of what it stands in leads to no copy of its instance.
+
+    `ProcessorMixin.to_dict` copies every attribute, and would copy tokenizer and all; when the instance itself is
+    copied, the copy's function is bound to the copy.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> HeldFunction:
+        instance = memo.get(id(self.instance))
+        if instance is None:
+            return self
+        return type(self).before(getattr(type(instance), self.__name__), self.func, instance)
 
 
 def bound_once(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,19 +133,24 @@ class InstanceState:
     config_before: Any = MISSING
 
     def __post_init__(self) -> None:
-        self.patch = load_patch(self.patch_module)
-        """What is known of the model, found once."""
+        self._find_patch()
         slots = sorted(self.placed, key=lambda slot: slot not in _METHODS)  # ours in its own place counts
         earlier = {_METHODS.get(slot, slot): self.saved[slot] for slot in slots}
         self.earlier = {name: function for name, function in earlier.items() if function is not MISSING}
         """What the instance itself had in the place of each method, by the method's name."""
 
+    def _find_patch(self) -> None:
+        self.patch = load_patch(self.patch_module)
+        """What is known of the model, found once."""
+        self.features, self.audio = self.patch.features, self.patch.audio_keywords
+        """Keywords that are looked for in every decoding step."""
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "patch"}
+        return {k: value for k, value in self.__dict__.items() if k not in ("patch", "features", "audio")}
 
     def __setstate__(self, values: dict[str, Any]) -> None:
         self.__dict__.update(values)
-        self.patch = load_patch(self.patch_module)
+        self._find_patch()
 
 
 def state_of(instance: Any) -> InstanceState | None:
@@ -158,7 +179,11 @@ def original(model: Any, name: str) -> Callable[..., Any]:
 
 
 def replace(
-    instance: Any, patch_module: str, functions: Mapping[str, Callable[..., Any]], values: Mapping[str, Any]
+    instance: Any,
+    patch_module: str,
+    functions: Mapping[str, Callable[..., Any]],
+    values: Mapping[str, Any],
+    bound: type[BoundFunction] = BoundFunction,
 ) -> InstanceState:
     """Put functions (bound to the instance) and plain values into the instance's `__dict__`."""
     before = state_of(instance) or InstanceState(patch_module)
@@ -166,7 +191,7 @@ def replace(
     for name, function in functions.items():
         slot = _HOOKED[name] if _HOOKED.get(name) in instance.__dict__ else name
         if instance.__dict__.get(slot) is None or not {name, slot} & before.placed.keys():
-            placed[slot] = BoundFunction.before(getattr(type(instance), name), function, instance)
+            placed[slot] = bound.before(getattr(type(instance), name), function, instance)
         # Else ours is still there, under somebody's hook.
     saved = {name: instance.__dict__.get(name, MISSING) for name in placed}
     instance.__dict__.update(placed)

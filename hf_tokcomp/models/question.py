@@ -25,6 +25,10 @@ class ChatTokens:
     special: range
 
 
+QWEN_CHAT = ChatTokens(start=151644, user=872, end=151645, special=range(151643, 1 << 31))
+"""Qwen2's vocabulary, which several models have: <|im_start|>, user, <|im_end|>; all later ids are special."""
+
+
 def question_columns(ids: Tensor, mask: Tensor | None, chat: ChatTokens | None, dropped: list[int]) -> Tensor:
     """Which columns hold the user's question.
 

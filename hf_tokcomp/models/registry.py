@@ -14,6 +14,8 @@ from .base import ModelPatch
 PATCHES = {
     "qwen2_audio": "hf_tokcomp.patches.qwen2_audio",
     "audioflamingo3": "hf_tokcomp.patches.audioflamingo3",
+    "musicflamingo": "hf_tokcomp.patches.musicflamingo",
+    "voxtral": "hf_tokcomp.patches.voxtral",
 }
 
 

@@ -31,6 +31,7 @@ def check_transformers(model_class: type, patch: ModelPatch, installed: str | No
     """
     global _warned
     version = Version(installed or installed_version())
+    _check_since(version, patch)
     if not _is_newer(version):
         return
     check_signatures(model_class, patch)
@@ -40,6 +41,14 @@ def check_transformers(model_class: type, patch: ModelPatch, installed: str | No
             f"transformers {version} is newer than {NEWEST_TRIED}, the newest version hf_tokcomp was tested with. "
             "The signatures it relies on are unchanged.",
             stacklevel=3,
+        )
+
+
+def _check_since(version: Version, patch: ModelPatch) -> None:
+    if patch.since is not None and version < Version(patch.since):
+        raise UnsupportedVersionError(
+            f"{patch.model_type!r} is compressed from transformers {patch.since} on, and {version} is installed; run "
+            "`pip install -U transformers`."
         )
 
 
@@ -61,6 +70,7 @@ def verdict(patch: ModelPatch) -> str | None:
     """Why `patch` refuses this model with the installed transformers; None where it is accepted."""
     for name in patch.model_classes:
         try:
+            _check_since(Version(installed_version()), patch)
             if _is_newer(Version(installed_version())):  # what was tried has them all
                 model_class = getattr(import_module("transformers"), name, None)
                 if model_class is None:

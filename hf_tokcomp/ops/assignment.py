@@ -107,7 +107,7 @@ class Assignment:
             slot = torch.where(slot >= 0, rank.gather(1, slot.clamp(min=0)), -1)
         return Assignment(slot, weight, other.lengths, other.width, position, self.one_each and other.one_each)
 
-    def token_times(self, frame_rate: float = 25.0) -> Tensor:
+    def token_times(self, frame_rate: float) -> Tensor:
         """``(audios, width, 2)`` seconds: begin of each slot's first member and end of its last one."""
         index = torch.arange(self.slot.shape[1], device=self.slot.device).expand_as(self.slot)
         target = torch.where(self.slot >= 0, self.slot, self.width)

@@ -14,11 +14,13 @@ from ..compressors.base import AudioTokenCompressor
 from ..config.config import CompressionConfig
 from ..config.files import CONFIG_KEY, is_ours
 from ..config.notation import Compression, resolve_compression
-from ..config.registry import get_method
+from ..config.registry import get_method, methods
 from ..errors import CompressionConfigError
 from ..generation.forward import backbone_forward, forward
 from ..generation.generate import generate, prepare_inputs_for_generation
+from ..models.base import ModelPatch
 from ..models.instance import (
+    COMPOSITE,
     MISSING,
     MODEL,
     active_config,
@@ -91,38 +93,56 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
         return
     model = unwrap(model_or_processor)
     module, model_patch = patch_for_class(type(model))
-    _refuse_shallow_copy(model)
+    _refuse_shared(model)
     check_transformers(type(model), model_patch)
-    model_patch.check_encoder(model, config.encoder)
+    inner = model_patch.inner(model)
+    model_patch.check_encoder(inner, config.encoder)
     compressor = getattr(model, "audio_compressor", None) if compressor is None else compressor
     if compressor is not None and _may_stay(compressor.config, config):
         _set_config(compressor, config)
         note(compressor, None)
     else:
-        compressor = AudioTokenCompressor.from_config(config, model_patch.feature_dim(model)).train(model.training)
+        compressor = AudioTokenCompressor.from_config(config, model_patch.feature_dim(inner)).train(model.training)
+        _check_supplied(model_patch, compressor)
         if model.device.type != "meta":
             compressor.to(model.device, model.dtype)
     unpatch(model)
     before = model.config.__dict__.get(CONFIG_KEY, MISSING)
-    functions = {
-        "forward": forward,
-        "generate": generate,
-        "prepare_inputs_for_generation": prepare_inputs_for_generation,
-        "save_pretrained": save_pretrained,
-        "push_to_hub": push_model,
-    }
-    state = replace(model, module, functions, {})
+    reading = {"forward": forward, "prepare_inputs_for_generation": prepare_inputs_for_generation}
+    own = {"generate": generate, "save_pretrained": save_pretrained, "push_to_hub": push_model}
+    state = replace(model, module, own if inner is not model else {**reading, **own}, {})
     model.audio_compressor = compressor
-    backbone = model_patch.backbone(model)
+    if inner is not model:
+        if state_of(inner) is not None:
+            unpatch(inner)
+        # In its `__dict__` alone: a second module of that name would be saved twice.
+        shared = {"audio_compressor": compressor, COMPOSITE: type(model).__name__}
+        replace(inner, module, {**reading, "generate": generate}, shared)
+    backbone = model_patch.backbone(inner)
     if backbone is not None:
-        replace(backbone, module, {"forward": backbone_forward}, {MODEL: model})
+        replace(backbone, module, {"forward": backbone_forward}, {MODEL: inner})
     # A foreign value under this key is restored later; a config of ours was only stored, and is replaced.
     state.config_before = MISSING if is_ours(before) else before
     setattr(model.config, CONFIG_KEY, config.to_dict())
 
 
-def _refuse_shallow_copy(model: Any) -> None:
+def _check_supplied(model_patch: ModelPatch, compressor: AudioTokenCompressor[Any]) -> None:
+    """Raise if a method needs what the model's patch cannot give it."""
+    missing = sorted(compressor.requires - model_patch.supplies)
+    if missing:
+        fits = [name for name, method in methods().items() if method.needs <= model_patch.supplies]
+        raise CompressionConfigError(
+            f"{compressor.config.method!r} goes by {' and '.join(missing)}, which {model_patch.model_type!r} does not "
+            f"give: {model_patch.unsupplied}. Methods that work there: {', '.join(fits)}."
+        )
+
+
+def _refuse_shared(model: Any) -> None:
     """Raise if a model shares its modules with another, patched one, since any change would affect both."""
+    if COMPOSITE in model.__dict__:
+        raise ValueError(
+            f"This model is part of a {model.__dict__[COMPOSITE]} that is patched. Patch or unpatch that one."
+        )
     if belongs_to_another(model) or (state_of(model) is None and hasattr(model, "audio_compressor")):
         raise ValueError(
             "This model is a shallow copy (copy.copy) and shares its modules with a patched one. Patch or unpatch "
@@ -156,11 +176,14 @@ def unpatch(model_or_processor: Target) -> Target:
         restore(model_or_processor)
         return model_or_processor
     model = unwrap(model_or_processor)
-    _refuse_shallow_copy(model)
+    _refuse_shared(model)
     if getattr(model, "audio_compressor", None) is not None:
-        backbone = patch_of(model).backbone(model)
+        inner = patch_of(model).inner(model)
+        backbone = patch_of(model).backbone(inner)
         if backbone is not None:
             restore(backbone)
+        if inner is not model:
+            restore(inner)
         del model.audio_compressor
         model.config.__dict__.pop(CONFIG_KEY, None)
         state = state_of(model)

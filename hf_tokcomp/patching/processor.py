@@ -1,65 +1,122 @@
-"""A patched processor writes as many placeholders as the compressed audio will have."""
+"""A patched processor writes as many placeholders as the compressed audio will have.
+
+The processor's own code makes features and prompt; of each audio's placeholders as many are taken out again as it will
+lose, and all else that upstream writes stays: marks before and after an audio, for one.
+"""
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..config.config import CompressionConfig
+from ..config.files import CONFIG_KEY
 from ..models.announced import PLACEHOLDERS, WINDOWS
 from ..models.base import ModelPatch
-from ..models.instance import replace
-from ..models.registry import load_patch
-from ..prompt.layout import match_long_audios
+from ..models.instance import HeldFunction, original, patch_of, replace
+from ..prompt.layout import match_audios
+from ..prompt.shorten import runs_of
 
 
 def patch_processor(processor: Any, patch_module: str, patch: ModelPatch, config: CompressionConfig) -> None:
-    """Replace `replace_audio_token` on this processor instance."""
-    # No reference to the processor itself: `to_dict` deep-copies every attribute, tokenizer and all.
-    short = functools.partial(
-        short_audio_token,
-        token=processor.audio_token,
-        config=config,
-        frame_rate=patch.frame_rate,
-        patch_module=patch_module,
-    )
-    replace(processor, patch_module, {}, {"replace_audio_token": short, "compression_config": config})
+    """Replace what makes a prompt with audio on this processor instance."""
+    functions: dict[str, Callable[..., Any]] = {name: ShortCall(name) for name in patch.processor_calls}
+    if not functions:
+        functions = {"_process_audio": short_audio}
+    replace(processor, patch_module, functions, {CONFIG_KEY: config}, HeldFunction)
 
 
-def short_audio_token(
-    audio_inputs: Any,
-    audio_idx: int,
-    *,
-    token: str,
-    config: CompressionConfig,
-    frame_rate: float,
-    patch_module: str,
-    **_: Any,
-) -> str:
-    """The placeholders of one audio, after compression.
+def short_audio(processor: Any, audio: Any, **kwargs: Any) -> tuple[Any, list[str]]:
+    """Features, and the text that takes each audio's place, with the placeholders that are left after compression.
 
-    The number of placeholders written for each audio is added to ``audio_inputs``, which tells the model that the
-    prompt is short rather than truncated. For a model whose audio spans windows, so is the number of windows of each
-    audio: from short placeholders alone the model could not always tell which windows belong together.
+    The number of placeholders written for each audio is added to the features, which tells the model that the prompt is
+    short rather than truncated. For a model whose audio spans windows, so is the number of windows of each audio: from
+    short placeholders alone the model could not always tell which windows belong together.
     """
-    patch = load_patch(patch_module)
-    counts = [int(n) for n in audio_inputs["num_audio_tokens"]]
-    if config.is_upstream:
-        return token * counts[audio_idx]
-    if PLACEHOLDERS not in audio_inputs:
-        audio_inputs[PLACEHOLDERS] = torch.tensor([config.output_length(n, frame_rate) for n in counts])
-    if patch.audio_spans_windows and WINDOWS not in audio_inputs:
-        audio_inputs[WINDOWS] = torch.tensor(_windows(audio_inputs[patch.feature_mask], counts, patch))
-    return token * int(audio_inputs[PLACEHOLDERS][audio_idx])
+    features, texts = original(processor, "_process_audio")(audio, **kwargs)
+    config: CompressionConfig = processor.compression_config
+    if config.is_upstream or not texts:
+        return features, texts
+    patch, token = patch_of(processor), processor.audio_token
+    counts = [text.count(token) for text in texts]
+    short = [config.output_length(n, patch.frame_rate) for n in counts]
+    features.update(_announced(patch, features, counts, short))
+    return features, [_shortened(*each, token) for each in zip(texts, counts, short, strict=True)]
 
 
-def _windows(mask: Any, counts: list[int], patch: ModelPatch) -> list[int]:
-    """Windows of each audio, from the mask of the frames ``(windows, frames)`` and the audios' full counts."""
-    frames = [int(n) for n in torch.as_tensor(mask).sum(-1)]
+def _shortened(text: str, count: int, left: int, token: str) -> str:
+    """A text with fewer of its placeholders; they must be in one row."""
+    before, run, after = text.partition(token * count)
+    if not run:
+        raise ValueError(
+            f"The processor puts something between the placeholders of one audio ({text[:60]!r}...), which a shorter "
+            "prompt would lose. Patch the model alone."
+        )
+    return before + token * left + after
+
+
+@dataclass(frozen=True)
+class ShortCall:
+    """Stands before a method of a processor that returns a whole prompt in ids.
+
+    Args:
+        name: the method's.
+    """
+
+    name: str
+
+    def __call__(self, processor: Any, *args: Any, **kwargs: Any) -> Any:
+        """What upstream returns, with fewer placeholders where it is a batch of ids with features."""
+        result = original(processor, self.name)(*args, **kwargs)
+        config, patch = processor.compression_config, patch_of(processor)
+        if config.is_upstream or not isinstance(result, MutableMapping) or result.get(patch.features) is None:
+            return result
+        ids = result["input_ids"]
+        is_audio = ids == processor.audio_token_id
+        runs = runs_of(is_audio)
+        counts = [end - begin for _, begin, end in runs]
+        short = [config.output_length(n, patch.frame_rate) for n in counts]
+        kept = torch.ones_like(is_audio)
+        for (row, begin, end), left in zip(runs, short, strict=True):
+            kept[row, begin + left : end] = False
+        mask = result.get("attention_mask")
+        kept &= torch.ones_like(kept) if mask is None else mask.bool()
+        pad_left = mask is not None and bool((mask[:, 0] == 0).any())
+        changed = {
+            name: _picked(value, kept, pad_left, processor.tokenizer.pad_token_id if name == "input_ids" else 0)
+            for name, value in result.items()
+            if isinstance(value, Tensor) and value.shape == ids.shape
+        }
+        result.update(changed | _announced(patch, result, counts, short))
+        return result
+
+
+def _picked(values: Tensor, kept: Tensor, pad_left: bool, fill: int) -> Tensor:
+    """``(batch, prompt)`` to ``(batch, short)``."""
+    rows = [row[keep] for row, keep in zip(values, kept, strict=True)]
+    return torch.nn.utils.rnn.pad_sequence(rows, True, fill, "left" if pad_left else "right")
+
+
+def _announced(patch: ModelPatch, features: Mapping[str, Any], counts: list[int], short: list[int]) -> dict[str, Any]:
+    """What the model must know beside features and prompt, from the audios' tokens before and after."""
+    said = {PLACEHOLDERS: torch.tensor(short)}
+    if patch.audio_spans_windows:
+        said[WINDOWS] = torch.tensor(_windows(patch, features, counts))
+    return said
+
+
+def _windows(patch: ModelPatch, features: Mapping[str, Any], counts: list[int]) -> list[int]:
+    """Windows of each audio, from the features and the audios' tokens."""
+    audio = patch.audio_inputs(features)
+    if audio.windows is not None:
+        return audio.windows
+    frames = [int(n) for n in audio.frames]
     tokens = [patch.window_tokens(n) for n in frames]
-    layout = match_long_audios(counts, tokens, [n == mask.shape[-1] for n in frames], None)
+    layout = match_audios(counts, tokens, None, window_is_full=[n == audio.full for n in frames])
     bounds = [0, *layout.first_window[1:], len(frames)]
     return [end - start for start, end in pairwise(bounds)]

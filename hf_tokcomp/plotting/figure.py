@@ -22,9 +22,9 @@ def plot_compression(
     audio: Any,
     panels: Sequence[Panel],
     *,
+    frame_rate: float,
     title: str | None = None,
     subtitle: str | None = None,
-    frame_rate: float = 25.0,
     width: float = 10.0,
     dpi: float = 150.0,
 ) -> Figure:
@@ -37,9 +37,9 @@ def plot_compression(
     Args:
         audio: a `Spectrogram`, or audio in any form that `hf_tokcomp.audio.load_audio` takes.
         panels: one per method.
+        frame_rate: the model's tokens per second.
         title: above it all.
         subtitle: below the title, for example the question.
-        frame_rate: tokens per second.
         width: inches; the height follows from what there is to show.
         dpi: pixels per inch.
 

@@ -96,8 +96,9 @@ def plot(
 
 def spectrogram_of(processor: Any, patch: ModelPatch, inputs: Any, seconds: float) -> Spectrogram:
     """What the model hears: the processor's own features of a single audio of this length."""
-    features, mask = inputs["input_features"].float().cpu().numpy(), inputs[patch.feature_mask].cpu().numpy()
-    return Spectrogram.of_features(processor.feature_extractor, features, mask, seconds)
+    audio = patch.audio_inputs(inputs)
+    mask = None if audio.mask is None else audio.mask.cpu().numpy()
+    return Spectrogram.of_features(processor.feature_extractor, audio.features.float().cpu().numpy(), mask, seconds)
 
 
 def read_panels(
@@ -163,14 +164,13 @@ def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str, opt
     Returns:
         ``(tokens,)`` float32 on the CPU; None if the patch has no such score.
     """
-    mask = inputs[patch.feature_mask]
+    windows = patch.windows_of(inputs)
     with torch.inference_mode():
-        frames = [int(n) for n in mask.sum(-1).tolist()]
-        encoded = patch.encode(model, inputs["input_features"], mask, frozenset({name}), options, frames)
+        encoded = patch.encode(model, windows, frozenset({name}), options)
     scores: Tensor | None = getattr(encoded, name, None)
     if scores is None:
         return None
-    tokens = [patch.window_tokens(n) for n in frames]
+    tokens = [patch.window_tokens(n) for n in windows.frames]
     return torch.cat([row[:n] for row, n in zip(scores.float().cpu(), tokens, strict=True)])
 
 

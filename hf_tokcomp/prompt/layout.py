@@ -1,14 +1,16 @@
-"""Which audio belongs to which placeholders: by counts, never by runs of equal ids.
+"""Which audio belongs to which placeholders: by counts, and by marks only where a model always has them.
 
-A batch comes with mel windows and with prompts that hold placeholders. Two kinds of models exist: several audios per
-prompt with one window each, and one audio per prompt with several windows each. In the second kind a window with fewer
-than all its frames ends its audio, and full windows group from left to right.
+A batch comes with windows and with prompts that hold placeholders. An audio has one window, or several: then a window
+with fewer than all its frames ends its audio, and full windows group from left to right. A prompt has one audio, or
+several: if those may span windows, too, their placeholders are runs, which marks part from each other. Whoever knows
+how many windows an audio has may say so, for every model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ..errors import PlaceholderMismatchError
 
@@ -31,27 +33,53 @@ class AudioLayout:
     rows: list[int]
     already_short: bool
 
+    def numbers(self, windows: int) -> list[int]:
+        """Which window of its audio each of so many is, from 0."""
+        begins = set(self.first_window)
+        found: list[int] = []
+        for window in range(windows):
+            found.append(0 if window in begins or not found else found[-1] + 1)
+        return found
 
-def match_single_windows(
+
+def match_audios(
     placeholders: Sequence[int],
     window_tokens: Sequence[int],
     output_length: OutputLength | None,
+    *,
+    window_is_full: Sequence[bool] | None = None,
+    runs: Sequence[tuple[int, int]] | None = None,
+    windows_per_audio: Sequence[int] | None = None,
     written: Sequence[int] | None = None,
 ) -> AudioLayout:
-    """Every window is an audio; a prompt takes the next audios until its placeholders are used up.
+    """Find the audios of a batch; a prompt takes the next ones until its placeholders are used up.
 
     Args:
         placeholders: placeholders of each prompt.
         window_tokens: tokens of each window.
         output_length: tokens after compression, for prompts that a patched processor has already shortened; None
             where only the content can tell.
+        window_is_full: whether a window has all its frames, so that its audio may go on in the next one; None where
+            every window is an audio.
+        runs: the row and length of each run of placeholders, where every run is an audio; None where the placeholders
+            of a row are those of one audio, or may be taken in turn.
+        windows_per_audio: windows of each audio where the caller knows (a patched processor says so).
         written: placeholders that a patched processor wrote for each audio. Without its word a prompt is never taken
             for a shortened one: it may as well have been cut off.
 
     Raises:
-        PlaceholderMismatchError: the counts do not fit.
+        PlaceholderMismatchError: the counts do not fit, or fit in several ways.
     """
-    full = list(window_tokens)
+    if windows_per_audio is None and window_is_full is not None:
+        return _group(placeholders, window_tokens, window_is_full, runs, output_length, written)
+    numbers = [1] * len(window_tokens) if windows_per_audio is None else windows_per_audio
+    if sum(numbers) != len(window_tokens):
+        raise PlaceholderMismatchError(
+            f"`audio_windows` names {sum(numbers)} windows, but the batch has {len(window_tokens)}."
+        )
+    ends = list(accumulate(numbers))
+    first = [end - number for end, number in zip(ends, numbers, strict=True)]
+    full = [sum(window_tokens[begin:end]) for begin, end in zip(first, ends, strict=True)]
     short = None if output_length is None else [output_length(n) for n in full]
     candidates = [full]
     if short is not None and written is not None and list(written) == short:
@@ -59,7 +87,7 @@ def match_single_windows(
     for already_short, expected in enumerate(candidates):
         rows = _take_in_turn(placeholders, expected)
         if rows is not None:
-            return AudioLayout(full, list(range(len(full))), rows, bool(already_short))
+            return AudioLayout(full, first, rows, bool(already_short))
     raise _mismatch(placeholders, full, short, written)
 
 
@@ -78,28 +106,17 @@ def _take_in_turn(placeholders: Sequence[int], expected: Sequence[int]) -> list[
     return rows + [len(placeholders) - 1] * (len(expected) - audio)  # audios too short for a single token
 
 
-def match_long_audios(
+def _group(
     placeholders: Sequence[int],
     window_tokens: Sequence[int],
     window_is_full: Sequence[bool],
+    runs: Sequence[tuple[int, int]] | None,
     output_length: OutputLength | None,
-    windows_per_audio: Sequence[int] | None = None,
-    written: Sequence[int] | None = None,
+    written: Sequence[int] | None,
 ) -> AudioLayout:
-    """Every prompt with placeholders has one audio, of one or more consecutive windows.
-
-    Args:
-        placeholders: placeholders of each prompt.
-        window_tokens: tokens of each window.
-        window_is_full: whether a window has all its frames, so that its audio may go on in the next one.
-        output_length: as in `match_single_windows`.
-        windows_per_audio: windows of each audio where the caller knows (a patched processor says so).
-        written: as in `match_single_windows`.
-
-    Raises:
-        PlaceholderMismatchError: no grouping of the windows fits, or several do.
-    """
-    rows = [row for row, count in enumerate(placeholders) if count > 0]
+    """Every prompt with placeholders has one audio, or one for every run, of one or more consecutive windows."""
+    parts = [(row, count) for row, count in enumerate(placeholders) if count > 0] if runs is None else runs
+    rows = [row for row, _ in parts]
     # Windows too short for a token carry nothing, but they still end their audio.
     solid = [i for i, n in enumerate(window_tokens) if n > 0]
     may_go_on = [
@@ -107,16 +124,12 @@ def match_long_audios(
     ]
     counts = [window_tokens[i] for i in solid]
     goes_on = [may_go_on[i] for i in solid]
-    wanted = [placeholders[row] for row in rows]
+    wanted = [count for _, count in parts]
     lengths: list[OutputLength] = [lambda n: n]
     if output_length is not None and written is not None and [n for n in written if n > 0] == wanted:
         lengths.append(output_length)
     for already_short, length in enumerate(lengths):
-        if windows_per_audio is None:
-            fitting = _groupings(wanted, counts, goes_on, length)
-        else:
-            given = _given_groups(window_tokens, windows_per_audio)
-            fitting = [given] if [length(sum(counts[a:b])) for a, b in given] == wanted else []
+        fitting = _groupings(wanted, counts, goes_on, length)
         if len(fitting) > 1:
             raise PlaceholderMismatchError(
                 f"The {len(counts)} audio windows can be grouped in several ways to fit {list(placeholders)} "
@@ -151,21 +164,6 @@ def _groupings(wanted: list[int], counts: list[int], goes_on: list[bool], length
                     break
         ways = following
     return ways.get(len(counts), [])
-
-
-def _given_groups(window_tokens: Sequence[int], windows_per_audio: Sequence[int]) -> Grouping:
-    if sum(windows_per_audio) != len(window_tokens):
-        raise PlaceholderMismatchError(
-            f"`audio_windows` names {sum(windows_per_audio)} windows, but the batch has {len(window_tokens)}."
-        )
-    groups: Grouping = []
-    window = solid = 0
-    for number in windows_per_audio:
-        size = sum(n > 0 for n in window_tokens[window : window + number])
-        if size:
-            groups.append((solid, solid + size))
-        window, solid = window + number, solid + size
-    return groups
 
 
 def _mismatch(

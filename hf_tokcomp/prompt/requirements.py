@@ -56,6 +56,7 @@ def _questions(
     lengths = text.sum(1)
     # The text's columns to the front, in order.
     order = (~text).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(lengths.max())]
-    words = model.get_input_embeddings()(ids.gather(1, order))
+    # A placeholder need not be in the vocabulary; what is embedded in its place is padding.
+    words = model.get_input_embeddings()(ids.masked_fill(~text, 0).gather(1, order))
     index = on_device(rows, ids.device)
     return words[index.to(words.device)], lengths[index]

@@ -25,7 +25,8 @@ class PromptFacts:
         unmasked: ``(batch, prompt)`` bool, what the attention mask does not hide; None where there is no mask.
         placeholders: audio placeholders of each prompt.
         spans: first and one past the last unmasked column of each prompt.
-        frames: valid mel frames of each window.
+        runs: the row and length of each run of placeholders; None where nobody asked.
+        frames: valid frames of each window.
         restarts: whether given positions begin again within a row, as those of packed samples do.
     """
 
@@ -33,6 +34,7 @@ class PromptFacts:
     unmasked: Tensor | None
     placeholders: list[int]
     spans: list[tuple[int, int]]
+    runs: list[tuple[int, int]] | None
     frames: list[int]
     restarts: bool
 
@@ -40,11 +42,15 @@ class PromptFacts:
 def read_facts(
     input_ids: Tensor,
     attention_mask: Tensor | None,
-    feature_mask: Tensor,
+    frames: Tensor,
     audio_token: int,
     position_ids: Tensor | None = None,
+    runs: bool = False,
 ) -> PromptFacts:
-    """Count placeholders ``(batch, prompt)``, the masks' spans and the windows' frames ``(windows, frames)``."""
+    """Count placeholders ``(batch, prompt)``, the mask's spans and the windows' frames ``(windows,)``.
+
+    Runs of placeholders are read only if asked for: how many there are is known on the device alone.
+    """
     batch, width = input_ids.shape
     device = input_ids.device
     placeholder = input_ids == audio_token
@@ -64,10 +70,18 @@ def read_facts(
         if unmasked is not None and unmasked.shape[-1] == width == position_ids.shape[-1]:
             falls = falls & unmasked[:, 1:] & unmasked[:, :-1]  # at the edge of padding they mean nothing
         restarts = falls.any().view(1)
-    numbers = [placeholder.sum(1), first, end, feature_mask.ne(0).sum(-1).to(device), restarts]
+    numbers = [placeholder.sum(1), first, end, frames.to(device), restarts]
     *values, restarted = torch.cat([n.long() for n in numbers]).tolist()
     spans = list(zip(values[batch : 2 * batch], values[2 * batch : 3 * batch], strict=True))
-    return PromptFacts(placeholder, unmasked, values[:batch], spans, values[3 * batch :], bool(restarted))
+    found = [(row, stop - start) for row, start, stop in runs_of(placeholder)] if runs else None
+    return PromptFacts(placeholder, unmasked, values[:batch], spans, found, values[3 * batch :], bool(restarted))
+
+
+def runs_of(placeholder: Tensor) -> list[tuple[int, int, int]]:
+    """Row, first column, and one past the last of every run of True in ``(batch, prompt)``, in order."""
+    edges = torch.nn.functional.pad(placeholder.int(), (1, 1)).diff(dim=1)
+    begins, ends = (edges == 1).nonzero().tolist(), (edges == -1).nonzero().tolist()
+    return [(row, begin, end) for (row, begin), (_, end) in zip(begins, ends, strict=True)]
 
 
 @dataclass(eq=False)
@@ -93,6 +107,13 @@ class ShortPrompt:
     columns: Tensor
     is_audio: Tensor
     next_position: Tensor
+
+    def take(self, values: Tensor, fill: float) -> Tensor:
+        """Values per column ``(batch, prompt, ...)`` of the columns that are left, ``fill`` where there is padding."""
+        columns = self.columns.to(values.device)
+        row = torch.arange(len(columns), device=values.device)[:, None]
+        taken = values[row, columns.clamp(min=0)]
+        return taken.masked_fill((columns < 0).view(*columns.shape, *[1] * (values.dim() - 2)), fill)
 
 
 def shorten(

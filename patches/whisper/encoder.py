@@ -1,10 +1,11 @@
-"""What models with a Whisper-type encoder (two convolutions, then pooling by two) have in common.
+"""What models with a Whisper-type encoder (two convolutions, 50 positions per second) have in common.
 
-Lengths: L1 = (mel - 1) // 2 + 1 positions at 50 Hz, (L1 - 2) // 2 + 1 tokens at 25 Hz.
+Lengths, with pooling by two: L1 = (mel - 1) // 2 + 1 positions, (L1 - 2) // 2 + 1 tokens at 25 Hz.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, ClassVar
@@ -12,77 +13,60 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ...config.encoder_options import EncoderOptions
-from ...models.base import EncodedWindows, ModelPatch, Parts
-from ...models.dense import dense_weight
+from ...models.base import LANGUAGE_MODEL, EncodedWindows, ModelPatch, Parts
 from ...models.encoder.batching import in_runs
 from ...models.encoder.merging import restored
-from ...models.question import ChatTokens
+from ...models.encoder.scores import READ, add_scores
+from ...models.question import QWEN_CHAT, ChatTokens
+from ...models.windows import Windows
 from ...ops.attention import recorded_outputs
-from ...ops.audio_tokens import FirstLayer
 from ...ops.device import on_device
 from .forward import SEEN_BEYOND, check_merging, run_on_sound
-from .scores import READ, add_scores
-
-QWEN_CHAT = ChatTokens(start=151644, user=872, end=151645, special=range(151643, 1 << 31))
-"""Both models' language models have Qwen2's vocabulary: <|im_start|>, user, <|im_end|>; all later ids are special."""
 
 
 class WhisperEncoderPatch(ModelPatch):
     """Encodes windows and reads attention and keys off the last layer's projections."""
 
-    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {
-        "prepare_inputs_for_generation": (
-            "input_ids",
-            "next_sequence_length",
-            "cache",
-            "attention_mask",
-            "inputs_embeds",
-            "is_first_iteration",
-        ),
-        "generate": ("inputs", "generation_config", "logits_processor", "stopping_criteria", "streamer"),
-    }
+    frame_rate: ClassVar[float] = 25.0
+    positions_per_token: ClassVar[int] = 2
+    """Encoder positions, 50 a second, that become a token."""
+    chat: ClassVar[ChatTokens | None] = QWEN_CHAT
 
     # What a compressed prompt changes is what the language model reads, so LoRA goes there unless told otherwise.
     lora_targets: ClassVar[dict[str, str]] = {
-        "language_model": r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
+        "language_model": LANGUAGE_MODEL,
         "projector": r".*\.multi_modal_projector\.linear(_1|_2)?",
         "audio_tower": r".*\.audio_tower\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
     }
 
+    def check_call(self, model: Any, call: Mapping[str, Any]) -> None:
+        super().check_call(model, call)
+        width, wanted = call[self.features].shape[-1], self.window_frames(model)
+        if width != wanted:
+            raise ValueError(
+                f"The windows have {width} mel frames, this model's encoder takes {wanted}. Give the processor "
+                "`padding` for the text only, as `text_kwargs={'padding': True}`."
+            )
+
     def window_tokens(self, frames: int) -> int:
-        positions = (frames - 1) // 2 + 1
-        return max(0, (positions - 2) // 2 + 1)
+        return max(0, ((frames - 1) // 2 + 1) // self.positions_per_token)
 
     def window_frames(self, model: Any) -> int:
+        """Mel frames of a full window."""
         tower = model.model.audio_tower
         return int(tower.config.max_source_positions * tower.conv1.stride[0] * tower.conv2.stride[0])
 
     def feature_dim(self, model: Any) -> int:
         return int(model.model.audio_tower.config.hidden_size)
 
-    def encode(
-        self,
-        model: Any,
-        features: Tensor,
-        mask: Tensor,
-        needs: frozenset[str],
-        options: EncoderOptions,
-        frames: list[int],
-    ) -> EncodedWindows:
+    def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
         encode = partial(self._encode_together, model, needs, options)
-        device = model.model.audio_tower.conv1.weight.device if options.skip_padding else None
-        return in_runs(encode, features, mask, frames, device)
+        return in_runs(encode, windows, model.model.audio_tower.conv1.weight.device if options.skip_padding else None)
 
     def _encode_together(
-        self,
-        model: Any,
-        needs: frozenset[str],
-        options: EncoderOptions,
-        features: Tensor,
-        mask: Tensor,
-        frames: list[int],
+        self, model: Any, needs: frozenset[str], options: EncoderOptions, windows: Windows
     ) -> EncodedWindows:
-        tower = model.model.audio_tower
+        tower, features, frames = model.model.audio_tower, windows.features, windows.frames
         layer = tower.layers[-1].self_attn
         wanted = needs & READ
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
@@ -93,7 +77,7 @@ class WhisperEncoderPatch(ModelPatch):
                 self.check_encoder(model, options)
                 states, place = run_on_sound(tower, features[..., :width], frames, options)
             else:
-                states, place = self.run_encoder(model, features, mask), None
+                states, place = self.run_encoder(model, features, windows.mask), None
         encoded = EncodedWindows(states)
         if not wanted:
             return encoded
@@ -106,23 +90,21 @@ class WhisperEncoderPatch(ModelPatch):
         if place is not None:  # what stands for s positions attends, and is attended to, as s of them
             query, key = restored(query, place), restored(key, place)
         counts = [((n - 1) // 2 + 1) // options.stride * options.stride for n in frames]
-        add_scores(encoded, wanted, layer, query, key, on_device(counts, states.device))
+        add_scores(
+            encoded,
+            wanted,
+            query,
+            key,
+            on_device(counts, states.device),
+            heads=layer.num_heads,
+            scale=layer.scaling,
+            per_token=self.positions_per_token,
+        )
         return encoded
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
         if options.merge:
             check_merging(model.model.audio_tower)
-
-    def first_layer(self, model: Any) -> FirstLayer:
-        language_model = model.model.language_model
-        attention = getattr(language_model, "model", language_model).layers[0].self_attn
-        config = language_model.config
-        return FirstLayer(
-            query=dense_weight(attention.q_proj),
-            key=dense_weight(attention.k_proj),
-            heads=config.num_attention_heads,
-            key_heads=config.num_key_value_heads,
-        )
 
     def parts(self, model: Any) -> Parts:
         tower = model.model.audio_tower
@@ -134,14 +116,7 @@ class WhisperEncoderPatch(ModelPatch):
             head=model.get_output_embeddings(),
         )
 
-    def chat_tokens(self, model: Any) -> ChatTokens | None:
-        # A checkpoint with a vocabulary of its own may say in its config.json how that marks turns.
-        own = getattr(model.config, "chat_tokens", None)
-        if own is not None:
-            return ChatTokens(own["start"], own["user"], own["end"], range(*own["special"]))
-        return QWEN_CHAT if model.get_input_embeddings().num_embeddings > QWEN_CHAT.end else None
-
-    def run_encoder(self, model: Any, features: Tensor, mask: Tensor) -> Tensor:
+    def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
         """The encoder's last hidden state, ``(windows, tokens, dim)``."""
         raise NotImplementedError
 

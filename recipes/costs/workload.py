@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hf_tokcomp.config.encoder_options import EncoderOptions
 from hf_tokcomp.models.registry import supported_models
+from hf_tokcomp.models.windows import Windows
 from hf_tokcomp.ops.audio_tokens import PER_TOKEN, AudioTokens, FirstLayer
 
 
@@ -124,9 +125,8 @@ class Workload:
             mask = torch.ones(len(frames), frames[0], dtype=torch.long, device=self.device)
             # This model's patch calls the encoder in the plainest way; what it reads off the last layer, all do.
             whole = EncoderOptions(skip_padding=False)
-            encoded = supported_models()["audioflamingo3"].encode(
-                self._model, self.features, mask, needs, whole, frames
-            )
+            windows = Windows(self.features, frames, mask, [0] * len(frames))
+            encoded = supported_models()["audioflamingo3"].encode(self._model, windows, needs, whole)
             fields = {name: getattr(encoded, name, None) for name in per_token}
         if "projected" in needs:
             fields["projected"] = supported_models()["qwen2_audio"].project(self._projector, self.features)

@@ -208,7 +208,7 @@ def test_compare_takes_options_and_compositions(call: Callable[..., Any]) -> Non
     stages = cells["average_pooling+ltbm:window=2"]["configs"][0]["stages"]
     assert [(s["method"], s.get("retention_ratio"), s.get("tokens_per_second"), s.get("window")) for s in stages] == [
         ("average_pooling", 0.5, None, None),
-        ("ltbm", None, 6.25, 2),
+        ("ltbm", 0.5, None, 2),
     ]
     assert cells["segmentwise_top_k:segments=budget"]["tokens_after"] == [[6]]
     assert cells["average_pooling+ltbm:window=2"]["tokens_after"] == [[6]]

@@ -142,7 +142,7 @@ def test_the_method_only_sees_audios_that_get_shorter(method: str) -> None:
     module = Spy(config(method, max_tokens=7))
     module(batch(audios()))
     known = module.config.deterministic_length
-    after = [module.config.output_length(n) for n in LENGTHS] if known else [0] * len(LENGTHS)
+    after = [module.config.output_length(n, 25.0) for n in LENGTHS] if known else [0] * len(LENGTHS)
     shorter = [(n, k) for n, k in zip(LENGTHS, after, strict=True) if k < n and n > 1]
     assert seen == shorter
     assert bool(seen) == (base.assign_slots is not AudioTokenCompressor.assign_slots)

@@ -91,7 +91,7 @@ def test_any_input_gives_a_sound_answer(method: str, options: dict[str, Any], ch
         known = module.config.deterministic_length
         assert_sound(
             result,
-            [module.config.output_length(n) for n in LENGTHS] if known else result.counts,
+            [module.config.output_length(n, 25.0) for n in LENGTHS] if known else result.counts,
             module.config.temporal_order,
         )
         # A sum (preserves_mass False) may rightly overflow.

@@ -76,10 +76,10 @@ def test_compose_counts_stage_after_stage() -> None:
     assert [config.output_length(n) for n in (0, 1, 2, 7, 100, 750)] == [0, 1, 1, 1, 15, 113]
     # A rate means seconds of audio in every stage: 5 tokens per second of 30 s, however many were left before.
     config = stages({"method": "stride", "retention_ratio": 0.5}, {"method": "ltbm", "tokens_per_second": 5})
-    assert config.output_length(750) == 150
+    assert config.output_length(750, 25.0) == 150
     # Segments of 3 s: ten of them in 30 s, although half of the tokens are gone.
     config = stages({"method": "stride"}, {"method": "segmentwise_top_k", "segment_seconds": 3, "max_tokens": 19})
-    assert config.output_length(750) == 10
+    assert config.output_length(750, 25.0) == 10
 
 
 def test_compose_multiplies_weights() -> None:

@@ -123,7 +123,7 @@ def test_segmentation_refuses(options: dict[str, Any], message: str) -> None:
 
 
 def test_segmentation_announces_a_count_with_a_budget_alone() -> None:
-    assert CompressionConfig(method="segmentation", tokens_per_second=5).output_length(100) == 20
+    assert CompressionConfig(method="segmentation", tokens_per_second=5).output_length(100, 25.0) == 20
     assert CompressionConfig(method="segmentation", max_tokens=5, chunk_seconds=1.0).output_length(100) == 5
     with pytest.raises(CompressionConfigError, match="depends on the audio's content"):
         CompressionConfig(method="segmentation").output_length(100)

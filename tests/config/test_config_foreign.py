@@ -127,7 +127,7 @@ def test_any_dict_is_read_or_refused(method: Any, options: dict[str, Any], more:
     assert type(config) in CLASSES
     assert CompressionConfig.from_dict(json.loads(config.to_json_string())) == config
     if config.deterministic_length:
-        assert 1 <= config.output_length(100) <= 100
+        assert 1 <= config.output_length(100, 25.0) <= 100
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

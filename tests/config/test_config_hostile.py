@@ -170,7 +170,7 @@ def test_any_number_is_refused_or_works(cls: type[CompressionConfig]) -> None:
             out = AudioTokenCompressor.from_config(config, DIM)(tokens)
             assert torch.isfinite(out.features[0, : out.counts[0]]).all()
             if config.deterministic_length:
-                assert [config.output_length(n) for n in (30, 7)] == list(out.counts)
+                assert [config.output_length(n, 25.0) for n in (30, 7)] == list(out.counts)
 
 
 def test_every_method_has_such_options() -> None:

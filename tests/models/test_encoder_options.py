@@ -15,6 +15,7 @@ from hf_tokcomp import CompressionConfigError
 from hf_tokcomp.config.encoder_options import EncoderOptions
 from hf_tokcomp.models.encoder.reuse import reuse_encoder
 from hf_tokcomp.models.registry import patch_for_class
+from hf_tokcomp.models.windows import Windows
 
 NEEDS = frozenset({"attention", "attention_max", "attention_peak", "attention_self", "keys"})
 OPTIONS = [{"encoder_stride": 2}, {"encoder_merge": 0.4}, {"encoder_stride": 2, "encoder_merge": 0.3}]
@@ -38,7 +39,7 @@ def test_tokens_and_attention_are_those_of_the_slow_version(kind, encoder_layers
     features = torch.randn(len(FRAMES), 16, 100, generator=torch.Generator().manual_seed(7))
     mask = (torch.arange(100) < torch.tensor(FRAMES)[:, None]).long()
     options = EncoderOptions(skip_padding, stride, merge)
-    encoded = patch.encode(model, features, mask, NEEDS, options, FRAMES)
+    encoded = patch.encode(model, Windows(features, FRAMES, mask, [0] * len(FRAMES)), NEEDS, options)
     close_calls = 0
     for row, frames in enumerate(FRAMES):
         try:

@@ -14,6 +14,7 @@ from hf_tokcomp.config.encoder_options import EncoderOptions
 from hf_tokcomp.models.encoder import batching as encoder_runs
 from hf_tokcomp.models.encoder.batching import FRAMES_PER_RUN, LARGEST_RUN, runs
 from hf_tokcomp.models.registry import patch_for_class
+from hf_tokcomp.models.windows import Windows
 
 CPU = torch.device("cpu")
 NEEDS = frozenset({"attention", "attention_max", "attention_peak", "attention_self", "keys"})
@@ -90,11 +91,12 @@ def test_every_window_gets_what_it_gets_alone(kind, model, calls, options):
     patch = patch_for_class(type(model))[1]
     features = torch.randn(len(FRAMES), 16, 100, generator=torch.Generator().manual_seed(0))
     mask = (torch.arange(100) < torch.tensor(FRAMES)[:, None]).long()
-    encoded = patch.encode(model, features, mask, NEEDS, options, FRAMES)
+    encoded = patch.encode(model, Windows(features, FRAMES, mask, [0] * len(FRAMES)), NEEDS, options)
     assert len(calls) > 2
     assert sum(windows for windows, _ in calls) == len(FRAMES)
     for row, n in enumerate(FRAMES):
-        alone = patch.encode(model, features[row : row + 1], mask[row : row + 1], NEEDS, options, [n])
+        window = Windows(features[row : row + 1], [n], mask[row : row + 1], [0])
+        alone = patch.encode(model, window, NEEDS, options)
         tokens = patch.window_tokens(n)
         for name in ("features", *NEEDS):
             assert getattr(encoded, name).shape[:2] == encoded.features.shape[:2]

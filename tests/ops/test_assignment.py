@@ -89,7 +89,7 @@ def test_token_times() -> None:
     assignment = mean([[0, 0, 1, -1, 2, 1], [0, -1, -1, -1, -1, -1]])
     # At 25 tokens per second a token lasts 0.04 s; slot 1 holds tokens 2 and 5, so it spans 3 and 4 too.
     wanted = [[[0, 0.08], [0.08, 0.24], [0.16, 0.2]], [[0, 0.04], [0, 0], [0, 0]]]
-    torch.testing.assert_close(assignment.token_times(), torch.tensor(wanted))
+    torch.testing.assert_close(assignment.token_times(25.0), torch.tensor(wanted))
     torch.testing.assert_close(assignment.token_times(50.0), torch.tensor(wanted) / 2)
 
 

@@ -6,18 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from hf_tokcomp.ops.attention import keys_of_tokens, pool_pairs, recorded_outputs
+from hf_tokcomp.ops.attention import keys_of_tokens, pool_positions, recorded_outputs
 
 HEADS, SIZE = 3, 4
 
 
-def test_pool_pairs_leaves_out_a_trailing_position() -> None:
+def test_pool_positions_leaves_out_a_trailing_position() -> None:
     values = torch.tensor([[1.0, 3.0, 5.0, 6.0, 100.0], [0.0, -2.0, 8.0, 8.0, 100.0]])
-    assert pool_pairs(values).tolist() == [[2.0, 5.5], [-1.0, 8.0]]
-    assert pool_pairs(values[:, :4]).tolist() == [[2.0, 5.5], [-1.0, 8.0]]
-    assert pool_pairs(values[:, :1]).shape == (2, 0)
+    assert pool_positions(values).tolist() == [[2.0, 5.5], [-1.0, 8.0]]
+    assert pool_positions(values[:, :4]).tolist() == [[2.0, 5.5], [-1.0, 8.0]]
+    assert pool_positions(values[:, :1]).shape == (2, 0)
     wide = torch.arange(24.0).view(1, 4, 2, 3)
-    assert torch.equal(pool_pairs(wide), (wide[:, 0::2] + wide[:, 1::2]) / 2)
+    assert torch.equal(pool_positions(wide), (wide[:, 0::2] + wide[:, 1::2]) / 2)
 
 
 def test_keys_of_tokens_averages_heads_and_pairs() -> None:

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.colors import to_hex, to_rgb  # noqa: E402
 
 from hf_tokcomp import plotting  # noqa: E402
-from hf_tokcomp.plotting import Panel, Spectrogram, plot_compression  # noqa: E402
+from hf_tokcomp.plotting import Panel, Spectrogram  # noqa: E402
+from hf_tokcomp.plotting import plot_compression as plot_at_a_rate  # noqa: E402
 from hf_tokcomp.plotting.tokens import DROPPED, PALETTE, find_arcs, find_runs, slot_colours  # noqa: E402
 
 RATE = 25.0
+plot_compression = partial(plot_at_a_rate, frame_rate=RATE)
 
 
 def silence(seconds: float) -> Spectrogram:
@@ -42,7 +45,7 @@ def record_of(method: str, tokens: int, ratio: float = 0.5, seed: int = 0, **opt
     config = CompressionConfig(method=method, retention_ratio=ratio, **options)
     audio = AudioTokenCompressor.from_config(config)(batch)
     assert audio.assignment is not None
-    return CompressionRecord([tokens], audio.counts, audio.assignment, audio.assignment.token_times())
+    return CompressionRecord([tokens], audio.counts, audio.assignment, audio.assignment.token_times(25.0))
 
 
 def panel_of(method: str, tokens: int, ratio: float = 0.5, seed: int = 0, **more: Any) -> Panel:
@@ -482,7 +485,7 @@ def test_the_library_needs_no_matplotlib_and_pictures_no_pyplot() -> None:
         "import sys, numpy as np, hf_tokcomp\n"
         "assert 'matplotlib' not in sys.modules\n"
         "from hf_tokcomp.plotting import Panel, plot_compression\n"
-        "figure = plot_compression(np.zeros(16000), [Panel('none', 25, 25, np.arange(25))])\n"
+        "figure = plot_compression(np.zeros(16000), [Panel('none', 25, 25, np.arange(25))], frame_rate=25)\n"
         "figure.canvas.draw()\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )

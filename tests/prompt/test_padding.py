@@ -11,6 +11,7 @@ from hf_tokcomp.patches.whisper.forward import run_on_sound
 import hf_tokcomp
 from hf_tokcomp.config.encoder_options import EncoderOptions
 from hf_tokcomp.models.registry import patch_for_class
+from hf_tokcomp.models.windows import Windows
 
 NEEDS = frozenset({"attention", "attention_max", "attention_peak", "attention_self", "keys"})
 WHOLE = EncoderOptions(skip_padding=False)
@@ -38,8 +39,9 @@ def test_the_tokens_of_the_sound_are_the_same(kind, model, longest):
     frames = [longest, max(4, longest // 2)]
     features = torch.randn(2, 16, 100, generator=torch.Generator().manual_seed(longest))
     mask = (torch.arange(100) < torch.tensor(frames)[:, None]).long()
-    whole = patch.encode(model, features, mask, NEEDS, WHOLE, frames)
-    part = patch.encode(model, features, mask, NEEDS, EncoderOptions(), frames)
+    windows = Windows(features, frames, mask, [0, 0])
+    whole = patch.encode(model, windows, NEEDS, WHOLE)
+    part = patch.encode(model, windows, NEEDS, EncoderOptions())
     assert part.features.shape[1] < whole.features.shape[1] or longest > 94
     for row, n in enumerate(frames):
         for name in ("features", *NEEDS):
@@ -102,7 +104,7 @@ def test_dropout_and_layerdrop_work_as_upstreams(kind):
     features, mask = torch.randn(1, 16, 100), torch.ones(1, 100, dtype=torch.long)
     for seed in range(4):
         torch.manual_seed(seed)
-        expected = patch.encode(model, features, mask, frozenset(), WHOLE, [100])
+        expected = patch.encode(model, Windows(features, [100], mask, [0]), frozenset(), WHOLE)
         torch.manual_seed(seed)
         states, _ = run_on_sound(tower, features, [100], EncoderOptions())
         torch.testing.assert_close(states, expected.features)

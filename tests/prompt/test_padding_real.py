@@ -59,9 +59,9 @@ def test_in_fp32_the_tokens_are_the_same(read):
     for batch in inputs:
         mask = batch[patch.feature_mask]
         frames = mask.sum(-1).tolist()
-        call = model, batch["input_features"], mask, frozenset({"attention"})
-        whole = patch.encode(*call, EncoderOptions(skip_padding=False), frames)
-        part = patch.encode(*call, EncoderOptions(), frames)
+        call = model, patch.windows_of(batch), frozenset({"attention"})
+        whole = patch.encode(*call, EncoderOptions(skip_padding=False))
+        part = patch.encode(*call, EncoderOptions())
         for row, n in enumerate(patch.window_tokens(n) for n in frames):
             torch.testing.assert_close(part.features[row, :n], whole.features[row, :n], atol=1e-5, rtol=0)
             torch.testing.assert_close(part.attention[row, :n], whole.attention[row, :n], atol=1e-5, rtol=0)

@@ -75,7 +75,7 @@ class Candidate:
     def tokens_after(self, subject: Subject, tokens_before: Sequence[int]) -> list[int]:
         """Audio tokens of each clip that the last call left; call it within `ready`."""
         if self.way == "eager, one by one" and self.config is not None:
-            return [self.config.output_length(n) for n in tokens_before]
+            return [self.config.output_length(n, subject.patch.frame_rate) for n in tokens_before]
         record = getattr(getattr(subject.model, "audio_compressor", None), "last", None)
         return list(tokens_before) if record is None else list(record.tokens_after)
 

@@ -65,7 +65,7 @@ class Prompter:
             "input_ids": torch.tensor(ids),
             "attention_mask": torch.tensor(mask),
             "input_features": made["input_features"],
-            self.patch.feature_mask: made["attention_mask"],
+            str(self.patch.feature_mask): made["attention_mask"],
         }
 
     def _prompt(self, tokens: int) -> list[int]:

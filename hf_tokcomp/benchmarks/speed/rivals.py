@@ -17,7 +17,7 @@ from torch import Tensor
 from ...config.config import CompressionConfig
 from ...config.encoder_options import EncoderOptions
 from ...models.base import ModelPatch
-from ...ops.attention import pool_pairs
+from ...ops.attention import pool_positions
 
 
 @contextmanager
@@ -49,14 +49,14 @@ def generate_by_scores(model: Any, patch: ModelPatch, inputs: dict[str, Any], ra
     weights: list[Tensor] = []
     layer = patch.parts(model).last_attention
     handle = layer.register_forward_hook(lambda module, given, returned: weights.append(returned[1]))
-    mask = inputs[patch.feature_mask]
-    frames = mask.sum(-1).tolist()
+    windows = patch.windows_of(inputs)
+    frames = windows.frames
     whole_windows = EncoderOptions(skip_padding=False)
     try:
-        encoded = patch.encode(model, inputs["input_features"], mask, frozenset(), whole_windows, frames).features
+        encoded = patch.encode(model, windows, frozenset(), whole_windows).features
     finally:
         handle.remove()
-    received = pool_pairs(_received(weights[0], frames))
+    received = pool_positions(_received(weights[0], frames))
     counts = [patch.window_tokens(n) for n in frames]
     features = torch.cat([window[:n] for window, n in zip(encoded, counts, strict=True)])
     scores = torch.cat([window[:n] for window, n in zip(received, counts, strict=True)])

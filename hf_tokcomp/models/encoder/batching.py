@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...ops.device import on_device
 from ..base import EncodedWindows
+from ..windows import Windows
 
 FRAMES_PER_RUN = 100
 """Mel frames that a run of the encoder costs on a CPU beside its windows' own: what starting its operations takes.
@@ -57,30 +58,19 @@ def runs(frames: list[int], device: torch.device) -> list[list[int]]:
 
 
 def in_runs(
-    encode: Callable[[Tensor, Tensor, list[int]], EncodedWindows],
-    features: Tensor,
-    mask: Tensor,
-    frames: list[int],
-    device: torch.device | None,
+    encode: Callable[[Windows], EncodedWindows], windows: Windows, device: torch.device | None
 ) -> EncodedWindows:
     """Encode run by run; what is behind the tokens of a shorter run is 0. Gradients flow through.
 
     Args:
-        encode: features, mask and frames of some windows to what the encoder makes of them.
-        features: ``(windows, mel bins, frames)``.
-        mask: ``(windows, frames)``.
-        frames: valid mel frames of each window.
+        encode: some windows to what the encoder makes of them.
+        windows: all of them.
         device: where the encoder's weights are; None for all windows in one run.
     """
-    windows = [] if device is None else runs(frames, device)
-    if len(windows) <= 1:
-        return encode(features, mask, frames)
-    index = [on_device(run, features.device) for run in windows]
-    parts = [
-        encode(features[rows], mask[rows.to(mask.device)], [frames[window] for window in run])
-        for rows, run in zip(index, windows, strict=True)
-    ]
-    return _joined(parts, windows)
+    plan = [] if device is None else runs(windows.frames, device)
+    if len(plan) <= 1:
+        return encode(windows)
+    return _joined([encode(windows.select(run)) for run in plan], plan)
 
 
 def _joined(parts: list[EncodedWindows], windows: list[list[int]]) -> EncodedWindows:

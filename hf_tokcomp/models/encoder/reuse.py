@@ -8,10 +8,10 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ...config.encoder_options import EncoderOptions
 from ..base import EncodedWindows, ModelPatch
+from ..windows import Windows
 
 _ACTIVE: ContextVar[_Kept | None] = ContextVar("hf_tokcomp_encoder_reuse", default=None)
 
@@ -22,12 +22,12 @@ class _Kept:
     def __init__(self, needs: frozenset[str]) -> None:
         self.needs = needs
         self.made_of: tuple[Any, ...] = ()
-        self.options: EncoderOptions | None = None
+        self.under: tuple[Any, ...] = ()
         self.encoded: EncodedWindows | None = None
 
-    def fits(self, made_of: tuple[Any, ...], options: EncoderOptions, needs: frozenset[str]) -> bool:
+    def fits(self, made_of: tuple[Any, ...], under: tuple[Any, ...], needs: frozenset[str]) -> bool:
         same = len(made_of) == len(self.made_of) and all(a is b for a, b in zip(made_of, self.made_of, strict=True))
-        return same and options == self.options and needs <= self.needs
+        return same and under == self.under and needs <= self.needs
 
 
 @contextmanager
@@ -50,22 +50,16 @@ def reuse_encoder(needs: Iterable[str] = ()) -> Iterator[None]:
 
 
 def encode(
-    model: Any,
-    patch: ModelPatch,
-    features: Tensor,
-    mask: Tensor,
-    needs: frozenset[str],
-    options: EncoderOptions,
-    frames: list[int],
+    model: Any, patch: ModelPatch, windows: Windows, needs: frozenset[str], options: EncoderOptions
 ) -> EncodedWindows:
     """`ModelPatch.encode`, or what it returned for the same tensors where `reuse_encoder` is in force."""
     kept = _ACTIVE.get()
     if kept is None or torch.is_grad_enabled():
-        return patch.encode(model, features, mask, needs, options, frames)
-    made_of = (model, features, mask)
-    if kept.encoded is None or not kept.fits(made_of, options, needs):
+        return patch.encode(model, windows, needs, options)
+    made_of, under = (model, windows.features, windows.mask), (options, windows.numbers)
+    if kept.encoded is None or not kept.fits(made_of, under, needs):
         kept.encoded = None  # frees its memory before the next one takes as much
         kept.needs |= needs
-        kept.encoded = patch.encode(model, features, mask, kept.needs, options, frames)
-        kept.made_of, kept.options = made_of, options
+        kept.encoded = patch.encode(model, windows, kept.needs, options)
+        kept.made_of, kept.under = made_of, under
     return kept.encoded

@@ -66,17 +66,27 @@ def attention_received(
 
 
 def attention_to_self(
-    query: Tensor, key: Tensor, lengths: Tensor, *, heads: int, scale: float, block: int | None = None
+    query: Tensor,
+    key: Tensor,
+    lengths: Tensor,
+    *,
+    heads: int,
+    scale: float,
+    per_token: int = 2,
+    block: int | None = None,
 ) -> Tensor:
-    """The attention that each 25 Hz token pays to itself, averaged over heads.
+    """The attention that each token pays to itself, averaged over heads.
 
-    With A the head-averaged attention between 50 Hz positions, it is half the sum of A[q, k] over the token's two
-    positions as q and as k. Positions that do not count, as in `attention_received`, add nothing.
+    With A the head-averaged attention between positions, it is the sum of A[q, k] over the token's positions as q and
+    as k, divided by how many those are. Positions that do not count, as in `attention_received`, add nothing.
+
+    Args:
+        per_token: positions that become a token; the other arguments are those of `attention_received`.
 
     Returns:
-        ``(windows, positions // 2)`` float32, from 0 to 1.
+        ``(windows, positions // per_token)`` float32, from 0 to 1.
     """
-    return _run("to_self", query, key, lengths, block, heads=heads, scale=scale)
+    return _run("to_self", query, key, lengths, block, heads=heads, scale=scale, per_token=per_token)
 
 
 @torch.no_grad()
@@ -131,19 +141,19 @@ def _kernels(device: torch.device) -> Any:
     return attention_triton
 
 
-def pool_pairs(values: Tensor) -> Tensor:
-    """Average the two 50 Hz positions of each 25 Hz token, ``(windows, positions, ...)`` to ``(windows, tokens, ...)``.
+def pool_positions(values: Tensor, per_token: int = 2) -> Tensor:
+    """Average the positions of each token, ``(windows, positions, ...)`` to ``(windows, tokens, ...)``.
 
-    A trailing odd position has no token; it counted as a query only (our reading).
+    Positions that are left over at the end have no token; they counted as queries only (our reading).
     """
-    tokens = values.shape[1] // 2
-    pairs = values[:, : 2 * tokens].reshape(values.shape[0], tokens, 2, *values.shape[2:])
-    return pairs.mean(2)
+    tokens = values.shape[1] // per_token
+    grouped = values[:, : per_token * tokens].reshape(values.shape[0], tokens, per_token, *values.shape[2:])
+    return grouped.mean(2)
 
 
-def keys_of_tokens(key: Tensor, heads: int) -> Tensor:
-    """``(windows, positions, heads * head_dim)`` to ``(windows, tokens, head_dim)``: mean over heads and over pairs."""
-    return pool_pairs(mean_over_heads(key, heads))
+def keys_of_tokens(key: Tensor, heads: int, per_token: int = 2) -> Tensor:
+    """``(windows, positions, heads * head_dim)`` to ``(windows, tokens, head_dim)``: mean over heads and positions."""
+    return pool_positions(mean_over_heads(key, heads), per_token)
 
 
 def mean_over_heads(key: Tensor, heads: int) -> Tensor:

@@ -50,24 +50,25 @@ def to_self(
     *,
     heads: int,
     scale: float,
+    per_token: int = 2,
     block: int | None = None,
 ) -> Tensor:
     """`attention.attention_to_self`, given which queries and keys count."""
     windows, positions, _ = query.shape
-    paired = positions // 2 * 2
-    out = query.new_zeros(windows, paired // 2, dtype=torch.float32)
-    place = torch.arange(paired, device=query.device)
-    own = torch.stack([place - place % 2, place - place % 2 + 1], 1)
+    whole = positions // per_token * per_token
+    out = query.new_zeros(windows, whole // per_token, dtype=torch.float32)
+    place = torch.arange(whole, device=query.device)
+    own = torch.stack([place - place % per_token + i for i in range(per_token)], 1)
     tile = _memory_of_a_tile(query, heads, block)
     for window, keys in enumerate(key_usable):
-        at = query.new_zeros(paired, dtype=torch.float32)
+        at = query.new_zeros(whole, dtype=torch.float32)
         parts = query[window], key[window], query_usable[window], keys
         for start, _, weights in _tiles(*parts, heads, scale, tile):
             rows = own[start : start + weights.shape[1]]
             taken = weights[:, : len(rows)].gather(2, rows.expand(len(weights), -1, -1))
             at[start : start + len(rows)] += taken.sum((0, 2)) / heads
-        usable = query_usable[window, :paired] & keys.any()
-        out[window] = at.masked_fill_(~usable, 0).view(-1, 2).sum(1) / 2
+        usable = query_usable[window, :whole] & keys.any()
+        out[window] = at.masked_fill_(~usable, 0).view(-1, per_token).sum(1) / per_token
     return out
 
 

@@ -47,19 +47,27 @@ def received(
 
 
 def to_self(
-    query: Tensor, key: Tensor, query_usable: Tensor, key_usable: Tensor, *, heads: int, scale: float
+    query: Tensor,
+    key: Tensor,
+    query_usable: Tensor,
+    key_usable: Tensor,
+    *,
+    heads: int,
+    scale: float,
+    per_token: int = 2,
 ) -> Tensor:
     """`attention.attention_to_self`: only the blocks on the diagonal, once the rows' log-sum-exp is known."""
     windows, positions, width = query.shape
-    tokens = positions // 2
+    tokens = positions // per_token
+    whole = tokens * per_token
     log_sums = row_log_sums(query, key, query_usable, key_usable, heads=heads, scale=scale)
-    shape = windows, tokens, 2, heads, width // heads
-    queries, keys = (states[:, : 2 * tokens].float().reshape(shape) for states in (query, key))
+    shape = windows, tokens, per_token, heads, width // heads
+    queries, keys = (states[:, :whole].float().reshape(shape) for states in (query, key))
     scores: Tensor = torch.einsum("wtqhd,wtkhd->wthqk", queries, keys) * (scale * LOG2_E)
-    rows = log_sums[..., : 2 * tokens].unflatten(2, (tokens, 2)).transpose(1, 2)
-    counts = (rows < torch.inf)[..., None] & key_usable[:, : 2 * tokens].view(windows, tokens, 1, 1, 2)
+    rows = log_sums[..., :whole].unflatten(2, (tokens, per_token)).transpose(1, 2)
+    counts = (rows < torch.inf)[..., None] & key_usable[:, :whole].view(windows, tokens, 1, 1, per_token)
     weights = (scores - rows[..., None]).exp2().masked_fill(~counts, 0)
-    own: Tensor = weights.mean(2).sum((2, 3)) / 2
+    own: Tensor = weights.mean(2).sum((2, 3)) / per_token
     return own
 
 

@@ -1,0 +1,157 @@
+"""Subject: a model type as the checks meet it, a tiny model with its processor and a way to make batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.base import ModelPatch
+from ..models.registry import patch_for_class
+
+RATE = 16000
+"""Samples per second."""
+Seconds = Sequence[Sequence[float]]
+"""Of every recording of every prompt of a batch."""
+
+
+class ConformanceError(AssertionError):
+    """A model does something else under its patch than it should."""
+
+
+class NotApplicable(Exception):
+    """A check does not apply to a model; the message says why."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model type.
+
+    Args:
+        make_model: makes a tiny model with random weights, in evaluation mode: the same at every call. Its weights
+            should be so large that the audio decides what it says, and it should never say a placeholder.
+        make_processor: makes its processor.
+        make_inputs: ``(processor, seconds)`` to a batch for the model, padded on the left, with a prompt for each entry
+            of ``seconds``, which has the seconds of the prompt's recordings: ``[[0.9], [0.4, 0.7]]``. The prompts'
+            texts must differ in length, and there must be a mark or a word between two audios.
+        window: seconds of a full window of the encoder, or of what it attends to at once. Short ones make quick checks.
+        tolerance: how far logits may be from the oracle's.
+    """
+
+    make_model: Callable[[], Any]
+    make_processor: Callable[[], Any]
+    make_inputs: Callable[[Any, Seconds], Any]
+    window: float = 1.0
+    tolerance: float = 2e-4
+
+    @cached_property
+    def _made(self) -> Any:
+        return self.make_model()
+
+    @cached_property
+    def _processor(self) -> Any:
+        return self.make_processor()
+
+    @cached_property
+    def patch(self) -> ModelPatch:
+        """What is known of the model."""
+        return patch_for_class(type(self._made))[1]
+
+    def model(self) -> Any:
+        """The model, unpatched, as a copy of its own."""
+        return copy.deepcopy(self._made)
+
+    def inputs(self, seconds: Seconds, processor: Any = None) -> dict[str, Any]:
+        """A batch."""
+        return dict(self.make_inputs(self._processor if processor is None else processor, seconds))
+
+    @property
+    def layouts(self) -> dict[str, Seconds]:
+        """Batches of every kind that the model takes, by what is special about them."""
+        w, patch = self.window, self.patch
+        found: dict[str, Seconds] = {
+            "ragged": [[0.9 * w], [0.43 * w], [0.61 * w]],
+            "a full window beside others": [[w], [0.5 * w], [w]],
+        }
+        if patch.audio_spans_windows:
+            found["several windows"] = [[2.63 * w], [0.5 * w], [w]]
+            found["several full windows"] = [[2 * w], [w]]
+        if patch.several_audios:
+            found["several audios"] = [[0.9 * w, 0.4 * w], [0.5 * w]]
+        if patch.several_audios and patch.audio_spans_windows:
+            found["several audios of several windows"] = [[1.5 * w, w], [0.7 * w, 2 * w]]
+        return found
+
+    @property
+    def plain(self) -> Seconds:
+        """A batch with what is special about the model in it."""
+        return list(self.layouts.values())[-1]
+
+    def audio_runs(self, inputs: dict[str, Any]) -> list[list[tuple[int, int]]]:
+        """First column and one past the last of every audio's placeholders, for each row."""
+        token = self.patch.audio_token_id(self._made)
+        found = []
+        for row in inputs["input_ids"].tolist():
+            edges = [i for i in range(len(row) + 1) if (row[i - 1 : i] == [token]) != (row[i : i + 1] == [token])]
+            found.append(list(zip(edges[::2], edges[1::2], strict=True)))
+        return found
+
+    def close(self, what: str, found: Tensor, wanted: Tensor, tolerance: float | None = None) -> None:
+        """Raise unless two tensors are nearly equal.
+
+        Raises:
+            ConformanceError: they are not.
+        """
+        limit = self.tolerance if tolerance is None else tolerance
+        if found.shape != wanted.shape:
+            raise ConformanceError(f"{what}: the shape is {tuple(found.shape)}, and should be {tuple(wanted.shape)}.")
+        off = (found - wanted).abs().max().item() if found.numel() else 0.0
+        scale = max(1.0, wanted.abs().max().item() if wanted.numel() else 0.0)
+        if not off <= limit * scale:
+            raise ConformanceError(f"{what}: off by {off:.2g}, where values go up to {scale:.2g}.")
+
+
+def same(what: str, found: Any, wanted: Any) -> None:
+    """Raise unless two values are exactly equal.
+
+    Raises:
+        ConformanceError: they are not.
+    """
+    equal = torch.equal(found, wanted) if isinstance(found, Tensor) else found == wanted
+    if not equal:
+        raise ConformanceError(f"{what}: is {found}, and should be {wanted}.")
+
+
+def sound(seconds: float, seed: int) -> np.ndarray[Any, Any]:
+    """``(samples,)`` float32, a chirp with noise: no two stretches of it are alike."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(seconds * RATE)) / RATE
+    tone = np.sin(2 * np.pi * (200 + 300 * seed + 900 * time) * time)
+    return (0.4 * tone + 0.1 * generator.standard_normal(time.size)).astype(np.float32)
+
+
+def by_text(
+    prompt: Callable[[int, str], str], words: Sequence[str], **options: Any
+) -> Callable[[Any, Seconds], dict[str, Any]]:
+    """A `Subject.make_inputs` for a processor that takes texts with a placeholder for each recording.
+
+    Args:
+        prompt: ``(recordings, words)`` to a prompt's text.
+        words: that the tokenizer knows; prompts take more and more of them.
+        options: for the processor.
+    """
+
+    def make(processor: Any, seconds: Seconds) -> dict[str, Any]:
+        texts = [prompt(len(own), " ".join(words[: 2 + 2 * (i % 3)])) for i, own in enumerate(seconds)]
+        recordings = [length for own in seconds for length in own]
+        audio = [sound(length, seed) for seed, length in enumerate(recordings)]
+        given = {"text_kwargs": {"padding": True, "padding_side": "left"}} | options
+        return dict(processor(text=texts, audio=audio, sampling_rate=RATE, return_tensors="pt", **given))
+
+    return make

@@ -1,0 +1,23 @@
+"""Every model type of the library goes through the public checks, with a tiny model from `tests/helpers/subjects`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+
+import pytest
+from threads import one_thread
+
+from hf_tokcomp.models.registry import PATCHES
+from hf_tokcomp.testing import NotApplicable, Subject, conformance_checks
+
+
+@pytest.mark.parametrize("check", conformance_checks(), ids=lambda check: str(check.__name__))
+@pytest.mark.parametrize("model_type", PATCHES)
+def test_conformance(model_type: str, check: Callable[[Subject], None]) -> None:
+    subject: Subject = importlib.import_module(f"subjects.{model_type}").SUBJECT
+    try:
+        with one_thread():
+            check(subject)
+    except NotApplicable as reason:
+        pytest.skip(str(reason))
