@@ -575,9 +575,7 @@ def test_a_written_card_that_names_a_folder_of_this_machine_is_refused(
 ) -> None:
     folder = trained(tmp_path / "run", saved, BASE)
     (folder / "README.md").write_text(f"---\nbase_model: {saved / 'plain'}\n---\n# Mine\n")
-    refused(
-        call("push", REPO, "--folder", folder), "README.md contains a local path, base_model", "--overwrite"
-    )
+    refused(call("push", REPO, "--folder", folder), "README.md contains a local path, base_model", "--overwrite")
     assert hub_here.requests == []
     printed(call("push", REPO, "--folder", folder, "--overwrite-card"))
     assert str(saved) not in hub_here.files(REPO)["README.md"].decode()
