@@ -178,11 +178,8 @@ def test_what_fails_does_not_end_the_run(flamingo: Subject, monkeypatch: pytest.
         ({"rounds": 0}, "one round measured"),
         ({"ragged": True}, "a batch of at least two"),
         ({"audio_seconds": [700.0]}, "audio-flamingo-3 reads 600 s of an audio at most, not 700 s"),
-        ({"audio_seconds": [0.05]}, "0.05 s of audio make fewer than two audio tokens"),
-        (
-            {"audio_seconds": [0.4], "batch_sizes": [8], "ragged": True},
-            "0.05 s of audio make fewer than two audio tokens",
-        ),
+        ({"audio_seconds": [0.05]}, "0.05 s of audio make fewer than two"),
+        ({"audio_seconds": [0.4], "batch_sizes": [8], "ragged": True}, "0.05 s of audio make fewer than two"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_before_a_model_is_made(
