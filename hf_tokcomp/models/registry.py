@@ -16,6 +16,7 @@ PATCHES = {
     "audioflamingo3": "hf_tokcomp.patches.audioflamingo3",
     "musicflamingo": "hf_tokcomp.patches.musicflamingo",
     "voxtral": "hf_tokcomp.patches.voxtral",
+    "glmasr": "hf_tokcomp.patches.glmasr",
 }
 
 

@@ -30,6 +30,10 @@ class WhisperEncoderPatch(ModelPatch):
     frame_rate: ClassVar[float] = 25.0
     positions_per_token: ClassVar[int] = 2
     """Encoder positions, 50 a second, that become a token."""
+    masks_padding: ClassVar[bool] = True
+    """Whether the encoder masks the positions behind a window's sound; where not, they are all encoded."""
+    last_norm: ClassVar[str] = "layer_norm"
+    """Name of the last module that the encoder calls."""
     chat: ClassVar[ChatTokens | None] = QWEN_CHAT
 
     # What a compressed prompt changes is what the language model reads, so LoRA goes there unless told otherwise.
@@ -61,7 +65,8 @@ class WhisperEncoderPatch(ModelPatch):
 
     def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
         encode = partial(self._encode_together, model, needs, options)
-        return in_runs(encode, windows, model.model.audio_tower.conv1.weight.device if options.skip_padding else None)
+        skipping = options.skip_padding and self.masks_padding
+        return in_runs(encode, windows, model.model.audio_tower.conv1.weight.device if skipping else None)
 
     def _encode_together(
         self, model: Any, needs: frozenset[str], options: EncoderOptions, windows: Windows
@@ -71,7 +76,8 @@ class WhisperEncoderPatch(ModelPatch):
         wanted = needs & READ
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
         longest = max([2, *frames])  # of no sound at all 2 frames are run, which pool to a token
-        width = longest + SEEN_BEYOND if options.skip_padding else features.shape[-1]
+        skipping = options.skip_padding and self.masks_padding
+        width = longest + SEEN_BEYOND if skipping else features.shape[-1]
         with watch as recorded:
             if options.reduces or width < features.shape[-1]:
                 self.check_encoder(model, options)
@@ -86,7 +92,7 @@ class WhisperEncoderPatch(ModelPatch):
                 "The encoder's last layer was skipped, so there are no attention scores. Set "
                 "`model.config.audio_config.encoder_layerdrop = 0` (and on `model.model.audio_tower.layerdrop`)."
             )
-        query, key = recorded["query"], recorded["key"]
+        query, key = self.as_scored(model, recorded["query"], recorded["key"])
         if place is not None:  # what stands for s positions attends, and is attended to, as s of them
             query, key = restored(query, place), restored(key, place)
         counts = [((n - 1) // 2 + 1) // options.stride * options.stride for n in frames]
@@ -96,11 +102,16 @@ class WhisperEncoderPatch(ModelPatch):
             query,
             key,
             on_device(counts, states.device),
-            heads=layer.num_heads,
+            heads=query.shape[-1] // layer.head_dim,
             scale=layer.scaling,
             per_token=self.positions_per_token,
+            seen=None if self.masks_padding else on_device([query.shape[1]] * len(frames), states.device),
         )
         return encoded
+
+    def as_scored(self, model: Any, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last layer projects ``(windows, positions, heads * head_dim)``, as it enters the scores."""
+        return query, key
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
         if options.merge:
@@ -110,7 +121,7 @@ class WhisperEncoderPatch(ModelPatch):
         tower = model.model.audio_tower
         return Parts(
             encoder_begin=tower.conv1,
-            encoder_end=tower.layer_norm,
+            encoder_end=getattr(tower, self.last_norm),
             last_attention=tower.layers[-1].self_attn,
             projector=model.model.multi_modal_projector,
             head=model.get_output_embeddings(),

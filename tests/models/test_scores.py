@@ -14,13 +14,14 @@ HEADS, SIZE, WIDTH, SCALE = 2, 3, 22, 0.6
 POSITIONS = [22, 13, 8, 1, 0]
 
 
-def expected(query: Tensor, key: Tensor, n: int, per_token: int, block: int) -> dict[str, Tensor]:
+def expected(query: Tensor, key: Tensor, n: int, seen: int, per_token: int, block: int) -> dict[str, Tensor]:
     """The slow way for one window: a matrix of all positions against all that are in the same block."""
     tokens = WIDTH // per_token
     whole = torch.zeros(HEADS, WIDTH, WIDTH, dtype=torch.float64)
-    for begin in range(0, n, block):
-        end = min(begin + block, n)
+    for begin in range(0, seen, block):
+        end = min(begin + block, seen)
         whole[:, begin:end, begin:end] = matrices(query[begin:end], key[begin:end], HEADS, SCALE)
+    whole[:, n:] = 0
     parts = [slice(per_token * t, per_token * (t + 1)) for t in range(tokens)]
     sums, mean = whole.sum(1), whole.mean(0)
     return {
@@ -32,16 +33,19 @@ def expected(query: Tensor, key: Tensor, n: int, per_token: int, block: int) -> 
     }
 
 
+@pytest.mark.parametrize("more", [None, 0, 5])
 @pytest.mark.parametrize("block", [None, 4, 8, 100])
 @pytest.mark.parametrize("per_token", [1, 2, 4])
-def test_they_are_those_of_the_slow_way(per_token: int, block: int | None) -> None:
+def test_they_are_those_of_the_slow_way(per_token: int, block: int | None, more: int | None) -> None:
     generator = torch.Generator().manual_seed(0)
     query, key = (2 * torch.randn(len(POSITIONS), WIDTH, HEADS * SIZE, generator=generator) for _ in range(2))
     encoded = EncodedWindows(torch.zeros(len(POSITIONS), WIDTH // per_token, 1))
-    sizes = {"heads": HEADS, "scale": SCALE, "per_token": per_token, "block": block}
+    attended_to = [min(WIDTH, n + (more or 0)) for n in POSITIONS]
+    seen = None if more is None else torch.tensor(attended_to)
+    sizes = {"heads": HEADS, "scale": SCALE, "per_token": per_token, "block": block, "seen": seen}
     add_scores(encoded, READ, query, key, torch.tensor(POSITIONS), **sizes)  # type: ignore[arg-type]
-    for row, n in enumerate(POSITIONS):
-        for name, wanted in expected(query[row], key[row], n, per_token, block or WIDTH).items():
+    for row, (n, keys) in enumerate(zip(POSITIONS, attended_to, strict=True)):
+        for name, wanted in expected(query[row], key[row], n, keys, per_token, block or WIDTH).items():
             found = getattr(encoded, name)[row]
             torch.testing.assert_close(found.double(), wanted.double(), rtol=1e-5, atol=1e-6)
 

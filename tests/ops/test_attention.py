@@ -96,6 +96,17 @@ def test_padding_does_not_matter(what: str, padding: float, block: int) -> None:
 
 
 @pytest.mark.parametrize("what", ALL)
+def test_padding_that_an_encoder_does_not_mask_is_attended_to(what: str) -> None:
+    query, key, lengths = states(padding=0.5)
+    seen = [min(17, n + 4) for n in LENGTHS]
+    out = run(what, query, key, lengths, seen=torch.tensor(seen))
+    for row, (n, m) in enumerate(zip(LENGTHS, seen, strict=True)):
+        whole = matrices(query[row, :m], key[row, :m], HEADS, SCALE, mute=tuple(range(n, m)))
+        expected = reduced(whole, what)
+        torch.testing.assert_close(out[row, : len(expected)].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("what", ALL)
 def test_a_window_equals_itself_alone(what: str) -> None:
     query, key, lengths = states(padding=5.0)
     out = run(what, query, key, lengths)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,7 @@ def add_scores(
     scale: float,
     per_token: int = 2,
     block: int | None = None,
+    seen: Tensor | None = None,
 ) -> None:
     """Fill in what is asked for.
 
@@ -42,6 +45,7 @@ def add_scores(
         scale: factor on the scores.
         per_token: positions that become a token.
         block: positions that attend to each other, where that is not the whole window; a multiple of ``per_token``.
+        seen: ``(windows,)`` long, positions that are attended to, where the encoder does not mask its padding.
     """
     windows, width = query.shape[:2]
     asked = needs & {*RECEIVED, "attention_self"}
@@ -51,15 +55,17 @@ def add_scores(
         return
     if block is not None:
         query, key, positions = _blocks(query, block), _blocks(key, block), _in_blocks(positions, width, block)
+        seen = None if seen is None else _in_blocks(seen, width, block)
+    how: dict[str, Any] = {"heads": heads, "scale": scale, "seen": seen}
 
     def of_windows(values: Tensor, per: int) -> Tensor:
         return values.reshape(windows, -1)[:, : width // per]
 
     for name in sorted(asked & RECEIVED.keys()):
-        received = attention_received(query, key, positions, heads=heads, scale=scale, reduction=RECEIVED[name])
+        received = attention_received(query, key, positions, reduction=RECEIVED[name], **how)
         setattr(encoded, name, pool_positions(of_windows(received, 1), per_token))
     if "attention_self" in asked:
-        own = attention_to_self(query, key, positions, heads=heads, scale=scale, per_token=per_token)
+        own = attention_to_self(query, key, positions, per_token=per_token, **how)
         encoded.attention_self = of_windows(own, per_token)
 
 

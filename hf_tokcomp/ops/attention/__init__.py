@@ -38,6 +38,7 @@ def attention_received(
     scale: float,
     reduction: Reduction = "mean",
     block: int | None = None,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """Softmax attention per head over the valid keys, summed over the valid queries.
 
@@ -53,6 +54,8 @@ def attention_received(
         reduction: ``"mean"`` averages the heads' sums (arXiv 2511.14293), ``"max"`` takes the largest of them, and
             ``"peak"`` takes the largest head for every query and key before summing.
         block: maximum number of scores that PyTorch holds at once; None chooses by device.
+        seen: ``(windows,)`` positions that are attended to, if those are more than the valid ones: in an encoder that
+            does not mask its padding.
 
     Returns:
         ``(windows, positions)`` float32, padding is 0; under ``"mean"`` the mean over a window's valid positions is 1.
@@ -62,7 +65,7 @@ def attention_received(
     """
     if reduction not in get_args(Reduction):
         raise ValueError(f"reduction={reduction!r} is unknown; use one of {', '.join(get_args(Reduction))}.")
-    return _run("received", query, key, lengths, block, heads=heads, scale=scale, reduction=reduction)
+    return _run("received", query, key, lengths, seen, block, heads=heads, scale=scale, reduction=reduction)
 
 
 def attention_to_self(
@@ -74,6 +77,7 @@ def attention_to_self(
     scale: float,
     per_token: int = 2,
     block: int | None = None,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """The attention that each token pays to itself, averaged over heads.
 
@@ -86,14 +90,18 @@ def attention_to_self(
     Returns:
         ``(windows, positions // per_token)`` float32, from 0 to 1.
     """
-    return _run("to_self", query, key, lengths, block, heads=heads, scale=scale, per_token=per_token)
+    return _run("to_self", query, key, lengths, seen, block, heads=heads, scale=scale, per_token=per_token)
 
 
 @torch.no_grad()
-def _run(name: str, query: Tensor, key: Tensor, lengths: Tensor, block: int | None, **options: Any) -> Tensor:
-    """Run one of the two functions in the implementation that fits the device or was requested."""
-    valid = torch.arange(query.shape[1], device=query.device) < lengths.to(query.device)[:, None]
-    tensors = query, key, valid & _is_sane(query), valid & _is_sane(key)
+def _run(
+    name: str, query: Tensor, key: Tensor, lengths: Tensor, seen: Tensor | None, block: int | None, **options: Any
+) -> Tensor:
+    """Run one of the two functions, in the implementation that fits the device or was requested."""
+    place = torch.arange(query.shape[1], device=query.device)
+    valid = place < lengths.to(query.device)[:, None]
+    keys = valid if seen is None else place < seen.to(query.device)[:, None]
+    tensors = query, key, valid & _is_sane(query), keys & _is_sane(key)
     kernels = _kernels(query.device)
     if kernels is not None:
         try:
