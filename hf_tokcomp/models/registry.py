@@ -14,6 +14,7 @@ PATCHES = {
     "audioflamingo3": "hf_tokcomp.patches.audioflamingo3",
     "musicflamingo": "hf_tokcomp.patches.musicflamingo",
     "voxtral": "hf_tokcomp.patches.voxtral",
+    "qwen2_5_omni_thinker": "hf_tokcomp.patches.qwen2_5_omni_thinker",
 }
 
 
