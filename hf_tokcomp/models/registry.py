@@ -17,6 +17,7 @@ PATCHES = {
     "musicflamingo": "hf_tokcomp.patches.musicflamingo",
     "voxtral": "hf_tokcomp.patches.voxtral",
     "glmasr": "hf_tokcomp.patches.glmasr",
+    "qwen2_5_omni_thinker": "hf_tokcomp.patches.qwen2_5_omni_thinker",
 }
 
 

@@ -1,0 +1,85 @@
+"""Qwen2.5-Omni's thinker: several audios per prompt, 5 minutes at most each, read in blocks of two seconds.
+
+The encoder takes the sound of all audios in one row and no padding. Its positions attend to each other within a block,
+and tokens follow ``ln_post``. With audio and text alone the three rows of a position are equal, so one row is enough;
+images and videos, which have other rows, are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ..config.encoder_options import EncoderOptions
+from ..models.base import LANGUAGE_MODEL, EncodedWindows, ModelPatch, Parts, relying_on
+from ..models.encoder.scores import READ, add_scores
+from ..models.question import QWEN_CHAT
+from ..models.windows import Windows
+from ..ops.attention import recorded_outputs
+from ..ops.device import on_device
+
+
+class Qwen25OmniThinkerPatch(ModelPatch):
+    """`Qwen2_5OmniThinkerForConditionalGeneration`."""
+
+    model_type = "qwen2_5_omni_thinker"
+    model_classes = ("Qwen2_5OmniThinkerForConditionalGeneration",)
+    auto_classes = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
+    since = "5.23.0"
+    processor_class = "Qwen2_5OmniProcessor"
+    feature_mask = "feature_attention_mask"
+    beside_features = ("audio_feature_lengths",)
+    refuses = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")
+    audio_spans_windows = False
+    frame_rate = 25.0
+    chat = QWEN_CHAT
+    prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>{text}"
+    lora_targets: ClassVar[dict[str, str]] = {
+        "language_model": LANGUAGE_MODEL,
+        "projector": r".*\.audio_tower\.proj",
+        "audio_tower": r".*\.audio_tower\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
+    }
+    relies_on = relying_on("input_features", "feature_attention_mask")
+
+    def window_tokens(self, frames: int) -> int:
+        return ((frames - 1) // 2 + 1) // 2
+
+    def feature_dim(self, model: Any) -> int:
+        return int(model.config.audio_config.d_model)
+
+    def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
+        tower, layer = model.model.audio_tower, model.model.audio_tower.layers[-1].self_attn
+        frames, mask = [max(1, n) for n in windows.frames], windows.mask.ne(0)  # type: ignore[union-attr]
+        mask[[i for i, n in enumerate(windows.frames) if n == 0], 0] = True  # the encoder takes no audio of no length
+        sound, lengths = windows.features.transpose(1, 2)[mask].T, on_device(frames, windows.features.device)
+        with (
+            recorded_outputs(query=layer.q_proj, key=layer.k_proj) as recorded,
+            recorded_outputs(False, states=tower.ln_post) as found,
+        ):
+            tower(sound, feature_lens=lengths, aftercnn_lens=(lengths - 1) // 2 + 1)
+        encoded = EncodedWindows(_apart(found["states"], [self.window_tokens(n) for n in frames]))
+        if needs & READ:
+            counts = [(n - 1) // 2 + 1 for n in frames]
+            query, key = (_apart(recorded[name], counts) for name in ("query", "key"))
+            positions = on_device(counts, query.device)
+            size = {"heads": layer.num_heads, "scale": layer.scaling, "block": tower.n_window}
+            add_scores(encoded, needs & READ, query, key, positions, **size)
+        return encoded
+
+    def parts(self, model: Any) -> Parts:
+        tower = model.model.audio_tower
+        attention, head = tower.layers[-1].self_attn, model.get_output_embeddings()
+        return Parts(tower.conv1, tower.ln_post, attention, tower.proj, head)
+
+    def project(self, model: Any, features: Tensor) -> Tensor:
+        return model.model.audio_tower.proj(features)  # type: ignore[no-any-return]
+
+
+def _apart(row: Tensor, counts: list[int]) -> Tensor:
+    """``(all, dim)`` to ``(windows, width, dim)``."""
+    return pad_sequence(list(row.split(counts)), batch_first=True)
+
+
+PATCH = Qwen25OmniThinkerPatch()
