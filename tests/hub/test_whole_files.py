@@ -76,7 +76,7 @@ def test_a_full_disk_names_the_file_and_leaves_nothing_half(disk: Path) -> None:
     refuses(lambda: write_card(disk, CONFIG, "someone/name"), disk / "README.md", disk)
     refuses(lambda: fill_place(disk / "page.md", "<!-- begin -->", "text " * 2000), disk / "page.md", disk)
     refuses(lambda: results.begin({"tasks": {}}, runs, {"n": "x" * 10_000}), disk / "eval" / SETTINGS, disk)
-    refuses(lambda: results.finish([], "text", {}), disk / "eval" / RESULTS, disk)
+    refuses(lambda: results.finish([], [], "text", {}), disk / "eval" / RESULTS, disk)
     figure = pytest.importorskip("matplotlib.figure").Figure()
     from hf_tokcomp.plotting import save
 
