@@ -15,6 +15,7 @@ PATCHES = {
     "musicflamingo": "hf_tokcomp.patches.musicflamingo",
     "voxtral": "hf_tokcomp.patches.voxtral",
     "qwen2_5_omni_thinker": "hf_tokcomp.patches.qwen2_5_omni_thinker",
+    "qwen2_5_omni": "hf_tokcomp.patches.qwen2_5_omni",
 }
 
 
