@@ -240,7 +240,7 @@ class Reader:
         wait_for(self.model.device)
         begin = time.perf_counter()
         with torch.inference_mode():
-            ids = self.model.generate(
+            ids = self.patch.inner(self.model).generate(
                 **batch.inputs,
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
@@ -251,7 +251,7 @@ class Reader:
         seconds = Seconds(batch.seconds, watch.at - begin, time.perf_counter() - watch.at)
         prompt = batch.inputs["input_ids"]
         texts = self.processor.tokenizer.batch_decode(ids[:, prompt.shape[1] :], skip_special_tokens=True)
-        before = after = (prompt == self.patch.audio_token_id(self.model)).sum(1).tolist()
+        before = after = (prompt == self.patch.audio_token_id(self.patch.inner(self.model))).sum(1).tolist()
         record = self.model.audio_compressor.last
         if record is not None:
             before, after = record.tokens_before, record.tokens_after
