@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from datasets.utils import tqdm
 from torch.utils.data import IterableDataset
 
-from ..models.instance import unwrap
+from ..models.instance import text_writer, unwrap
 from .collator import AudioTextCollator
 from .processes import process
 from .prompts import model_inputs
@@ -142,7 +142,7 @@ def generate(
     Greedily generated unless options say otherwise; what else the checkpoint's generation config asks for stays.
     """
     with torch.inference_mode():
-        ids = model.generate(
+        ids = text_writer(model).generate(
             **inputs, **({"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens} | options)
         )
     new = ids[:, inputs["input_ids"].shape[1] :]
@@ -153,7 +153,7 @@ def generate(
 
 
 def _ends(model: Any) -> list[int]:
-    end = unwrap(model).generation_config.eos_token_id
+    end = unwrap(text_writer(model)).generation_config.eos_token_id
     return [] if end is None else list(end) if isinstance(end, list | tuple) else [end]
 
 

@@ -25,7 +25,7 @@ from ..loading.adapters import load_adapter
 from ..loading.precedence import stored_config
 from ..loading.stored_prompt import read_prompt
 from ..models.base import ModelPatch
-from ..models.instance import active_config
+from ..models.instance import active_config, text_writer
 from ..models.registry import how_to_add, supported_models
 from ..patching.patch import compressed, patch, unpatch
 from .prompts import model_inputs, whole_prompt
@@ -240,7 +240,7 @@ class Reader:
         wait_for(self.model.device)
         begin = time.perf_counter()
         with torch.inference_mode():
-            ids = self.patch.inner(self.model).generate(
+            ids = text_writer(self.model).generate(
                 **batch.inputs,
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
@@ -251,7 +251,7 @@ class Reader:
         seconds = Seconds(batch.seconds, watch.at - begin, time.perf_counter() - watch.at)
         prompt = batch.inputs["input_ids"]
         texts = self.processor.tokenizer.batch_decode(ids[:, prompt.shape[1] :], skip_special_tokens=True)
-        before = after = (prompt == self.patch.audio_token_id(self.patch.inner(self.model))).sum(1).tolist()
+        before = after = (prompt == self.patch.audio_token_id(text_writer(self.model))).sum(1).tolist()
         record = self.model.audio_compressor.last
         if record is not None:
             before, after = record.tokens_before, record.tokens_after

@@ -20,7 +20,7 @@ from ..generation.prefill import compress_prompt
 from ..inference.prompts import model_inputs, whole_prompt
 from ..models.announced import Announced
 from ..models.base import ModelPatch
-from ..models.instance import active_config, patch_of, unwrap
+from ..models.instance import active_config, patch_of, text_writer, unwrap
 from ..models.registry import patch_for_class
 from ..patching.patch import compressed
 from .data import Panel, Spectrogram
@@ -140,7 +140,7 @@ def read_panels(
                 said = _answer(model, processor, inputs, max_new_tokens)
             else:
                 call = dict(inputs)
-                compress_prompt(inner, patch, call, Announced.taken_from(call))
+                compress_prompt(patch.inner(inner), patch, call, Announced.taken_from(call))
             record = inner.audio_compressor.last
             scores = None
             name = _score_of(inner.audio_compressor.requires, attention)
@@ -169,7 +169,7 @@ def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str, opt
     """
     windows = patch.windows_of(inputs)
     with torch.inference_mode():
-        encoded = patch.encode(model, windows, frozenset({name}), options)
+        encoded = patch.encode(patch.inner(model), windows, frozenset({name}), options)
     scores: Tensor | None = getattr(encoded, name, None)
     if scores is None:
         return None
@@ -187,7 +187,7 @@ def _score_of(requires: frozenset[str], wanted: bool | None) -> str | None:
 
 def _answer(model: Any, processor: Any, inputs: Any, max_new_tokens: int | None) -> str:
     most = max_new_tokens or model.generation_config.max_new_tokens or 128
-    ids = model.generate(**inputs, max_new_tokens=most, do_sample=False, num_beams=1)
+    ids = text_writer(model).generate(**inputs, max_new_tokens=most, do_sample=False, num_beams=1)
     start = inputs["input_ids"].shape[1]
     return str(processor.tokenizer.batch_decode(ids[:, start:], skip_special_tokens=True)[0]).strip()
 
