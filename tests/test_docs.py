@@ -18,6 +18,7 @@ import transformers
 import write_methods
 from hub_client import Hub
 from places import ROOT
+from subjects import qwen2_5_omni, qwen2_5_omni_thinker
 
 import hf_tokcomp
 from hf_tokcomp import cli
@@ -38,6 +39,8 @@ SOURCES = ("hf_tokcomp", "patches", "recipes")
 # What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
 QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
+QWEN2_5_OMNI = "Qwen/Qwen2.5-Omni-3B"  # so does this one,
+OMNI_PROCESSOR = "Qwen2_5OmniProcessor.from_pretrained(name)"  # and this, which needs torchvision, is made
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
 FOLDER = "my_recordings"  # the shipped recordings, with a table of each split
@@ -95,6 +98,13 @@ def flamingo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("omni")
+    hf_tokcomp.patch(qwen2_5_omni.model(), "none").save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the reader's files in it; what the examples register is forgotten afterwards."""
@@ -121,28 +131,29 @@ def _same_verbosity() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_examples_run(page: Path, reader: Path, flamingo: Path, hub: Hub) -> None:
+def test_examples_run(page: Path, reader: Path, flamingo: Path, omni: Path, hub: Hub) -> None:
     if f'"{ADAPTER}"' in "".join(block.text for block in blocks(page, "python")):
         given = ["--dataset", FOLDER, "--compression", "stride", "--max-steps", "1", "--output-dir", ADAPTER]
         assert cli.main(["finetune", *given]) == 0
     with hub.here():  # what an example pushes, a later one loads
-        run_examples(page, flamingo)
+        run_examples(page, flamingo, omni)
 
 
-def run_examples(page: Path, flamingo: Path) -> None:
-    namespace: dict[str, Any] = {"__name__": "__main__"}
+def run_examples(page: Path, flamingo: Path, omni: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__", "omni_processor": qwen2_5_omni_thinker.processor}
     for block in blocks(page, "python"):
         if block.not_run:
             continue
         text = block.text.replace(QWEN2_AUDIO, SMALL_MODEL.as_posix()).replace(AUDIO_FLAMINGO_3, flamingo.as_posix())
+        text = text.replace(QWEN2_5_OMNI, omni.as_posix()).replace(OMNI_PROCESSOR, "omni_processor()")
         # Blank lines in front, so that a traceback names the page's own line.
         exec(compile("\n" * (block.line - 1) + text, str(page), "exec"), namespace)
 
 
 def test_the_first_example_reads_the_recording(
-    reader: Path, flamingo: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
+    reader: Path, flamingo: Path, omni: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    test_examples_run(ROOT / "README.md", reader, flamingo, hub)
+    test_examples_run(ROOT / "README.md", reader, flamingo, omni, hub)
     printed = capsys.readouterr().out.splitlines()
     answer, counts = printed[0].split(), printed[1]
     assert set(answer) <= DIGITS

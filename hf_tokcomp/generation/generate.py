@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +22,8 @@ from ..errors import CacheContinuationError
 from ..models.announced import Announced
 from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
 from ..models.instance import STATE, bound_once, original, patch_of
-from .cache_guard import forget, recall, remember, remember_filled
+from ..prompt.shorten import ShortPrompt
+from .cache_guard import cached_tokens, forget, recall, remember, remember_filled
 from .cache_memory import START_ANEW, CacheMemory
 from .forward import short_inputs
 from .prefill import carries_audio, compress_prompt
@@ -36,8 +39,8 @@ class _Decoding:
     model: Any
     short: int
     next_position: Tensor
-    outer: Any = None
-    """The composite whose `generate` it is, until it has called that of its part."""
+    of_composite: ShortPrompt | None = None
+    """The prompt, where a composite's `generate` is under way that has not called this model's yet."""
 
 
 @bound_once
@@ -53,13 +56,9 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     own_generate = original(model, "generate")
     if getattr(model, "audio_compressor", None) is None:
         return own_generate(inputs, *args, **kwargs)
-    under_way = _ACTIVE.get()
-    if under_way is not None and under_way.model is model and under_way.outer is not None:
-        under_way.outer = None
-        return own_generate(inputs, *args, **kwargs)  # a composite's, which has compressed the prompt
     if inputs is not None and kwargs.get("input_ids") is not None:
         return own_generate(inputs, *args, **kwargs)  # upstream says what is wrong with that
-    kwargs = with_cache_name(kwargs | dict(zip(_POSITIONAL, args, strict=False)))
+    kwargs = with_cache_name(kwargs | dict(zip(_names(own_generate), args, strict=False)))
     announced = Announced.taken_from(kwargs)
     call = dict(kwargs)
     if inputs is not None:
@@ -68,11 +67,15 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     memory, cached = recall(cache)
     patch = patch_of(model)
     inner = patch.inner(model)
+    under_way = _ACTIVE.get()
+    composites = None if under_way is None or under_way.model is not model else under_way.of_composite
+    if (memory is not None and inner is not model) or (composites is not None and cached_tokens(cache) > 0):
+        raise CacheContinuationError(f"A model of several parts cannot go on with a cache; its part can. {START_ANEW}")
+    if under_way is not None and composites is not None:  # the prompt is compressed
+        under_way.of_composite = None
+        call = {name: value for name, value in call.items() if name not in patch.audio_keywords}
+        return _behind(composites, model, call, own_generate)
     if memory is not None:
-        if inner is not model:
-            raise CacheContinuationError(
-                f"A {type(model).__name__} cannot go on with a cache; its part can. {START_ANEW}"
-            )
         return _continue(model, own_generate, memory, cached, call)
     prefill = None
     upstream = model.audio_compressor.config.is_upstream  # then `forward` reads the prompt
@@ -82,36 +85,36 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
             prefill = compress_prompt(inner, patch, call, announced, generating=True)
     if prefill is None:
         given = kwargs if inputs is None else {"inputs" if inner is model else "input_ids": inputs, **kwargs}
-        return _run(model, own_generate, None, given)
-    _refuse_unsupported(model, call)
+        return _run(model, own_generate, None, **given)
     prompt = prefill.prompt
-    user = UserPrompt(prompt.user_ids, prompt.input_ids.shape[1])
-    call = short_inputs(inner, call, prefill) | {"input_ids": prompt.input_ids}
-    outer = None if inner is model else model
-    decoding = _Decoding(inner, prompt.input_ids.shape[1], prompt.next_position, outer)
-    outputs: Any = None
+    decoding = _Decoding(inner, prompt.input_ids.shape[1], prompt.next_position)
+    run = functools.partial(_run, model, own_generate, decoding)
+    short = short_inputs(inner, call, prefill) | {"input_ids": prompt.input_ids}
+    with patch.generating(model, prompt):
+        if inner is model:
+            return _users(prompt).with_sequences(_behind(prompt, model, short, run))
+        decoding.of_composite = prompt
+        return _users(prompt).with_sequences(run(**patch.composite_call(model, short)))
+
+
+def _behind(prompt: ShortPrompt, model: Any, call: dict[str, Any], run: Callable[..., Any]) -> Any:
+    """What upstream's `generate` says behind a short prompt; what the user handed in sees the user's own prompt."""
+    _refuse_unsupported(model, call)
+    cache, outputs = call.get(CACHE), None
     try:
-        call = _in_short_columns(inner, call, user)
-        call = call if outer is None else patch.composite_call(model, call)
-        with patch.generating(model, prompt):
-            outputs = _run(model, own_generate, decoding, call)
+        outputs = run(**_in_short_columns(model, call, _users(prompt)))
     finally:  # a cache that was handed in may be filled even if the call fails
         remember_filled(prompt, cache, cache_of(outputs))
-    return user.with_sequences(outputs)
+    return outputs
 
 
-_POSITIONAL = (
-    "generation_config",
-    "logits_processor",
-    "stopping_criteria",
-    "prefix_allowed_tokens_fn",
-    "synced_gpus",
-    "assistant_model",
-    "streamer",
-    "negative_prompt_ids",
-    "negative_prompt_attention_mask",
-    "custom_generate",
-)
+def _users(prompt: ShortPrompt) -> UserPrompt:
+    return UserPrompt(prompt.user_ids, prompt.input_ids.shape[1])
+
+
+def _names(own_generate: Callable[..., Any]) -> list[str]:
+    """The names of what `generate` takes by position behind the prompt; a composite's are its own."""
+    return list(inspect.signature(own_generate).parameters)[1:]
 
 
 def prepare_inputs_for_generation(model: Any, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -145,7 +148,7 @@ def prepare_inputs_for_generation(model: Any, input_ids: Any, *args: Any, **kwar
     return result
 
 
-def _run(model: Any, own_generate: Any, decoding: _Decoding | None, call: dict[str, Any]) -> Any:
+def _run(model: Any, own_generate: Any, decoding: _Decoding | None, /, **call: Any) -> Any:
     """Upstream's `generate`. An assistant that is this very model must not see the outer call's state."""
     token = _ACTIVE.set(decoding)
     try:
@@ -175,7 +178,7 @@ def _continue(model: Any, own_generate: Any, memory: CacheMemory, cached: int, c
     try:
         call = call if user is None else _in_short_columns(model, call, user)
         with patch.generating(model, None):
-            outputs = _run(model, own_generate, decoding, call)
+            outputs = _run(model, own_generate, decoding, **call)
     finally:
         remember(cache, memory)
     return outputs if user is None else user.with_sequences(outputs)

@@ -11,7 +11,7 @@ import torch
 
 from ..config.config import CompressionConfig
 from ..config.registry import get_method
-from ..models.instance import active_config, patch_of, unwrap
+from ..models.instance import active_config, patch_of, text_writer, unwrap
 from .prompts import Prompts, model_inputs
 from .timing import Clock
 
@@ -107,20 +107,20 @@ def ask(
     Raises:
         what generating raises: no answer is ever left empty instead.
     """
-    inner, inputs = unwrap(model), prepared.inputs
-    most = max_new_tokens or longest_answer(inner)
+    inner, inputs, writer = unwrap(model), prepared.inputs, text_writer(model)
+    most = max_new_tokens or longest_answer(model)
     given: dict[str, Any] = GREEDY | {"max_new_tokens": most} | options
     if clock is not None:
         given["logits_processor"] = [*given.get("logits_processor", ()), clock.first_token]
         clock.begin(inner.device)
     with torch.inference_mode():
-        ids = model.generate(**inputs, **given)
+        ids = writer.generate(**inputs, **given)
     if clock is not None:
         clock.end(inner.device)
     new = ids[:, inputs["input_ids"].shape[1] :]
     tokenizer = processor.tokenizer
     texts = tokenizer.batch_decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    ends = torch.tensor(_ends(inner), device=new.device, dtype=new.dtype)
+    ends = torch.tensor(_ends(writer), device=new.device, dtype=new.dtype)
     finished = torch.isin(new, ends).any(1) | (new.shape[1] < given["max_new_tokens"])
     read = inputs["attention_mask"].sum(1).tolist()
     written = (new != tokenizer.pad_token_id).sum(1).tolist()
@@ -152,7 +152,7 @@ def token_counts(model: Any, audios: Sequence[int]) -> Iterator[tuple[int, int, 
 
 def longest_answer(model: Any) -> int:
     """The model's own limit for an answer, in tokens, or `LONGEST_ANSWER`."""
-    return int(unwrap(model).generation_config.max_new_tokens or LONGEST_ANSWER)
+    return int(unwrap(text_writer(model)).generation_config.max_new_tokens or LONGEST_ANSWER)
 
 
 def untrained(model: Any, config: CompressionConfig) -> str | None:
@@ -188,5 +188,5 @@ def check_trained(model: Any, configs: Sequence[CompressionConfig]) -> None:
 
 
 def _ends(model: Any) -> list[int]:
-    end = model.generation_config.eos_token_id
+    end = unwrap(model).generation_config.eos_token_id
     return [] if end is None else list(end) if isinstance(end, list | tuple) else [end]

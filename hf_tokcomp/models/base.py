@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -213,8 +214,16 @@ class ModelPatch(ABC):
         return model
 
     def composite_call(self, model: Any, call: dict[str, Any]) -> dict[str, Any]:
-        """The keywords of a composite's `generate` on a short prompt, from those that its part would get."""
+        """The keywords of a composite's `generate` on a short prompt, from those that its part would get.
+
+        What it hands on to its part under the names of `audio_keywords` goes no further, so that one may stand there
+        for a composite that asks whether there is audio.
+        """
         return call
+
+    def save_beside(self, model: Any, folder: Path) -> None:
+        """Write to a saved model's folder what `from_pretrained` needs and upstream's `save_pretrained` leaves out."""
+        return
 
     @abstractmethod
     def window_tokens(self, frames: int) -> int:

@@ -250,6 +250,14 @@ def unwrap(model: Any) -> Any:
     return seen
 
 
+def text_writer(model: Any) -> Any:
+    """What to ask for text: a patched composite's part that writes it, with whatever adapters it has, or the model."""
+    whole = unwrap(model)
+    state = state_of(whole)
+    part = whole if state is None else state.patch.inner(whole)
+    return model if part is whole else part
+
+
 def learned_weights(model_or_processor: Any) -> dict[str, torch.Tensor]:
     """The weights of a patched model's compressor by name; empty for a method that learns nothing."""
     if isinstance(model_or_processor, ProcessorMixin):

@@ -18,6 +18,7 @@ PATCHES = {
     "voxtral": "hf_tokcomp.patches.voxtral",
     "glmasr": "hf_tokcomp.patches.glmasr",
     "qwen2_5_omni_thinker": "hf_tokcomp.patches.qwen2_5_omni_thinker",
+    "qwen2_5_omni": "hf_tokcomp.patches.qwen2_5_omni",
 }
 
 

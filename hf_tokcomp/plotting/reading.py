@@ -137,7 +137,7 @@ def read_panels(
                 said = ask(model, processor, Prepared(inputs, [1]), max_new_tokens)[0].text
             else:
                 call = dict(inputs)
-                compress_prompt(inner, patch, call, Announced.taken_from(call))
+                compress_prompt(patch.inner(inner), patch, call, Announced.taken_from(call))
             record = inner.audio_compressor.last
             scores = None
             name = _score_of(inner.audio_compressor.requires, attention)
@@ -166,7 +166,7 @@ def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str, opt
     """
     windows = patch.windows_of(inputs)
     with torch.inference_mode():
-        encoded = patch.encode(model, windows, frozenset({name}), options)
+        encoded = patch.encode(patch.inner(model), windows, frozenset({name}), options)
     scores: Tensor | None = getattr(encoded, name, None)
     if scores is None:
         return None

@@ -10,20 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from ..config.files import CONFIG_NAME
-from ..models.instance import bound_once, original
+from ..models.instance import bound_once, original, patch_of
 
 logger = logging.getLogger(__name__)
 
 
 @bound_once
 def save_pretrained(model: Any, *args: Any, **kwargs: Any) -> Any:
-    """A patched model's `save_pretrained`: where only an adapter is written, the config goes beside it."""
+    """A patched model's `save_pretrained`: where only an adapter is written, the config goes beside it.
+
+    What upstream leaves out goes beside a whole model.
+    """
     own = original(model, "save_pretrained")
     compressor = getattr(model, "audio_compressor", None)
-    if compressor is not None and getattr(model, "_hf_peft_config_loaded", False):
-        given = arguments(own, args, kwargs)
-        if _writes(given):  # before, since it may push the folder to the Hub
+    given = arguments(own, args, kwargs)
+    if compressor is not None and _writes(given):  # before, since it may push the folder to the Hub
+        if getattr(model, "_hf_peft_config_loaded", False):
             compressor.config.save_pretrained(given["save_directory"])
+        else:
+            patch_of(model).save_beside(model, Path(given["save_directory"]))
     return own(*args, **kwargs)
 
 

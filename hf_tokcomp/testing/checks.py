@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from . import around, calls, decoding
-from .subject import Subject
+from .subject import NotApplicable, Subject
 
 Check = Callable[[Subject], None]
 
@@ -25,6 +25,9 @@ def _in_one_thread_of_ours(check: Check) -> Check:
     """The check with gradients off, unless it turns them on, and with the same random numbers every time."""
 
     def run(subject: Subject) -> None:
+        whole = subject.model()
+        if subject.patch.inner(whole) is not whole:
+            raise NotApplicable("a composite has no `forward`: its part goes through the checks")
         torch.manual_seed(0)
         with torch.no_grad():
             check(subject)

@@ -1,0 +1,40 @@
+"""Qwen2.5-Omni that speaks: what its thinker reads is compressed, and its talker speaks on the short prompt.
+
+Upstream's `generate` feeds the talker the thinker's hidden states of the prompt beside the prompt's ids, so it gets the
+short ids, and the thinker within it the short embeddings and positions. It silences the audio's slots in the first
+hidden state where it was given features; something stands there for them, which the thinker does not get.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from .qwen2_5_omni_thinker import Qwen25OmniThinkerPatch
+
+
+class Qwen25OmniPatch(Qwen25OmniThinkerPatch):
+    """`Qwen2_5OmniForConditionalGeneration`."""
+
+    model_type = "qwen2_5_omni"
+    model_classes = ("Qwen2_5OmniForConditionalGeneration",)
+    auto_classes = ("AutoModelForMultimodalLM", "AutoModelForTextToWaveform")
+    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("input_ids", "kwargs")}
+
+    def inner(self, model: Any) -> Any:
+        return getattr(model, "thinker", model)
+
+    def composite_call(self, model: Any, call: dict[str, Any]) -> dict[str, Any]:
+        own = ("inputs_embeds", "position_ids")
+        renamed = {f"thinker_{name}" if name in own else name: value for name, value in call.items()}
+        return renamed | {self.features: call["inputs_embeds"]}
+
+    def save_beside(self, model: Any, folder: Path) -> None:
+        if model.speaker_map:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.save(model.speaker_map, folder / "spk_dict.pt")  # the voices
+
+
+PATCH = Qwen25OmniPatch()
