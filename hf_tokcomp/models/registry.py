@@ -14,6 +14,8 @@ PATCHES = {
     "audioflamingo3": "hf_tokcomp.patches.audioflamingo3",
     "musicflamingo": "hf_tokcomp.patches.musicflamingo",
     "voxtral": "hf_tokcomp.patches.voxtral",
+    "qwen3_omni_moe_thinker": "hf_tokcomp.patches.qwen3_omni_moe_thinker",
+    "qwen3_asr": "hf_tokcomp.patches.qwen3_asr",
 }
 
 

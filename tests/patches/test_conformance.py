@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
 import pytest
+from subjects import subject_of
 from threads import one_thread
 
 from hf_tokcomp.models.registry import PATCHES
@@ -15,7 +15,7 @@ from hf_tokcomp.testing import NotApplicable, Subject, conformance_checks
 @pytest.mark.parametrize("check", conformance_checks(), ids=lambda check: str(check.__name__))
 @pytest.mark.parametrize("model_type", PATCHES)
 def test_conformance(model_type: str, check: Callable[[Subject], None]) -> None:
-    subject: Subject = importlib.import_module(f"subjects.{model_type}").SUBJECT
+    subject = subject_of(model_type)
     try:
         with one_thread():
             check(subject)

@@ -163,17 +163,21 @@ def mean_over_heads(key: Tensor, heads: int) -> Tensor:
 
 
 @contextmanager
-def recorded_outputs(**modules: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Keep the detached outputs of these modules while the block runs; their names are the dict's keys.
+def recorded_outputs(detached: bool = True, /, **modules: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Keep the outputs of these modules while the block runs; their names are the dict's keys.
 
     Only calls of this thread count: another one may be running the same model at the same time.
+
+    Args:
+        detached: whether the outputs are kept without their gradients.
+        modules: what to listen to.
     """
     outputs: dict[str, Tensor] = {}
     here = threading.get_ident()
 
     def keep(name: str, _module: nn.Module, _args: Any, output: Tensor) -> None:
         if threading.get_ident() == here:
-            outputs[name] = output.detach()
+            outputs[name] = output.detach() if detached else output
 
     handles = [module.register_forward_hook(functools.partial(keep, name)) for name, module in modules.items()]
     try:
