@@ -19,6 +19,8 @@ PATCHES = {
     "glmasr": "hf_tokcomp.patches.glmasr",
     "qwen2_5_omni_thinker": "hf_tokcomp.patches.qwen2_5_omni_thinker",
     "qwen2_5_omni": "hf_tokcomp.patches.qwen2_5_omni",
+    "qwen3_omni_moe_thinker": "hf_tokcomp.patches.qwen3_omni_moe_thinker",
+    "qwen3_asr": "hf_tokcomp.patches.qwen3_asr",
 }
 
 

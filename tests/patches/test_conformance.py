@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 
 import pytest
+from subjects import subject_of
 from threads import one_thread
 
 from hf_tokcomp.models.registry import PATCHES, load_patch
@@ -19,7 +19,7 @@ def test_conformance(model_type: str, check: Callable[[Subject], None]) -> None:
     problem = verdict(load_patch(PATCHES[model_type]))
     if problem is not None:
         pytest.skip(problem)
-    subject: Subject = importlib.import_module(f"subjects.{model_type}").SUBJECT
+    subject = subject_of(model_type)
     try:
         with one_thread():
             check(subject)

@@ -172,9 +172,13 @@ def mean_over_heads(key: Tensor, heads: int) -> Tensor:
 
 @contextmanager
 def recorded_outputs(detached: bool = True, /, **modules: nn.Module) -> Iterator[dict[str, Tensor]]:
-    """Keep the outputs of these modules, detached or not, while the block runs; their names are the dict's keys.
+    """Keep the outputs of these modules while the block runs; their names are the dict's keys.
 
     Only calls in this thread count: another one may be running the same model at the same time.
+
+    Args:
+        detached: whether the outputs are kept without their gradients.
+        modules: what to listen to.
     """
     outputs: dict[str, Tensor] = {}
     here = threading.get_ident()

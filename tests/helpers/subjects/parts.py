@@ -13,10 +13,17 @@ from transformers import PreTrainedTokenizerFast
 
 WORDS = ("what", "is", "this", "please", "tell", "me", "now", "a", "b", "c", "d", "e", "f", "g")
 BASIC = ("<pad>", "<unk>", "<eos>")
+TELLING = ("language_model", "projector", "lm_head")
 
 
-def tokenizer(marks: Sequence[str], words: Sequence[str] = WORDS) -> Any:
-    """Of words; ids are `BASIC`, the marks, which are special, and the words, in this order."""
+def tokenizer(marks: Sequence[str], words: Sequence[str] = WORDS, **named: str) -> Any:
+    """Of words; ids are `BASIC`, the marks, which are special, and the words, in this order.
+
+    Args:
+        marks: special tokens.
+        words: all others.
+        named: special tokens that the processor asks the tokenizer for by name, such as ``audio_token``.
+    """
     raw = Tokenizer(WordLevel({word: i for i, word in enumerate([*BASIC, *marks, *words])}, unk_token="<unk>"))
     raw.pre_tokenizer = WhitespaceSplit()
     return PreTrainedTokenizerFast(
@@ -25,7 +32,7 @@ def tokenizer(marks: Sequence[str], words: Sequence[str] = WORDS) -> Any:
         unk_token="<unk>",
         eos_token="<eos>",
         padding_side="left",
-        additional_special_tokens=list(marks),
+        **{"extra_special_tokens": named} if named else {"additional_special_tokens": list(marks)},
     )
 
 
@@ -47,7 +54,7 @@ def text_config(vocabulary: int, model_type: str = "qwen2", **others: Any) -> di
     }
 
 
-def made_telling(model: Any, marks: int, names: Sequence[str] = ("language_model", "projector", "lm_head")) -> Any:
+def made_telling(model: Any, marks: int, names: Sequence[str] = TELLING) -> Any:
     """The model in evaluation mode, with larger weights where the audio goes through, never saying a special token.
 
     Random projections as small as upstream's make every next token the same.
@@ -55,11 +62,11 @@ def made_telling(model: Any, marks: int, names: Sequence[str] = ("language_model
     Args:
         model: the model.
         marks: ids below which all are special.
-        names: parts of the names of the matrices that are drawn anew.
+        names: parts of the names of the weights that are drawn anew, norms and biases left out.
     """
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.dim() == 2 and any(part in name for part in names):
+            if parameter.dim() >= 2 and any(part in name for part in names):
                 parameter.normal_(0, 0.25)
         model.get_output_embeddings().weight[:marks] = 0
     model.generation_config.pad_token_id = 0

@@ -1,0 +1,47 @@
+"""Qwen3-Omni's thinker, which reads and writes text: several audios per prompt, each up to 40 minutes.
+
+Its encoder ends with the projector: `encode` reads the states before that, which then runs for nothing once (less than
+a hundredth of the encoder's operations). Images are refused beside audio: their positions are 3-D, and deepstack adds
+their states in deeper layers, at columns of the whole prompt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.base import relying_on
+from ..models.windows import Windows
+from .qwen3.encoder import Qwen3EncoderPatch
+
+
+class Qwen3OmniMoeThinkerPatch(Qwen3EncoderPatch):
+    """`Qwen3OmniMoeThinkerForConditionalGeneration`."""
+
+    model_type = "qwen3_omni_moe_thinker"
+    model_classes = ("Qwen3OmniMoeThinkerForConditionalGeneration",)
+    auto_classes = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
+    since = "5.23.0"
+    processor_class = "Qwen3OmniMoeProcessor"
+    feature_mask = "feature_attention_mask"
+    beside_features = ("audio_feature_lengths",)
+    refuses = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")
+    relies_on = relying_on("input_features", "feature_attention_mask")
+
+    def longest_audio(self, processor: Any) -> float:
+        return 2400.0
+
+    def run_encoder(self, model: Any, windows: Windows) -> None:
+        model.model.get_audio_features(windows.features, feature_attention_mask=torch.as_tensor(windows.mask))
+
+    def projector(self, model: Any) -> nn.Module:
+        return model.model.audio_tower.proj1  # type: ignore[no-any-return]
+
+    def project(self, model: Any, features: Tensor) -> Tensor:
+        tower = model.model.audio_tower
+        return tower.proj2(tower.act(tower.proj1(features)))  # type: ignore[no-any-return]
+
+
+PATCH = Qwen3OmniMoeThinkerPatch()
