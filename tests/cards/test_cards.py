@@ -244,7 +244,11 @@ def test_the_class_in_the_program_loads_the_model(model_type: str | None) -> Non
     loads = hf_tokcomp.supported_models()
     if model_type is not None:
         assert name[1] == loads[model_type].model_classes[0]
-    for kind in loads if model_type is None else ():
+        return
+    # Of a base model whose type is not known: no Auto class has them all.
+    fits = [kind for kind, patch in loads.items() if name[1] in patch.auto_classes]
+    assert {"qwen2_audio", "audioflamingo3"} <= set(fits)
+    for kind in fits:
         known = getattr(transformers, name[1])._model_mapping
         own = getattr(transformers, loads[kind].model_classes[0])
         assert known[own.config_class].__name__ in loads[kind].model_classes

@@ -100,7 +100,7 @@ def test_budget_length_without_a_budget() -> None:
 def test_budget_length_of_a_composition_is_what_its_stages_ask_for_in_turn() -> None:
     def asked(*stages: Any) -> tuple[int | None, int]:
         config = CompressionConfig(method="compose", stages=stages)
-        return config.budget_length(37), config.output_length(37)
+        return config.budget_length(37, 25.0), config.output_length(37, 25.0)
 
     top, half = {"method": "segmentwise_top_k"}, {"method": "stride"}
     assert asked(half, top) == (10, 10)  # 37, 19, 10
