@@ -420,7 +420,7 @@ class TestConflicts:
         assert compression(model) is None
         assert generate(model, kind, seconds).shape[0] == len(seconds)
         (message,) = self.said(caplog)
-        assert "left out" in message
+        assert "weights are ignored" in message
 
     @pytest.mark.parametrize("given", [OTHER, None], ids=["other", "none"])
     @pytest.mark.parametrize("way", ["auto class", "peft", "one line"])
