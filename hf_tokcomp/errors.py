@@ -20,8 +20,8 @@ class UnsupportedModelError(TypeError):
         >>> try:
         ...     hf_tokcomp.patch(torch.nn.Linear(2, 2), "ltbm")
         ... except hf_tokcomp.UnsupportedModelError:
-        ...     print(f"Use one of {', '.join(hf_tokcomp.supported_models())}.")
-        Use one of qwen2_audio, audioflamingo3.
+        ...     print(f"Use one of {', '.join(list(hf_tokcomp.supported_models())[:2])} and so on.")
+        Use one of qwen2_audio, audioflamingo3 and so on.
     """
 
 

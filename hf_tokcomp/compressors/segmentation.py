@@ -27,7 +27,7 @@ class SegmentationConfig(CompressionConfig):
     """Config of segmentation. Without a budget, one token is left per segment of the audio.
 
     Example:
-        >>> hf_tokcomp.SegmentationConfig(tokens_per_second=5).output_length(750)
+        >>> hf_tokcomp.SegmentationConfig(tokens_per_second=5).output_length(750, 25.0)
         150
         >>> hf_tokcomp.SegmentationConfig(min_duration=0.2).deterministic_length  # without a budget the content decides
         False

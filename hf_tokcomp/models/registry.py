@@ -69,8 +69,8 @@ def supported_models() -> dict[str, ModelPatch]:
     """Every supported model type with its patch, including those of other installed packages.
 
     Example:
-        >>> sorted(hf_tokcomp.supported_models())
-        ['audioflamingo3', 'qwen2_audio']
+        >>> hf_tokcomp.supported_models()["qwen2_audio"].frame_rate
+        25.0
     """
     _require_patches()
     BROUGHT.bring()
