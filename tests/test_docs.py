@@ -9,7 +9,9 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import pytest
@@ -39,6 +41,7 @@ SOURCES = ("hf_tokcomp", "patches", "recipes")
 # What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
 QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
+TINY = {"zai-org/GLM-ASR-Nano-2512": "glmasr", "ibm-granite/granite-speech-3.3-2b": "granite_speech"}  # as well
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
 FOLDER = "my_recordings"  # the shipped recordings, with a table of each split
@@ -130,12 +133,27 @@ def test_examples_run(page: Path, reader: Path, flamingo: Path, hub: Hub) -> Non
         run_examples(page, flamingo)
 
 
+@cache
+def folder_of(subject: str) -> str:
+    """One of `tests/helpers/subjects`, saved."""
+    folder = mkdtemp()
+    found = importlib.import_module(f"subjects.{subject}").SUBJECT
+    found.model().save_pretrained(folder)
+    processor = found.make_processor()
+    processor.chat_template = FLAMINGO_TEMPLATE.replace("<sound>", processor.audio_token)
+    processor.save_pretrained(folder)
+    return folder
+
+
 def run_examples(page: Path, flamingo: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page, "python"):
         if block.not_run:
             continue
         text = block.text.replace(QWEN2_AUDIO, SMALL_MODEL.as_posix()).replace(AUDIO_FLAMINGO_3, flamingo.as_posix())
+        for name, subject in TINY.items():
+            if name in text:
+                text = text.replace(name, folder_of(subject))
         # Blank lines in front, so that a traceback names the page's own line.
         exec(compile("\n" * (block.line - 1) + text, str(page), "exec"), namespace)
 

@@ -15,6 +15,7 @@ PATCHES = {
     "musicflamingo": "hf_tokcomp.patches.musicflamingo",
     "voxtral": "hf_tokcomp.patches.voxtral",
     "glmasr": "hf_tokcomp.patches.glmasr",
+    "granite_speech": "hf_tokcomp.patches.granite_speech",
 }
 
 
