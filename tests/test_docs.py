@@ -8,7 +8,9 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import pytest
@@ -41,6 +43,7 @@ QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
 QWEN2_5_OMNI = "Qwen/Qwen2.5-Omni-3B"  # so does this one,
 OMNI_PROCESSOR = "Qwen2_5OmniProcessor.from_pretrained(name)"  # and this, which needs torchvision, is made
+TINY = {"zai-org/GLM-ASR-Nano-2512": "glmasr", "ibm-granite/granite-speech-3.3-2b": "granite_speech"}  # as well
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
 FOLDER = "my_recordings"  # the shipped recordings, with a table of each split
@@ -139,6 +142,18 @@ def test_examples_run(page: Path, reader: Path, flamingo: Path, omni: Path, hub:
         run_examples(page, flamingo, omni)
 
 
+@cache
+def folder_of(subject: str) -> str:
+    """One of `tests/helpers/subjects`, saved."""
+    folder = mkdtemp()
+    found = importlib.import_module(f"subjects.{subject}").SUBJECT
+    found.model().save_pretrained(folder)
+    processor = found.make_processor()
+    processor.chat_template = FLAMINGO_TEMPLATE.replace("<sound>", processor.audio_token)
+    processor.save_pretrained(folder)
+    return folder
+
+
 def run_examples(page: Path, flamingo: Path, omni: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__", "omni_processor": qwen2_5_omni_thinker.processor}
     for block in blocks(page, "python"):
@@ -146,6 +161,9 @@ def run_examples(page: Path, flamingo: Path, omni: Path) -> None:
             continue
         text = block.text.replace(QWEN2_AUDIO, SMALL_MODEL.as_posix()).replace(AUDIO_FLAMINGO_3, flamingo.as_posix())
         text = text.replace(QWEN2_5_OMNI, omni.as_posix()).replace(OMNI_PROCESSOR, "omni_processor()")
+        for name, subject in TINY.items():
+            if name in text:
+                text = text.replace(name, folder_of(subject))
         # Blank lines in front, so that a traceback names the page's own line.
         exec(compile("\n" * (block.line - 1) + text, str(page), "exec"), namespace)
 

@@ -225,7 +225,7 @@ def ask_all(
         ValueError: an item has no question, and there is none for all.
     """
     patch = patch_for_processor(processor)[1]
-    rate, longest = int(processor.feature_extractor.sampling_rate), patch.longest_audio(processor)
+    rate, longest = patch.sampling_rate(processor), patch.longest_audio(processor)
     found = []
     for task in tasks:
         where = (datasets or {}).get(task.name, Dataset())

@@ -12,6 +12,7 @@ import torch
 from ..config.config import CompressionConfig
 from ..config.registry import get_method
 from ..models.instance import active_config, patch_of, text_writer, unwrap
+from ..models.registry import patch_for_processor
 from .prompts import Prompts, model_inputs
 from .timing import Clock
 
@@ -74,7 +75,7 @@ def prepare(model: Any, processor: Any, prompts: Prompts) -> Prepared:
         prompts: whole prompts and their recordings.
     """
     begin = time.perf_counter()
-    rate = int(processor.feature_extractor.sampling_rate)
+    rate = patch_for_processor(processor)[1].sampling_rate(processor)
     inputs = model_inputs(processor, prompts.texts, prompts.samples, rate)
     inner = unwrap(model)
     inputs = inputs.to(inner.device, dtype=inner.dtype)

@@ -38,7 +38,7 @@ class AudioTextCollator:
         self.prompt = prompt
         self.long_audio = long_audio
         self.patch = patch_for_processor(processor)[1]
-        self.rate = int(processor.feature_extractor.sampling_rate)
+        self.rate = self.patch.sampling_rate(processor)
         self.longest = self.patch.longest_audio(processor)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:

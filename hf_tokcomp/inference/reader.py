@@ -73,7 +73,7 @@ class Reader:
         self.patch: ModelPatch = found
         # Not patched: prompts keep all their placeholders, and the model shortens them as each compression wants.
         self.processor = unpatch(self._load_processor())
-        self.rate = int(self.processor.feature_extractor.sampling_rate)
+        self.rate = found.sampling_rate(self.processor)
         self.model: Any = None
         self.stored = (
             stored_config(SimpleNamespace(config=config)) if self.adapter is None else self.adapter.compression
@@ -168,7 +168,7 @@ class Reader:
         """
         seconds = len(samples) / self.rate
         # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
-        if self.patch.window_tokens(len(samples) // self.processor.feature_extractor.hop_length) < 2:
+        if self.patch.window_tokens(self.patch.mel_frames(self.processor, len(samples))) < 2:
             raise ValueError(f"{name} is too short: {seconds:.3f} s are not two audio tokens.")
         longest = self.patch.longest_audio(self.processor)
         if seconds > longest:

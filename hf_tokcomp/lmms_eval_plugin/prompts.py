@@ -39,7 +39,7 @@ class Questions:
         self.processor = processor
         self.patch = patch
         self.add_system_prompt = add_system_prompt
-        self.rate = int(processor.feature_extractor.sampling_rate)
+        self.rate = patch.sampling_rate(processor)
         self.longest = patch.longest_audio(processor)
         if simple_prompt:
             processor.chat_template = None
@@ -84,4 +84,4 @@ class Questions:
 
     def _enough(self, samples: Samples) -> bool:
         # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
-        return self.patch.window_tokens(len(samples) // self.processor.feature_extractor.hop_length) >= 2
+        return self.patch.window_tokens(self.patch.mel_frames(self.processor, len(samples))) >= 2

@@ -127,6 +127,8 @@ class ModelPatch(ABC):
     processor_class: ClassVar[str]
     processor_calls: ClassVar[tuple[str, ...]] = ()
     """Methods of the processor that return a whole prompt, for one that writes placeholders as ids and not as text."""
+    extractor: ClassVar[str] = "feature_extractor"
+    """Name of the part of the processor that makes the features."""
     features: ClassVar[str] = "input_features"
     """Name of the keyword with the audio features."""
     feature_mask: ClassVar[str | None] = None
@@ -312,9 +314,19 @@ class ModelPatch(ABC):
         ids = sorted(token for token in dropped if isinstance(token, int))
         return question_columns(input_ids, attention_mask, self.chat_tokens(model), ids)
 
+    def sampling_rate(self, processor: Any) -> int:
+        """Samples per second that the processor takes."""
+        return int(getattr(processor, self.extractor).sampling_rate)
+
+    def mel_frames(self, processor: Any, samples: int) -> int:
+        """Mel frames of so many samples, as `window_tokens` counts them."""
+        extractor = getattr(processor, self.extractor)
+        return samples // int(getattr(extractor, "hop_length", extractor.sampling_rate // 100))
+
     def longest_audio(self, processor: Any) -> float:
         """Seconds of an audio that the model reads; its processor cuts off the rest."""
-        return float(processor.max_audio_len if self.audio_spans_windows else processor.feature_extractor.chunk_length)
+        window = float(processor.feature_extractor.chunk_length)
+        return processor.max_audio_len // window * window if self.audio_spans_windows else window
 
     def process(
         self, processor: Any, prompts: Sequence[str], samples: Sequence[Any], rate: int, padding_side: str = "left"

@@ -72,10 +72,12 @@ def plot(
     configs = [resolve_compression(compression) for compression in compressions]
     inner = unwrap(model)
     _, patch = patch_for_class(type(inner))
-    extractor = processor.feature_extractor
-    samples = load_audio(audio, extractor.sampling_rate)
-    if patch.window_tokens(len(samples) // extractor.hop_length) < 2:
-        raise ValueError(f"{len(samples) / extractor.sampling_rate:.3f} s are too short: not two audio tokens.")
+    if not hasattr(processor, "feature_extractor"):
+        raise ValueError(f"The features of a {type(processor).__name__} are not mel frames that could be drawn.")
+    rate = patch.sampling_rate(processor)
+    samples = load_audio(audio, rate)
+    if patch.window_tokens(patch.mel_frames(processor, len(samples))) < 2:
+        raise ValueError(f"{len(samples) / rate:.3f} s are too short: not two audio tokens.")
     whole = whole_prompt(processor, patch, prompt)
     # A patched processor would shorten the prompt for its own compression.
     with nullcontext() if active_config(processor) is None else compressed(processor, "none"):
@@ -84,7 +86,7 @@ def plot(
         model, processor, inputs, configs, text=text, attention=attention, max_new_tokens=max_new_tokens
     )
     return plot_compression(
-        spectrogram_of(processor, patch, inputs, len(samples) / extractor.sampling_rate),
+        spectrogram_of(processor, patch, inputs, len(samples) / rate),
         panels,
         title=title,
         subtitle=prompt if subtitle is None and text else subtitle,

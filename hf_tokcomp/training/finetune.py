@@ -152,7 +152,7 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
         "skip_bad": options.skips,
         "check": not options.no_check,
         "max_seconds": patch.longest_audio(processor) if options.long_audio == "error" else None,
-        "sampling_rate": int(processor.feature_extractor.sampling_rate),
+        "sampling_rate": patch.sampling_rate(processor),
         "prompt_required": options.instruction() is None,
     }
     train = load_examples(options.dataset, split=options.split, max_samples=options.max_train_samples, **shared)

@@ -39,3 +39,11 @@ def test_what_makes_no_whole_tokens_is_refused() -> None:
     batch, model = inputs(118), hf_tokcomp.patch(SUBJECT.model(), "average_pooling")
     with pytest.raises(ValueError, match="118 mel frames do not make whole tokens"):
         model(**batch)
+
+
+def test_what_does_not_fill_a_window_more_is_not_read() -> None:
+    processor = SUBJECT.make_processor()
+    assert SUBJECT.patch.longest_audio(processor) == 654  # of 655, in windows of 2 s
+    processor.max_audio_len = 5
+    read = processor(text=["<|pad|>"], audio=[sound(5.0, 0)], sampling_rate=16000)
+    assert len(read["input_features"]) == SUBJECT.patch.longest_audio(processor) / 2 == 2
