@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import doctest
+import functools
 import importlib
 import json
 import re
 import shlex
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +21,7 @@ import transformers
 import write_methods
 from hub_client import Hub
 from places import ROOT
+from subjects import subject_of
 
 import hf_tokcomp
 from hf_tokcomp import cli
@@ -39,6 +42,7 @@ SOURCES = ("hf_tokcomp", "patches", "recipes")
 # What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
 QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
+QWEN3_ASR = "Qwen/Qwen3-ASR-1.7B-hf"  # becomes another
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
 FOLDER = "my_recordings"  # the shipped recordings, with a table of each split
@@ -46,6 +50,11 @@ ADAPTER = "my_adapter"  # one that was trained for a step
 FLAMINGO_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
     "{{ part['text'] + ' ' if part['type'] == 'text' else '<sound> ' }}"
+    "{% endfor %}{% endfor %}"
+)
+ASR_TEMPLATE = (
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{{ '<|audio_start|> <|audio_pad|> <|audio_end|> ' if part['type'] == 'audio' else part['text'] }}"
     "{% endfor %}{% endfor %}"
 )
 
@@ -96,6 +105,17 @@ def flamingo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@functools.cache
+def qwen3_asr() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    subject = subject_of("qwen3_asr")
+    subject.model().save_pretrained(folder)
+    processor = subject.make_processor()
+    processor.chat_template = ASR_TEMPLATE
+    processor.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the reader's files in it; what the examples register is forgotten afterwards."""
@@ -136,6 +156,7 @@ def run_examples(page: Path, flamingo: Path) -> None:
         if block.not_run:
             continue
         text = block.text.replace(QWEN2_AUDIO, SMALL_MODEL.as_posix()).replace(AUDIO_FLAMINGO_3, flamingo.as_posix())
+        text = text.replace(QWEN3_ASR, qwen3_asr().as_posix()) if QWEN3_ASR in text else text
         # Blank lines in front, so that a traceback names the page's own line.
         exec(compile("\n" * (block.line - 1) + text, str(page), "exec"), namespace)
 

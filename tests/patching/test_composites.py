@@ -95,6 +95,23 @@ def test_it_says_what_its_thinker_says_alone(model: Any, inputs: dict[str, Tenso
     assert torch.equal(model.thinker.generate(**inputs, max_new_tokens=4, do_sample=False), wanted)
 
 
+def test_a_prompt_that_ends_in_audio_goes_on_behind_all_of_it(model: Any) -> None:
+    """Positions behind the prompt are not counted from the last token that was kept."""
+    of = tiny.processor("qwen2_audio")
+    ending = dict(tiny.process(of, "qwen2_audio", ["what is <|AUDIO|>"], [tiny.sound(0.9)]))
+    alone = hf_tokcomp.patch(copy.deepcopy(model.thinker), CONFIG)
+    wanted = alone.generate(**ending, max_new_tokens=4, do_sample=False)
+    assert alone.audio_compressor.last.columns[0, -1] < ending["input_ids"].shape[1] - 1
+    seen: list[int] = []
+    hf_tokcomp.patch(model, CONFIG)
+    model.thinker.model.language_model.register_forward_pre_hook(
+        lambda _, args, call: seen.append(int(call["position_ids"][0, -1])), with_kwargs=True
+    )
+    assert torch.equal(answer(model, ending)[0], wanted)
+    length = ending["input_ids"].shape[1]
+    assert seen[1:] == [length, length + 1, length + 2]
+
+
 def test_its_weights_have_the_compressor_once(model: Any) -> None:
     names = set(model.state_dict())
     hf_tokcomp.patch(model, {"method": "conv_resampler", "retention_ratio": 0.4})

@@ -70,6 +70,6 @@ def _blocks(states: Tensor, block: int) -> Tensor:
 
 
 def _in_blocks(positions: Tensor, width: int, block: int) -> Tensor:
-    """``(windows,)`` valid positions to those of each block ``(windows * blocks,)``."""
+    """``(windows,)`` valid positions to those of each block ``(windows * blocks,)``; more than it has are all of it."""
     before = torch.arange(0, width, block, device=positions.device)
-    return (positions[:, None] - before).clamp(0, block).flatten()
+    return (positions[:, None] - before).clamp(min=0).flatten()
