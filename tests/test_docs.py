@@ -43,7 +43,11 @@ QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
 QWEN2_5_OMNI = "Qwen/Qwen2.5-Omni-3B"  # so does this one,
 OMNI_PROCESSOR = "Qwen2_5OmniProcessor.from_pretrained(name)"  # and this, which needs torchvision, is made
-TINY = {"zai-org/GLM-ASR-Nano-2512": "glmasr", "ibm-granite/granite-speech-3.3-2b": "granite_speech"}  # as well
+TINY = {  # as well
+    "zai-org/GLM-ASR-Nano-2512": "glmasr",
+    "ibm-granite/granite-speech-3.3-2b": "granite_speech",
+    "Qwen/Qwen3-ASR-1.7B-hf": "qwen3_asr",
+}
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
 FOLDER = "my_recordings"  # the shipped recordings, with a table of each split
@@ -51,6 +55,11 @@ ADAPTER = "my_adapter"  # one that was trained for a step
 FLAMINGO_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] %}"
     "{{ part['text'] + ' ' if part['type'] == 'text' else '<sound> ' }}"
+    "{% endfor %}{% endfor %}"
+)
+ASR_TEMPLATE = (
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{{ '<|audio_start|> <|audio_pad|> <|audio_end|> ' if part['type'] == 'audio' else part['text'] }}"
     "{% endfor %}{% endfor %}"
 )
 
@@ -149,7 +158,8 @@ def folder_of(subject: str) -> str:
     found = importlib.import_module(f"subjects.{subject}").SUBJECT
     found.model().save_pretrained(folder)
     processor = found.make_processor()
-    processor.chat_template = FLAMINGO_TEMPLATE.replace("<sound>", processor.audio_token)
+    own = {"qwen3_asr": ASR_TEMPLATE}
+    processor.chat_template = own.get(subject, FLAMINGO_TEMPLATE.replace("<sound>", processor.audio_token))
     processor.save_pretrained(folder)
     return folder
 

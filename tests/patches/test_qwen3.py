@@ -71,3 +71,11 @@ def test_chunks_of_padding_are_not_encoded(subject: Subject) -> None:
     padded = {name: torch.nn.functional.pad(inputs[name], (0, 300)) for name in (known.features, mask)}
     torch.testing.assert_close(model(**inputs | padded).logits, wanted)
     assert chunks == [2, 2]
+
+
+def test_images_that_are_encoded_already_are_refused(subject: Subject, model_type: str) -> None:
+    if model_type == "qwen3_asr":
+        pytest.skip("it reads no images")
+    model = patch(subject.model(), config("average_pooling"))
+    with pytest.raises(ValueError, match="mm_encoder_outputs"):
+        model(**subject.inputs(LAYOUT), mm_encoder_outputs={"image": torch.zeros(1)})
