@@ -202,7 +202,7 @@ def test_a_folder(base: Hub, tmp_path: Path) -> None:
     assert hf_tokcomp.active_config(loaded) == LTBM
     assert {file.name for file in folder.iterdir()} == {"config.json", "generation_config.json", "model.safetensors"}
     CompressionConfig(method="stride").save_pretrained(folder)
-    with pytest.raises(ValueError, match=r"The folder's compression_config\.json asks for .*stride"):
+    with pytest.raises(ValueError, match=r"The folder's compression_config\.json has .*stride"):
         hf_tokcomp.push_to_hub(folder, REPO, compression=LTBM, base_model=BASE)
 
 

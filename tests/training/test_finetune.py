@@ -246,7 +246,7 @@ def test_a_yaml_file_and_flags_over_it(manifest, tmp_path, capsys):
         (["--resume-from-checkpoint", "last"], "no checkpoint"),
         (["--ratios", "3/2"], "at most 1"),
         (["--compression", "none", "--curriculum", "0.5"], "retention"),
-        (["--load-in-4bit", "--load-in-8bit"], "exclude"),
+        (["--load-in-4bit", "--load-in-8bit"], "cannot be combined"),
         (["--lora-r", "0"], "--lora-r"),
     ],
 )

@@ -111,4 +111,4 @@ def test_the_command_resumed_from_any_checkpoint_ends_there(manifest, tmp_path, 
             assert log(folder, key) == log(tmp_path / "unbroken", key), f"{key} from step {step}"
     capsys.readouterr()
     assert main(command(manifest, folder, *flags, "--resume-from-checkpoint", "last", steps=3)) == 1
-    assert "checkpoint-5 is of step 5, behind --max-steps 3" in capsys.readouterr().err
+    assert "checkpoint-5 is of step 5, beyond --max-steps 3" in capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_curriculum_and_draws_together():
     ("options", "message"),
     [
         ({}, "needs ratios to draw from, a curriculum, or both"),
-        ({"ratios": []}, "at least one"),
+        ({"ratios": []}, "non-empty list"),
         ({"ratios": [0.5, 0.0]}, "above 0"),
         ({"ratios": [1.1]}, "at most 1"),
         ({"ratios": [math.nan]}, "above 0"),
