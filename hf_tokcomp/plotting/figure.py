@@ -52,7 +52,7 @@ def plot_compression(
     Example:
         >>> from hf_tokcomp.plotting import Panel, plot_compression, save
         >>> every_second = Panel("every second token", 127, 64, slot=[i // 2 if i % 2 == 0 else -1 for i in range(127)])
-        >>> save(plot_compression("question.wav", [every_second]), "tokens.png").name
+        >>> save(plot_compression("question.wav", [every_second], frame_rate=25.0), "tokens.png").name
         'tokens.png'
     """
     if not panels:

@@ -10,9 +10,10 @@ from hf_tokcomp.patches.qwen2_5_omni import PATCH
 
 import hf_tokcomp
 from hf_tokcomp.inference.answers import answer
+from hf_tokcomp.inference.asking import Prepared
 from hf_tokcomp.inference.collator import AudioTextCollator
 from hf_tokcomp.inference.prompts import model_inputs
-from hf_tokcomp.inference.reader import Batch, Reader
+from hf_tokcomp.inference.reader import Reader
 from hf_tokcomp.models.versions import verdict
 from hf_tokcomp.plotting.reading import read_panels
 from hf_tokcomp.testing import sound
@@ -48,7 +49,7 @@ def test_the_reader_reads(model: Any, processor: Any, tmp_path: Path, monkeypatc
     monkeypatch.setattr(Reader, "_load_processor", lambda _self: processor)  # a real one needs torchvision
     reader = Reader(str(tmp_path))
     reader.load_model("cpu")
-    batch = Batch(model_inputs(processor, [PROMPT], [sound(0.8, 0)], RATE), 0.0)
+    batch = Prepared(model_inputs(processor, [PROMPT], [sound(0.8, 0)], RATE), [1])
     readings, _ = reader.read(batch, hf_tokcomp.CompressionConfig.from_dict(HALF), 4)
     assert readings[0].text == wanted(processor, sound(0.8, 0))
     assert (readings[0].tokens_before, readings[0].tokens_after) == (20, 10)
