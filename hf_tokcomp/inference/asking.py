@@ -1,4 +1,4 @@
-"""`ask`: generate a patched model's answers to a batch of prompts and count audio tokens; used by all callers."""
+"""`ask`: generate answers to prompts and count their audio tokens; all generation goes through this function."""
 
 from __future__ import annotations
 
