@@ -1,6 +1,6 @@
 """The command line `hf-tokcomp`: run, compare, eval, bench, plot, demo, push, card, methods, models, finetune.
 
-Errors are one line on stderr and a non-zero exit: 2 for a command that cannot be understood, 1 for one that failed.
+Errors are reported as one line on stderr and a nonzero exit code: 2 for a usage error, 1 for a command that failed.
 Set ``HF_TOKCOMP_DEBUG=1`` to see tracebacks and the libraries' own messages.
 """
 
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code.
 
     Args:
-        arguments: without the program's name; None for those of the process.
+        arguments: the arguments without the program name; None for those of the process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     running = ARGUMENTS.set(tuple(given))
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         starting.begun()
         return _run(given)
     except (Interrupted, KeyboardInterrupt, typer.Abort) as end:
-        if sys.stderr.isatty():  # ^C stands in the line, and perhaps a bar
+        if sys.stderr.isatty():  # the line shows ^C, and maybe a progress bar
             print(file=sys.stderr)
         complain("error", " ".join(("Interrupted.", *filter(None, (str(end),)))))
         return starting.INTERRUPTED
@@ -101,18 +101,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    """The exit code; what the user is to know of an error is said."""
+    """Run a command, print any error, and return the exit code."""
     try:
         with quiet_libraries():
             code = app(args=given, prog_name="hf-tokcomp", standalone_mode=False)
-        if code == starting.INTERRUPTED:  # of a KeyboardInterrupt typer leaves nothing else
+        if code == starting.INTERRUPTED:  # all that typer leaves of a KeyboardInterrupt
             raise Interrupted
         sys.stdout.flush()
     except typer.Exit as end:
         return end.exit_code
     except (Interrupted, typer.Abort):
         raise
-    except BrokenPipeError:  # the reader of a pipe has gone (`| head`)
+    except BrokenPipeError:  # the reader of the pipe has exited (`| head`)
         _drop_output()
         return 1
     except typer.TyperException as error:
@@ -130,7 +130,7 @@ def _run(given: list[str]) -> int:
 
 
 def _of_output() -> OSError | None:
-    """What is wrong with standard output, if anything: it may be a file on a full disk."""
+    """The error of standard output, if any, which may be a file on a full disk."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -140,12 +140,12 @@ def _of_output() -> OSError | None:
 
 
 def _drop_output() -> None:
-    """Standard output takes nothing any more, and Python would complain of that once more when it closes it."""
+    """Redirect the broken standard output to null, or Python would report the error again when closing it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _message(error: Exception) -> str:
-    """The error's own words; with its type where those are for programmers."""
+    """The message of an error, with its type if the message is meant for programmers."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
     if isinstance(error, ValueError | TypeError | OSError | RuntimeError | ImportError) and str(error):

@@ -1,4 +1,4 @@
-"""`hf-tokcomp bench`: what compression saves in time and memory, phase by phase, beside the uncompressed model."""
+"""`hf-tokcomp bench`: time and memory savings of compression by phase, compared with the uncompressed model."""
 
 from __future__ import annotations
 
@@ -257,10 +257,10 @@ def bench(
 
 
 def check_alone(context: typer.Context) -> None:
-    """Make sure that nothing is given beside ``--full-size`` that it says itself.
+    """Check that no option is given that ``--full-size`` sets itself.
 
     Raises:
-        ValueError: something is.
+        ValueError: there is such an option.
     """
     names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     given = [names[name] for name in given_on_command_line(context) if name not in WITH_FULL_SIZE]
@@ -269,11 +269,11 @@ def check_alone(context: typer.Context) -> None:
 
 
 def measure_full_size(folder: Path, layers: int | None, device: str, dtype: str, markdown: str | None) -> None:
-    """What ``python -m hf_tokcomp.benchmarks.full_size`` does.
+    """Do the same as ``python -m hf_tokcomp.benchmarks.full_size``.
 
     Raises:
-        ValueError: a place is named on a page, where there is but one for this.
-        what `hf_tokcomp.benchmarks.full_size.run` raises.
+        ValueError: a place on the page is named, although there is only one for this.
+        whatever `hf_tokcomp.benchmarks.full_size.run` raises.
     """
     if markdown is not None and "#" in markdown:
         raise ValueError("--full-size has one place on a page: give --markdown PAGE, without #.")
@@ -286,10 +286,10 @@ def measure_full_size(folder: Path, layers: int | None, device: str, dtype: str,
 def find_subject(
     model: str | None, random_weights: str | None, layers: int | None, device: str = "auto", dtype: str = "auto"
 ) -> Subject:
-    """The model, yet to be loaded or made.
+    """Find the model to measure, without loading or creating it yet.
 
     Raises:
-        ValueError: there are no such sizes, or the model cannot be measured.
+        ValueError: there are no sizes with this name, or the model cannot be measured.
     """
     import torch
 
@@ -309,11 +309,11 @@ def find_subject(
 
 
 def drawer(picture: Path | None) -> Callable[[dict[str, Any]], None]:
-    """What draws a report, found before anything is measured.
+    """Return a function that plots a report, checking its requirements before anything is measured.
 
     Raises:
-        ImportError: there is no matplotlib.
-        what `hf_tokcomp.plotting.check_path` raises.
+        ImportError: matplotlib is not installed.
+        whatever `hf_tokcomp.plotting.check_path` raises.
     """
     if picture is None:
         return lambda report: None
@@ -329,6 +329,6 @@ def drawer(picture: Path | None) -> Callable[[dict[str, Any]], None]:
 
 
 def tell(line: str) -> None:
-    """What is measured now, where somebody sees it; no bar, whose thread would be measured as well."""
+    """Show on a terminal what is being measured; a progress bar's thread would affect the measurement."""
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

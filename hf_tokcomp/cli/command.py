@@ -1,4 +1,4 @@
-"""Command: options in groups, examples below them, earlier spellings understood, and defaults from a YAML file."""
+"""`Command`: grouped options, examples below them, support for earlier spellings, and defaults from a YAML file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Command(TyperCommand):
     """A command of `hf-tokcomp`; an option's ``rich_help_panel`` is its group, one of `GROUPS`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse a command line, in the spellings of today, with defaults from the file of ``--config``."""
+        """Parse a command line, with earlier spellings translated and defaults from the ``--config`` file."""
         valued = {name for param in self.params if not getattr(param, "is_flag", False) for name in param.opts}
         given = modern(list(args), OLD.get(self.name or "", {}), valued, quiet=ctx.resilient_parsing)
         file = named_file(given, valued) if FLAG in valued and not ctx.resilient_parsing else None
@@ -34,7 +34,7 @@ class Command(TyperCommand):
             raise ValueError(f"{file}: {error.format_message()}") from error
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments and options, a section for each group."""
+        """Write arguments and options, with a section for each group."""
         sections: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
@@ -47,7 +47,7 @@ class Command(TyperCommand):
                     formatter.write_dl(records)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the examples as they stand: a line that is broken cannot be copied."""
+        """Write the examples without wrapping, so that their lines can be copied."""
         examples = EXAMPLES.get(self.name or "", ())
         if examples:
             with formatter.section("Examples"):
@@ -55,7 +55,7 @@ class Command(TyperCommand):
 
 
 def given_on_command_line(context: typer.Context) -> list[str]:
-    """The names of the parameters that were given, on the command line or in the file of ``--config``."""
+    """The names of the parameters given on the command line or in the ``--config`` file."""
     found = []
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")

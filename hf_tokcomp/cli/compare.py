@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 RATIOS = "1,1/2,1/4,1/10"
 POSITIONS = "contiguous,original"
-"""What is compared where nothing is said."""
+"""The kinds of positions compared by default."""
 
 
 def compare(
@@ -149,7 +149,7 @@ def compare(
 
 
 def named(audio: Sequence[str] | None, dataset: str | None) -> tuple[str, str]:
-    """What tables and cards call the recordings of a command line, and what they were found under."""
+    """The name of the recordings in tables and cards, and the name of their source."""
     from ..cards.results import UNNAMED
     from ..evaluation.items import data_label, data_name
 
@@ -160,7 +160,7 @@ def named(audio: Sequence[str] | None, dataset: str | None) -> tuple[str, str]:
 
 
 def listed(asked: Asked, loaded: Loaded, answers: Mapping[Key, Given], runs: Sequence[Run]) -> dict[str, Any]:
-    """Recordings and answers, one by one, for the file that has them all."""
+    """All recordings and answers, listed individually for the output file."""
     recordings = [
         {
             "item": item.id,

@@ -1,4 +1,4 @@
-"""`--config FILE.yaml`: options from a file, which those on the command line override."""
+"""`--config FILE.yaml`: options from a file, overridden by those on the command line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FLAG = "--config"
 
 
 def defaults_from(file: Path, params: Sequence[Any]) -> dict[str, Any]:
-    """The values of a file, by parameter.
+    """Read the values in a file, by parameter.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no YAML, or has an unknown key or a value of another shape than its option.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not valid YAML, or has an unknown key or a value whose form does not fit its option.
     """
     by_key = {_key(param): param for param in params if FLAG not in param.opts}
     given = read_yaml(file)
@@ -32,11 +32,11 @@ def defaults_from(file: Path, params: Sequence[Any]) -> dict[str, Any]:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The names and values of a YAML file; names as they are, or with dashes for underscores.
+    """Read the names and values in a YAML file; names may be written with dashes instead of underscores.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no YAML, or holds something else.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not valid YAML, or is not a mapping.
     """
     import yaml
 
@@ -52,16 +52,16 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def as_word(value: Any) -> str:
-    """A value as one word of a command line: what is no single value as JSON, and true and false in small letters."""
+    """A value as a single command line word: lists and dicts as JSON, booleans in lower case."""
     return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)
 
 
 def named_file(args: Sequence[str], valued: Collection[str]) -> Path | None:
-    """The file of ``--config``, the last one where it is given several times; None where there is none.
+    """The ``--config`` file, the last one if it is given several times; None if it is not given.
 
     Args:
         args: the command line.
-        valued: the options that take a value, which may look like an option itself.
+        valued: the options that take a value; the value itself may look like an option.
     """
     found = None
     rest = iter(args)
@@ -78,16 +78,16 @@ def named_file(args: Sequence[str], valued: Collection[str]) -> Path | None:
 
 
 def _key(param: Any) -> str:
-    """How a file names a parameter: as its longest option, or as the argument."""
+    """The key of a parameter in a file: its longest option name, or the argument name."""
     names = param.opts if param.param_type_name == "option" else [param.name]
     return str(max(names, key=len)).lstrip("-").replace("-", "_")
 
 
 def _value(file: Path, key: str, value: Any, param: Any) -> Any:
-    """A value as the command line would have it.
+    """A value in the form used on the command line.
 
     Raises:
-        ValueError: it has another shape.
+        ValueError: it has the wrong form.
     """
     if getattr(param, "is_flag", False):
         if not isinstance(value, bool):
@@ -96,5 +96,5 @@ def _value(file: Path, key: str, value: Any, param: Any) -> Any:
     if param.multiple or param.nargs == -1:
         return [as_word(each) for each in (value if isinstance(value, list) else [value])]
     if isinstance(value, list):
-        return ",".join(map(as_word, value))  # as --retention-ratio 1/2,1/4 has it
+        return ",".join(map(as_word, value))  # as in --retention-ratio 1/2,1/4
     return as_word(value)

@@ -1,4 +1,4 @@
-"""`hf-tokcomp demo`: the shipped model reads the shipped recordings with all tokens, half and a quarter of them."""
+"""`hf-tokcomp demo`: run the shipped model on the shipped recordings with all tokens, half and a quarter of them."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def demo(
     reader = open_reader(name)
     recordings = load_recordings(find_entries(None, None), None, reader).recordings
     reader.load_model(device="cpu")
-    torch.set_num_threads(1)  # more gain nothing on a model this small, and wait for each other on a busy machine
-    for config in configs:  # once for nothing: a first call pays for what later ones find ready
+    torch.set_num_threads(1)  # more threads do not help a model this small, and contend on a busy machine
+    for config in configs:  # warm-up: the first call bears one-time costs
         reader.read(reader.prepare(recordings[:1]), config)
 
     print(f"A small model reads {len(recordings)} recordings; compression {method}, positions {positions}.")
@@ -70,7 +70,7 @@ def demo(
 
 
 def _marked(text: str, truth: str | None) -> str:
-    """The text, with how much of it is wrong."""
+    """The text, with the number of wrong words."""
     from ..evaluation.metrics.texts import plain, word_errors
 
     wrong, words = word_errors(plain(truth or ""), plain(text))

@@ -1,4 +1,4 @@
-"""`hf-tokcomp eval`: benchmarks under many compressions, resumable, with intervals and tables."""
+"""`hf-tokcomp eval`: evaluate compressions on benchmarks, resumable, with intervals and tables."""
 
 from __future__ import annotations
 
@@ -230,10 +230,10 @@ def evaluate(
 
 
 def with_spellings(tasks: Sequence[Task], where: str) -> list[Task]:
-    """The tasks, those that are scored by the normalised word error rate with a list of spellings for it.
+    """Add a list of spellings to the tasks that are scored by the normalised word error rate.
 
     Raises:
-        ValueError: none of them is.
+        ValueError: there is no such task.
     """
     if not any("wer" in task.metrics for task in tasks):
         names = ", ".join(task.name for task in tasks)
@@ -247,7 +247,7 @@ def with_spellings(tasks: Sequence[Task], where: str) -> list[Task]:
 
 
 def by_task(given: Sequence[str] | None, tasks: Sequence[str]) -> dict[str, str]:
-    """Values by task: ``TASK=VALUE`` for one, ``VALUE`` for all."""
+    """Parse values by task: ``TASK=VALUE`` for one task, ``VALUE`` for all."""
     from ..evaluation.kinds import ALIASES
 
     own, others = {}, {}

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..training.arguments import FinetuneArguments
 
 SHARES = ("tokens_kept",)
-"""What ``metrics.json`` has as a share of one; it is shown in %, as everything that it has in % already."""
+"""Metrics that ``metrics.json`` stores as fractions; they are shown in %, like those already stored in %."""
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-"""For typer: the arguments go to transformers' own parser."""
+"""Typer settings: all arguments are passed on to transformers' own parser."""
 
 
 def finetune(context: typer.Context) -> None:
@@ -62,10 +62,10 @@ def finetune(context: typer.Context) -> None:
 
 
 def parse(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, TrainingArguments | None]:
-    """The arguments of a command line, checked; None and None where help was asked for and printed.
+    """Parse and check the arguments of a command line; returns None and None if help was requested and printed.
 
     Raises:
-        what `read_arguments` raises, and ValueError where they contradict each other.
+        whatever `read_arguments` raises, and ValueError if the arguments contradict each other.
     """
     options, args = read_arguments(arguments)
     if options is not None and args is not None:
@@ -84,7 +84,7 @@ def _check(options: FinetuneArguments, args: TrainingArguments) -> None:
 
 
 def _check_push(options: FinetuneArguments, args: TrainingArguments) -> None:
-    """Raise for what a push would refuse, before hours of training."""
+    """Raise any error that would prevent a push, before hours of training."""
     from ..cards.names import check_repo_id
     from ..hub.ids import check_token, split_revision
     from ..sharing.packed_folder import adapter_base
@@ -112,7 +112,7 @@ def _run(options: FinetuneArguments, args: TrainingArguments, config: Any) -> Pa
 
 
 def _kept(args: TrainingArguments) -> str:
-    """What is there of a training that was interrupted, and how to go on."""
+    """A message about what an interrupted training has saved, and how to resume it."""
     from ..training.finetune import _last_whole_checkpoint
 
     folder = Path(str(args.output_dir))
@@ -149,7 +149,7 @@ def _print_results(folder: Path) -> None:
 
 
 def row_of(name: str, values: Sequence[float], unit: str) -> tuple[str, ...]:
-    """A metric in a table: its name, with its unit, and its values."""
+    """A table row for a metric: its name, with its unit, and its values."""
     if name in SHARES:
         values, unit = [100 * value for value in values], "%"
     if unit:

@@ -1,4 +1,4 @@
-"""The arguments of `hf-tokcomp finetune`: its own and those of transformers' Trainer, perhaps from a YAML file."""
+"""The arguments of `hf-tokcomp finetune`: its own and those of transformers' Trainer, optionally from a YAML file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OLD = {
     "prompt_column": "columns question:{}",
     "skip_bad": "on-error skip",
 }
-"""Earlier spellings, which `FinetuneArguments` understands, and those of today."""
+"""Earlier spellings, which `FinetuneArguments` still accepts, and the current ones."""
 FIELDS = {
     READ: (
         *("model", "model_revision", "task", "prompt", "dataset", "dataset_config", "split", "columns"),
@@ -41,22 +41,22 @@ FIELDS = {
     SHARE: ("push", "base_model", "license"),
     RUNNING: ("on_error", "no_check", "dtype", "config", "import"),
 }
-"""The groups of `--help`, and the arguments in each."""
+"""The groups in `--help`, and the arguments in each."""
 TRAINERS = "transformers.TrainingArguments"
 USAGE = "hf-tokcomp finetune [--config FILE.yaml] --dataset DATA --output-dir FOLDER [...]"
 TRAINER = "And every argument of transformers.TrainingArguments, such as --num-train-epochs: --help-all lists them."
 
 
 def read_arguments(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, TrainingArguments | None]:
-    """The arguments of a command line, perhaps with a YAML file, which flags override.
+    """Read the arguments of a command line, optionally with a YAML file, which flags override.
 
     Returns:
-        None and None where help was asked for and printed.
+        The arguments, or None and None if help was requested and printed.
 
     Raises:
-        typer.BadParameter: an argument that is unknown, or a value that it cannot have.
-        ValueError: they contradict each other.
-        FileNotFoundError: there is no such YAML file.
+        typer.BadParameter: an argument is unknown or has an invalid value.
+        ValueError: the arguments contradict each other.
+        FileNotFoundError: the YAML file does not exist.
     """
     from transformers import TrainingArguments
 
@@ -75,7 +75,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, 
         whole.set_defaults(**_typed(whole, file, values))
         hints = {name: OLD[name].format(values[name]).replace(" ", ": ", 1) for name in OLD if name in values}
     given = _spread(given)
-    # Of several argparse would take the last.
+    # argparse would silently take the last of several.
     the_one("--compression", [arg for arg in given if arg.partition("=")[0] == "--compression"])
     own, training, unknown = whole.parse_args_into_dataclasses(
         given, return_remaining_strings=True, look_for_args_file=False
@@ -84,7 +84,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, 
         if not unknown[0].startswith("-"):
             raise typer.BadParameter(f"{unknown[0]!r} belongs to no argument; a YAML file comes before all flags")
         raise typer.BadParameter(_suggested(unknown[0], kinds))
-    if whole.parse_args(given).output_dir is None:  # which TrainingArguments would make up
+    if whole.parse_args(given).output_dir is None:  # TrainingArguments would choose a default
         raise ValueError("--output-dir is missing: the folder for the adapter.")
     flags = {arg.partition("=")[0].lstrip("-").replace("-", "_") for arg in given if arg.startswith("--")}
     for name in (name for name in OLD if name in flags):
@@ -95,7 +95,7 @@ def read_arguments(arguments: Sequence[str]) -> tuple[FinetuneArguments | None, 
 
 
 def _parser(*kinds: Any) -> Any:
-    """Transformers' parser, whose errors are typer's."""
+    """Transformers' parser, with errors raised as typer's."""
     from transformers import HfArgumentParser
 
     class Parser(HfArgumentParser):  # type: ignore[misc]
@@ -106,7 +106,7 @@ def _parser(*kinds: Any) -> Any:
 
 
 def _help(everything: bool) -> str:
-    """The help, in groups as that of the other commands, earlier spellings and spellings with underscores left out."""
+    """The help text, grouped like that of the other commands, without earlier spellings or those with underscores."""
     from transformers import TrainingArguments
 
     from ..training.arguments import FinetuneArguments
@@ -131,10 +131,10 @@ def _help(everything: bool) -> str:
 
 
 def _file(given: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The YAML file, before all flags or behind ``--config``, and the other arguments.
+    """The YAML file, given before all flags or with ``--config``, and the other arguments.
 
     Raises:
-        typer.BadParameter: there are two.
+        typer.BadParameter: two files are given.
     """
     files: list[str] = []
     others: list[str] = []
@@ -152,7 +152,7 @@ def _file(given: Sequence[str]) -> tuple[Path | None, list[str]]:
 
 
 def _spread(given: Sequence[str]) -> list[str]:
-    """``--ratios 1/2,1/4`` as ``--ratios 1/2 1/4``, as transformers' parser reads lists."""
+    """Rewrite ``--ratios 1/2,1/4`` as ``--ratios 1/2 1/4``, the list format of transformers' parser."""
     return list(_spread_words(given))
 
 
@@ -176,18 +176,19 @@ def _read(file: Path, kinds: Sequence[Any]) -> dict[str, Any]:
     for name in values:
         if name not in names:
             raise ValueError(f"{file}: {_suggested(str(name), kinds)}")
-    if isinstance(values.get("compression"), dict | list):  # as JSON on the command line
+    if isinstance(values.get("compression"), dict | list):  # like JSON on the command line
         values["compression"] = json.dumps(values["compression"])
     return values
 
 
 def _typed(parser: Any, file: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a YAML file, read and checked as those of flags are.
+    """Parse and check the values in a YAML file like those of flags.
 
-    What no flag can say (null, dicts, lists where a flag takes one word) stays as it is, for transformers to check.
+    Values that no flag can express (null, dicts, lists for a flag that takes one word) are left for transformers to
+    check.
 
     Raises:
-        ValueError: an argument cannot have its value; the file is named.
+        ValueError: an argument has an invalid value; the message names the file.
     """
     several = {action.dest for action in parser._actions if action.nargs in ("+", "*")}
     flags: list[str] = []
@@ -208,7 +209,7 @@ def _typed(parser: Any, file: Path, values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _as_flag(value: Any) -> str:
-    """A value as one word of a command line; transformers' parser reads booleans as true and false."""
+    """A value as a single command line word; transformers' parser reads booleans as true and false."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

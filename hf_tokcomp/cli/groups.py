@@ -1,4 +1,4 @@
-"""The groups that `--help` has options in."""
+"""The groups of options in `--help`."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ TRAINING = "Training"
 OUTPUT = "Output"
 RUNNING = "Running"
 GROUPS = (READ, SHARE, COMPRESSION, GENERATION, MEASURING, TRAINING, OUTPUT, RUNNING)
-"""In the order in which they are printed; what names none is in the last."""
+"""The groups in the order in which they are printed; options without a group are in the last."""

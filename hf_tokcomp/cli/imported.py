@@ -1,4 +1,4 @@
-"""`--import MODULE`: methods and models of one's own, from a module or a .py file."""
+"""`--import MODULE`: custom methods and models from a module or a .py file."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ ImportOption = Annotated[
 
 
 def check_modules(names: Sequence[str]) -> None:
-    """Raise where there is no such module or file, before anything is imported.
+    """Check that the modules and files exist, before anything is imported.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ModuleNotFoundError: there is no such module.
+        FileNotFoundError: a file does not exist.
+        ModuleNotFoundError: a module does not exist.
     """
     _find_here()
     for name in names:
@@ -43,10 +43,10 @@ def check_modules(names: Sequence[str]) -> None:
 
 
 def import_modules(names: Sequence[str]) -> None:
-    """Import modules by name, which are also looked for in the working folder, or from files.
+    """Import modules by name, searching the working directory too, or from files.
 
     Raises:
-        ImportError: one cannot be imported; what went wrong is in the message.
+        ImportError: a module cannot be imported; the message says why.
     """
     check_modules(names)
     for name in names:
@@ -55,7 +55,7 @@ def import_modules(names: Sequence[str]) -> None:
                 _from_file(Path(name))
             else:
                 importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # whatever somebody's module raises
+        except (Exception, SystemExit) as error:  # user modules may raise anything
             raise ImportError(f"--import {name}: {type(error).__name__}: {error}") from error
 
 
@@ -71,16 +71,16 @@ def _is_there(name: str) -> bool:
 
 
 def _find_here() -> None:
-    """Have modules in the working folder found, after all others."""
+    """Let modules in the working directory be found, after all others."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 
 def _from_file(file: Path) -> ModuleType:
-    """The module in a file, under the file's own name; what lies beside it can be imported, too.
+    """Import the module in a file under the file's own name; modules next to it can be imported, too.
 
     Raises:
-        ImportError: another module has that name.
+        ImportError: another module has the same name.
     """
     path, name = file.resolve(), file.stem
     there = sys.modules.get(name)
@@ -95,7 +95,7 @@ def _from_file(file: Path) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look up their module by its name
+    sys.modules[name] = module  # dataclasses look up their module by name
     try:
         spec.loader.exec_module(module)
     except BaseException:

@@ -1,4 +1,4 @@
-"""Ctrl-C on the command line: what is kept then, and the command that goes on."""
+"""Ctrl-C on the command line: report what is kept, and the command to resume with."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from contextvars import ContextVar
 from ..reporting.console import PROGRAM
 
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("hf_tokcomp_arguments", default=())
-"""Those of the command that is running."""
+"""The arguments of the running command."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C; the text says what is kept, and how to go on."""
+    """Ctrl-C; the message says what is kept and how to resume."""
 
 
 @contextmanager
 def keeping(what: Callable[[], str]) -> Iterator[None]:
-    """Ctrl-C within the ``with`` block is an `Interrupted`.
+    """Raise `Interrupted` on Ctrl-C within the ``with`` block.
 
     Args:
-        what: says what is kept at that moment, and how to go on.
+        what: returns what is kept at that moment, and how to resume.
     """
     try:
         yield
@@ -31,9 +31,9 @@ def keeping(what: Callable[[], str]) -> Iterator[None]:
 
 
 def same_command(*more: str, processes: int = 1) -> str:
-    """The command that is running, to go on with, with more arguments where it does not have them."""
+    """The running command, for resuming, with more arguments added unless it already has them."""
     given = ARGUMENTS.get()
     added = () if more and more[0] in given else more
-    if processes > 1:  # whatever launched them stands before it
+    if processes > 1:  # it was started through a launcher
         return " ".join(("the same command", *added))
     return shlex.join((PROGRAM, *given, *added))

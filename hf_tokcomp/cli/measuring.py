@@ -1,4 +1,4 @@
-"""What `hf-tokcomp eval` and `compare` show beside numbers: a bar while they measure, and a picture at the end."""
+"""Progress bar and final plot of `hf-tokcomp eval` and `compare`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PICTURE = "quality.png"
 
 
 def draw(scores: Sequence[Score], asked: Sequence[Asked], folder: Path) -> None:
-    """The picture of the results, where there is something to draw and matplotlib to draw it with."""
+    """Plot the results, if there is something to plot and matplotlib is installed."""
     if any(each.positions is not None for each in scores) and importlib.util.find_spec("matplotlib") is not None:
         from ..plotting.quality import plot_quality
         from ..plotting.saving import save
@@ -28,14 +28,14 @@ def draw(scores: Sequence[Score], asked: Sequence[Asked], folder: Path) -> None:
 
 
 def _caption(asked: Asked) -> str:
-    """A task in the picture, with its data and what was asked."""
+    """The caption of a task in the plot, with its data and prompt."""
     items = f"{len(asked.items.items)} items of {shortened(asked.items.dataset, 40)}"
     return f"{asked.task.title}: {items}\nasked {quoted(asked.template, 60)}"
 
 
 @contextmanager
 def progress(shown: bool, what: str = "batches") -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, told how many batches are done of how many."""
+    """A progress bar on a terminal; yields a callback that takes the number of finished batches and the total."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, spelled alike in all of them, and the values that they name."""
+"""Options shared by several commands, with the same spelling in all of them, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ ConfigOption = Annotated[
 
 
 def compressions_option(default: str) -> Any:
-    """``--compression`` of a command that takes several; what is taken without it is said in its help."""
+    """``--compression`` for a command that takes several; its help names the default."""
     return typer.Option(
         "--compression",
         metavar=NAMES,
@@ -180,7 +180,7 @@ def compressions_option(default: str) -> Any:
 
 
 def ratios_option(default: str) -> Any:
-    """``--retention-ratio`` of such a command."""
+    """``--retention-ratio`` for such a command."""
     return typer.Option(
         "--retention-ratio",
         metavar="R,R,...",
@@ -190,7 +190,7 @@ def ratios_option(default: str) -> Any:
 
 
 def positions_option(default: str) -> Any:
-    """``--positions`` of such a command."""
+    """``--positions`` for such a command."""
     return typer.Option(
         "--positions",
         metavar="P,P",
@@ -232,23 +232,23 @@ JsonOption = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help
 
 
 class One(NamedTuple):
-    """The compression of a command that takes one, and what is to be changed in it."""
+    """The compression of a command that takes a single one, and the changes to apply to it."""
 
     config: CompressionConfig | None
     retention_ratio: float | None
     positions: Positions | None
 
     def changed(self, stored: CompressionConfig | None = None) -> CompressionConfig | None:
-        """The compression with the changes, or else the stored one with them."""
+        """The compression, or else the stored one, with the changes applied."""
         return change_compression(self.config or stored, self.retention_ratio, self.positions)
 
 
 def one_compression(compression: Sequence[str] | None, retention_ratio: str | None, positions: str | None) -> One:
-    """What ``--compression``, ``--retention-ratio`` and ``--positions`` name, where there can be one of each.
+    """Parse ``--compression``, ``--retention-ratio`` and ``--positions`` for a command that takes one of each.
 
     Raises:
         CompressionConfigError: there is no such compression.
-        ValueError: there are several of one.
+        ValueError: several values are given for one option.
     """
     name = the_one("--compression", compression or ())
     ratio = the_one("--retention-ratio", ratios_of(retention_ratio))
@@ -257,10 +257,10 @@ def one_compression(compression: Sequence[str] | None, retention_ratio: str | No
 
 
 def the_one(option: str, values: Sequence[T]) -> T | None:
-    """The only value of an option; None where it was not given.
+    """The only value of an option; None if it was not given.
 
     Raises:
-        ValueError: there are several.
+        ValueError: there are several values.
     """
     if len(values) > 1 or "all" in values:
         raise ValueError(f"{option}: this command takes one. `hf-tokcomp compare` and `hf-tokcomp eval` take several.")
@@ -268,16 +268,16 @@ def the_one(option: str, values: Sequence[T]) -> T | None:
 
 
 def ratios_of(text: str | None) -> list[float]:
-    """The ratios of ``--retention-ratio``; none for None.
+    """The ratios in ``--retention-ratio``; empty for None.
 
     Raises:
-        ValueError: one is no number.
+        ValueError: a ratio is not a number.
     """
     return [] if text is None else parse_ratios(text)
 
 
 def positions_of(text: str | None) -> list[Positions]:
-    """The kinds of ``--positions``; none for None.
+    """The kinds in ``--positions``; empty for None.
 
     Raises:
         ValueError: there is no such kind.
@@ -287,7 +287,7 @@ def positions_of(text: str | None) -> list[Positions]:
 
 
 def parse_compression(text: str | None) -> CompressionConfig | None:
-    """The config that ``--compression`` names, see `hf_tokcomp.config.notation.parse_config`; None for None."""
+    """The config given by ``--compression``, see `hf_tokcomp.config.notation.parse_config`; None for None."""
     from ..config.notation import parse_config
 
     return None if text is None else parse_config(text)
@@ -296,7 +296,7 @@ def parse_compression(text: str | None) -> CompressionConfig | None:
 def change_compression(
     config: CompressionConfig | None, retention_ratio: float | None, positions: Positions | None
 ) -> CompressionConfig | None:
-    """The config with the changes of ``--retention-ratio`` and ``--positions``.
+    """The config with ``--retention-ratio`` and ``--positions`` applied.
 
     Raises:
         ValueError: there is no method to change.

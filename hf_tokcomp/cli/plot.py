@@ -1,4 +1,4 @@
-"""`hf-tokcomp plot`: a picture of what methods do to a recording."""
+"""`hf-tokcomp plot`: plot what methods do to a recording."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def plot(
             frame_rate=reader.patch.frame_rate,
         )
         save(figure, output)
-    if any("missing from font" in str(warning.message) for warning in seen):  # one for every letter
+    if any("missing from font" in str(warning.message) for warning in seen):  # one warning per letter
         complain("warning", "no installed font has some of the letters; the picture has boxes in their place")
     methods = f"{len(panels)} methods" if len(panels) > 1 else panels[0].name
     first = f"the first {recording.seconds - recording.dropped:.1f} s of " if recording.dropped else ""
@@ -126,12 +126,12 @@ def plot(
 def configs_of(
     compressions: Sequence[str], ratios: Sequence[float], kinds: Sequence[Positions]
 ) -> list[CompressionConfig]:
-    """What is drawn: every compression at every ratio and with both kinds of positions, where these are given."""
+    """The configs to draw: every compression at every given ratio and with every given kind of positions."""
     found = []
     for given in compressions:
         config = parse_compression(given)
         if config is not None:
-            budgets = ratios if config.accepts_budget else ()  # `none` beside others keeps all tokens
+            budgets = ratios if config.accepts_budget else ()  # `none` keeps all tokens, whatever the ratios
             for ratio, kind in itertools.product(budgets or NOTHING, kinds or NOTHING):
                 found.append(change_compression(config, ratio, kind) or config)
     return found

@@ -1,4 +1,4 @@
-"""A command that needs the library: torch and transformers are imported once its files are known to be there."""
+"""Wrap commands that need the library: torch and transformers are imported after checking that all files exist."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .imported import ImportOption, check_modules, import_modules
 
 
 def prepared(command: Callable[..., Any], reads: bool = False) -> Callable[..., Any]:
-    """The command, with the library ready and ``--import`` done, which is added to its options.
+    """Wrap a command to import the library first, and add the option ``--import``.
 
-    Imports take seconds, so what names no file says so before them.
+    Imports take seconds, so missing files are reported before them.
 
     Args:
         command: the command.
-        reads: whether its ``--dataset`` is read; else it is a name alone.
+        reads: whether its ``--dataset`` is read; otherwise it is only a name.
     """
     signature = inspect.signature(command, eval_str=True)
 
@@ -47,7 +47,7 @@ def prepared(command: Callable[..., Any], reads: bool = False) -> Callable[..., 
 
 
 def datasets_of(given: Mapping[str, Any]) -> list[str]:
-    """What ``--dataset`` names: one, or of `eval` one for each task."""
+    """The values of ``--dataset``: one, or one per task for `eval`."""
     named = given.get("dataset")
     if named is None or isinstance(named, str):
         return [] if named is None else [named]
@@ -55,10 +55,10 @@ def datasets_of(given: Mapping[str, Any]) -> list[str]:
 
 
 def check_audio(names: str | Sequence[str]) -> None:
-    """Raise where a recording is on this machine and not there.
+    """Check that all local recordings exist.
 
     Raises:
-        FileNotFoundError: so it is.
+        FileNotFoundError: a recording does not exist.
     """
     listed = [names] if isinstance(names, str) else names
     for name in listed:

@@ -1,4 +1,4 @@
-"""`hf-tokcomp push` and `hf-tokcomp card`: share a compression on the Hub, and what its card says."""
+"""`hf-tokcomp push` and `hf-tokcomp card`: share a compression on the Hub, and write its model card."""
 
 from __future__ import annotations
 
@@ -195,11 +195,11 @@ def _pack(
 
 
 def _token(file: Path | None) -> str | None:
-    """The token in a file.
+    """Read the token in a file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: what is in it cannot be a token.
+        FileNotFoundError: the file does not exist.
+        ValueError: the contents cannot be a token.
     """
     from ..hub.ids import check_token
 
@@ -219,7 +219,7 @@ def _token(file: Path | None) -> str | None:
 
 
 def _print_files(package: Package, overwrite_card: bool, revision: str | None) -> None:
-    """The files with their sizes, and what stays here."""
+    """Print the files with their sizes, and those that are not uploaded."""
     from .report import describe
 
     print(f"{package.repo_id}: a {package.noun}, {describe(package.config)}\n")
@@ -232,7 +232,7 @@ def _print_files(package: Package, overwrite_card: bool, revision: str | None) -
 
 
 def size_name(size: float) -> str:
-    """Bytes as people read them."""
+    """A number of bytes in human-readable form."""
     for unit in ("B", "KB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

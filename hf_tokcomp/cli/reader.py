@@ -1,4 +1,4 @@
-"""The model of a command: a Reader whose libraries say no more than a command line wants to hear."""
+"""Open the model of a command: a `Reader` with its libraries' output silenced."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 
 def open_reader(name: str) -> Reader:
-    """A `hf_tokcomp.inference.reader.Reader`, with transformers and huggingface_hub quiet from here on.
+    """Open a `hf_tokcomp.inference.reader.Reader`, silencing transformers and huggingface_hub from here on.
 
     Args:
         name: as `hf_tokcomp.inference.recordings.find_model` returns it.
 
     Raises:
-        what Reader raises.
+        whatever `Reader` raises.
     """
     from ..inference.reader import Reader
     from ..reporting.console import quiet_transformers

@@ -1,4 +1,4 @@
-"""What the terminal shows: a config in a few words, and the results of `hf-tokcomp compare` as tables."""
+"""Terminal output: short descriptions of configs, and the results of `hf-tokcomp compare` as tables."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 def asked_with(prompts: Iterable[str]) -> str:
-    """What was asked, in a line: the prompt, or that there are several."""
+    """The prompt on one line, or a note that there are several."""
     found = list(dict.fromkeys(prompts))
     return f"asked {quoted(found[0])}" if len(found) == 1 else f"asked {len(found)} prompts of their own"
 
 
 def of(dataset: str) -> str:
-    """What follows "3 recordings"."""
+    """The text that follows "3 recordings"."""
     from ..cards.results import UNNAMED
 
     return {SHIPPED: " that ship with hf_tokcomp", UNNAMED: ""}.get(dataset, f" of {dataset}")
 
 
 def print_scores(scores: Sequence[Score], asked: Asked) -> None:
-    """Word error rate, exact matches, and tokens kept beside those asked for: a row per method, a column per ratio."""
+    """Print word error rate, exact matches, and tokens kept and budgeted: a row per method, a column per ratio."""
     from ..evaluation.tables import ratio_columns
 
     data = f"{len(asked.items.items)} recordings{of(asked.task.title)}, {asked_with(asked.prompts)}"
@@ -51,7 +51,7 @@ def print_scores(scores: Sequence[Score], asked: Asked) -> None:
         for score in scores:
             if score.metric != metric:
                 continue
-            # How many tokens are kept has nothing to do with where the model believes them to be.
+            # The number of tokens kept does not depend on the kind of positions.
             head = (score.method,) if key == "kept" else (score.method, score.positions or "-")
             wanted = "" if math.isnan(score.asked) or key != "kept" else f"/{100 * score.asked:.1f}"
             value = 100 * score.kept if key == "kept" else score.value
@@ -65,7 +65,7 @@ def print_scores(scores: Sequence[Score], asked: Asked) -> None:
 def print_texts(
     asked: Asked, recordings: Sequence[Recording], runs: Sequence[Run], answers: Mapping[Key, Given]
 ) -> None:
-    """Text beside text, recording by recording."""
+    """Print the texts side by side, recording by recording."""
     several = len({run.seed for run in runs} - {None}) > 1
     for item, recording in zip(asked.items.items, recordings, strict=True):
         rows = []
@@ -86,7 +86,7 @@ def print_texts(
 
 
 def print_notes(measured: Measured, asked: Asked) -> None:
-    """What a reader of the tables must know."""
+    """Print the notes needed to interpret the tables."""
     from ..evaluation.failing import failures
     from ..evaluation.metrics.texts import NORMALISATION
 
@@ -107,7 +107,7 @@ def print_notes(measured: Measured, asked: Asked) -> None:
 
 
 def settings(config: CompressionConfig | None) -> dict[str, Any]:
-    """A config as a user would write it, without the versions; the method `none` for no config."""
+    """A config as a user would write it, without versions; the method `none` for no config."""
     if config is None:
         return {"method": "none"}
     return {name: value for name, value in config.to_dict().items() if "version" not in name}
@@ -118,5 +118,5 @@ def describe(config: CompressionConfig | None) -> str:
     values = settings(config)
     method = values.pop("method")
     if method == "none":
-        values.pop("positions", None)  # all the same where nothing is left out
+        values.pop("positions", None)  # irrelevant if no token is removed
     return ", ".join([method, *(f"{name} {value}" for name, value in values.items())])

@@ -1,4 +1,4 @@
-"""`hf-tokcomp run`: what a model reads in recordings, from how many audio tokens, in how much time."""
+"""`hf-tokcomp run`: run a model on recordings, and report the text, the audio tokens and the time."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def run(
 
 
 def print_result(result: dict[str, Any], counts: str, first: bool) -> None:
-    """One recording as a few lines, the moment it is read."""
+    """Print the result for one recording in a few lines, as soon as it is available."""
     if not first:
         print()
     dropped = f", the last {result['seconds_dropped']:.1f} s not read" if result["seconds_dropped"] else ""
@@ -114,7 +114,7 @@ def print_result(result: dict[str, Any], counts: str, first: bool) -> None:
 
 
 def three_digits(seconds: float) -> str:
-    """Seconds with about three significant digits and no exponent."""
+    """Seconds with about three significant digits and without an exponent."""
     if seconds <= 0:
         return "0"
     return f"{seconds:.{max(0, 2 - math.floor(math.log10(seconds)))}f}"

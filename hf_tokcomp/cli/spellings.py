@@ -1,4 +1,4 @@
-"""Earlier spellings of options: they go on working, are in no `--help`, and a line says how one writes them now."""
+"""Earlier spellings of options: they still work, with a hint about the current spelling, but are not in `--help`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Old:
     """An earlier spelling.
 
     Args:
-        now: what it became, from its value; of a flag that value is "".
+        now: maps its value to the current arguments; for a flag, the value is "".
         flag: whether it takes no value.
     """
 
@@ -24,12 +24,12 @@ class Old:
 
 
 def renamed(name: str) -> Old:
-    """One whose name alone has changed."""
+    """An earlier spelling of which only the name has changed."""
     return Old(lambda value: [name, value])
 
 
 def _methods(value: str) -> list[str]:
-    """The list of ``compare --methods``, whose members no comma could be in."""
+    """The list in ``compare --methods``, whose members cannot contain commas."""
     return [word for name in parse_list(value, "--methods", str) for word in ("--compression", name)]
 
 
@@ -42,17 +42,17 @@ OLD: dict[str, Mapping[str, Old]] = {
     "eval": SKIP_BAD,
     "demo": {"--method": renamed("--compression")},
 }
-"""Of every command but `finetune`, whose arguments are read by transformers' parser."""
+"""Earlier spellings by command, except for `finetune`, whose arguments are read by transformers' parser."""
 
 
 def modern(args: Sequence[str], old: Mapping[str, Old], valued: Collection[str], quiet: bool = False) -> list[str]:
-    """A command line with earlier spellings replaced by those of today; a hint on stderr says which.
+    """Replace earlier spellings in a command line by the current ones, with a hint on stderr.
 
     Args:
         args: the command line.
         old: the earlier spellings.
-        valued: the options of today that take a value, which may look like an option itself.
-        quiet: whether no hint is given, as while a shell completes.
+        valued: the current options that take a value; the value itself may look like an option.
+        quiet: whether to omit the hint, as during shell completion.
 
     Raises:
         ValueError: a value cannot be translated.
@@ -78,7 +78,7 @@ def modern(args: Sequence[str], old: Mapping[str, Old], valued: Collection[str],
 
 
 def hint_at(hints: Mapping[str, str]) -> None:
-    """Say in one line how earlier spellings are written now."""
+    """Print the current form of earlier spellings, in one line."""
     complain("hint", "; ".join(f"{old} is now {now}" for old, now in hints.items()))
 
 
@@ -88,7 +88,7 @@ def _translated(old: Old, name: str, value: str | None, rest: Iterator[str]) -> 
     if value is not None:
         return old.now(value)
     following = _next(rest)
-    return old.now(following[0]) if following else [old.now("-")[0]]  # which then lacks its value
+    return old.now(following[0]) if following else [old.now("-")[0]]  # the new option then lacks its value
 
 
 def _next(rest: Iterator[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`hf-tokcomp methods` and `hf-tokcomp models`: what is registered."""
+"""`hf-tokcomp methods` and `hf-tokcomp models`: list the registered methods and models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..config.registry import Method
 
 FAMILIES = ("-", "pooling", "sampling", "pruning", "merging", "hybrid", "learned", "compose")
-"""In the order in which methods are listed; those of other families come last."""
+"""Families in the order in which their methods are listed; methods of other families come last."""
 DASH = "\N{EN DASH}"
 
 
@@ -77,7 +77,7 @@ def methods(
 
 
 def _print_one(row: dict[str, Any]) -> None:
-    """A method, and its options below each other: those that are its own, then those of all methods."""
+    """Print a method and its options, one per line: its own options first, then those of all methods."""
     from ..config.checks import metadata_of, values_of
     from ..config.config import BUDGETS, CHUNKS
     from ..config.registry import get_method
@@ -102,7 +102,7 @@ def _print_one(row: dict[str, Any]) -> None:
 
 
 def markdown_table(listed: list[dict[str, Any]]) -> list[str]:
-    """The methods as the lines of the table in docs/methods.md."""
+    """The lines of the method table in docs/methods.md."""
     lines = ["| method | family | count by | needs | source | idea |", "|---|---|---|---|---|---|"]
     for row in listed:
         link = f"[`{row['method']}`](#{row['method']})"
@@ -112,7 +112,7 @@ def markdown_table(listed: list[dict[str, Any]]) -> list[str]:
 
 
 def readme_table(listed: list[dict[str, Any]]) -> list[str]:
-    """The methods as the lines of the table in README.md, each key linking to the method's file."""
+    """The lines of the method table in README.md, with each key linking to the method's file."""
     from ..config.registry import get_method
 
     lines = ["| method | family | idea | needs | source |", "|---|---|---|---|---|"]
@@ -166,7 +166,7 @@ def _by_family(item: tuple[str, Method]) -> tuple[int, str]:
 
 
 def _count_by(method: Method) -> str:
-    """What decides how many tokens stay: the audio's length, its content, or either, as the options have it."""
+    """What determines the number of tokens kept: the audio's length, its content, or either, depending on options."""
     from ..config.config import CompressionConfig
 
     own = inspect.getattr_static(method.config_class, "deterministic_length")
@@ -190,7 +190,7 @@ def models(as_json: JsonOption = False, imports: ImportOption = None) -> None:
     if as_json:
         print_json(listed)
         return
-    # Names this long fit into 80 columns below each other only; a pipe wants one line per model.
+    # Names this long fit into 80 columns only one per line; a pipe expects one line per model.
     between = "\n" if sys.stdout.isatty() else ", "
     rows = [
         (row["model_type"], between.join([*row["classes"], row["processor"]]), between.join(row["auto_classes"]))

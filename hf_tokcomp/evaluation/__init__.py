@@ -1,4 +1,4 @@
-"""Measuring what compression costs: benchmarks, sweeps over methods and ratios, metrics with intervals, tables."""
+"""Measure the effect of compression: benchmarks, sweeps over methods and ratios, metrics with intervals, tables."""
 
 from importlib import import_module
 from typing import Any
@@ -16,7 +16,7 @@ _HERE = {
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: `datasets` and `peft` take seconds, and the plan of a sweep needs neither.
+    # Imported lazily: `datasets` and `peft` take seconds, and planning a sweep needs neither.
     if name not in _HERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HERE[name]}", __name__), name)

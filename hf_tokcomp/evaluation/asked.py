@@ -1,4 +1,4 @@
-"""Asked: a task with its items, and what the model is asked about each."""
+"""`Asked`: a task with its items and the prompt for each of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from .task import Task
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A task with its items and what is asked about each.
+    """A task with its items and the prompt for each of them.
 
     Args:
         task: the task.
         items: its items.
-        prompts: the instruction of each.
-        max_new_tokens: of an answer.
-        by_likelihood: answer with the likeliest option instead of generating.
-        template: what the prompts were made of.
-        cut: how many recordings are longer than the model reads; it hears their beginning.
-        whole: whether these are all items of the benchmark.
+        prompts: the instruction for each item.
+        max_new_tokens: maximum length of an answer.
+        by_likelihood: answer with the most likely option instead of generating.
+        template: the template the prompts were built from.
+        cut: number of recordings that are longer than the model's limit; only their beginning is used.
+        whole: whether these are all the items of the benchmark.
     """
 
     task: Task

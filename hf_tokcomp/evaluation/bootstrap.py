@@ -1,11 +1,12 @@
-"""How sure a score is: a percentile bootstrap over recordings, from which items may be put together.
+"""Confidence intervals of scores: a percentile bootstrap over the recordings that items are made of.
 
-Items of one recording are not independent, and one item may join several recordings. Recordings are drawn with
-replacement, and an item weighs 1 + the sum over its recordings of (times drawn - 1). With one recording in each item
-that is the ordinary bootstrap of clusters. With several it is the linear part of the pigeonhole bootstrap (Owen 2007,
-Annals of Applied Statistics 1(2)), which multiplies the times drawn: of six recordings one mostly is not drawn at all,
-and hardly an item would weigh anything. The linear part is our reading. What is random in an item alone it counts once
-for each of its recordings, so that intervals are rather too wide than too narrow. A weight may be negative.
+Items from the same recording are not independent, and one item may combine several recordings. Recordings are drawn
+with replacement, and the weight of an item is 1 + the sum over its recordings of (times drawn - 1). With one recording
+per item, this is the ordinary cluster bootstrap. With several, it is the linear part of the pigeonhole bootstrap (Owen
+2007, Annals of Applied Statistics 1(2)), which multiplies the times drawn: out of six recordings, usually at least one
+is not drawn at all, and hardly any item would have a nonzero weight. Using the linear part is our choice. It counts
+the randomness of an item itself once per recording, so that intervals tend to be too wide rather than too narrow.
+Weights may be negative.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Array = NDArray[np.float64]
 Value = Callable[[Array], Array]
 
 COUNTS_AT_ONCE = 2**21
-"""How many counts of (resamples, recordings) are held at a time: 16 MB each for the draws and the counts."""
+"""Number of (resample, recording) counts held in memory at a time: 16 MB each for the draws and the counts."""
 
 
 def interval(
@@ -32,23 +33,24 @@ def interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The interval of a score.
+    """Compute the confidence interval of a score.
 
     Args:
-        statistics: ``(items, k)``, of `ItemMetric.statistics`.
-        clusters: for each item, the names of the recordings it was made of; a name counts once.
-        value: from sums ``(..., k)`` to scores ``(...)``, such as `ItemMetric.value`.
-        level: the share of resamples inside.
-        resamples: how often the recordings are drawn.
-        seed: of the draws.
+        statistics: ``(items, k)``, from `ItemMetric.statistics`.
+        clusters: for each item, the names of the recordings it was made from; duplicates count once.
+        value: maps sums ``(..., k)`` to scores ``(...)``, such as `ItemMetric.value`.
+        level: the fraction of resamples inside the interval.
+        resamples: number of resamples.
+        seed: seed of the random draws.
 
     Returns:
-        Lower and upper end, in the score's unit. Both are nan where all items are of one recording, which says nothing
-        of others, and where the score is undefined in more than ``1 - level`` of the resamples; fewer are left out.
+        Lower and upper bound, in the unit of the score. Both are nan if all items come from one recording, which says
+        nothing about others, or if the score is undefined in more than ``1 - level`` of the resamples; if fewer are
+        undefined, they are ignored.
 
     Raises:
-        ValueError: no items, not the names of at least one recording for each, statistics that are not finite, a level
-            outside of 0 to 1, no resamples.
+        ValueError: there are no items, an item has no recording names, statistics are not finite, the level is not
+            between 0 and 1, or there are no resamples.
     """
     return _ends(value(_resampled(np.asarray(statistics, np.float64), clusters, resamples, seed)), level)
 
@@ -62,20 +64,20 @@ def paired_difference(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """How much a scores above b on the same items, and the interval of that, with the same draws for both.
+    """Compute the difference between scores a and b on the same items, and its interval, with the same draws for both.
 
-    Where the interval does not hold 0, one of them is better.
+    If the interval does not contain 0, one of the two is better.
 
     Args:
         statistics_a: ``(items, k)``.
-        statistics_b: ``(items, k)``, of the same items in the same order.
+        statistics_b: ``(items, k)``, for the same items in the same order.
         clusters, value, level, resamples, seed: as for `interval`.
 
     Returns:
-        The score of a less that of b, and the lower and upper end of that difference, both nan as for `interval`.
+        The score of a minus that of b, and the bounds of that difference, both nan in the same cases as in `interval`.
 
     Raises:
-        ValueError: as for `interval`, or the two do not have one shape.
+        ValueError: as for `interval`, or the two shapes differ.
     """
     a, b = np.asarray(statistics_a, np.float64), np.asarray(statistics_b, np.float64)
     if a.shape != b.shape:
@@ -87,7 +89,7 @@ def paired_difference(
 
 
 def _resampled(statistics: Array, clusters: Sequence[Sequence[str]], resamples: int, seed: int) -> Array:
-    """The weighted sums of statistics in each resample: ``(resamples, k)``, nan where there is one recording only."""
+    """The weighted sums of statistics in each resample: ``(resamples, k)``, nan if there is only one recording."""
     if resamples < 1:
         raise ValueError(f"resamples={resamples}: draw at least once.")
     by_recording = _sums_by_recording(statistics, clusters)
@@ -101,13 +103,13 @@ def _resampled(statistics: Array, clusters: Sequence[Sequence[str]], resamples: 
         rows = min(block, resamples - start)
         drawn = rng.integers(recordings, size=(rows, recordings)) + recordings * np.arange(rows)[:, None]
         times = np.bincount(drawn.ravel(), minlength=rows * recordings).reshape(rows, recordings)
-        # The weights' sum over items is a sum over recordings: nothing of (resamples, items) is ever made.
+        # The weighted sum over items equals a sum over recordings, so no (resamples, items) array is created.
         sums[start : start + rows] = statistics.sum(axis=0) + (times - 1.0) @ by_recording
     return sums
 
 
 def _sums_by_recording(statistics: Array, clusters: Sequence[Sequence[str]]) -> Array:
-    """The sum of statistics over the items that hold a recording: ``(recordings, k)``, in order of appearance."""
+    """For each recording, the sum of statistics over its items: ``(recordings, k)``, in order of appearance."""
     if statistics.ndim != 2 or len(statistics) == 0:
         raise ValueError(f"Statistics of shape {statistics.shape} are not (items, k) of at least one item.")
     if not np.isfinite(statistics).all():

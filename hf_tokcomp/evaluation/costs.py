@@ -1,4 +1,4 @@
-"""What reading a task's items took under each run: audio tokens and, where that was measured, seconds."""
+"""The cost of processing a task's items under each run: audio tokens and, if measured, seconds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Cost:
     Args:
         task: the task's name.
         run: the run's key.
-        items: how many items.
+        items: number of items.
         tokens_before: audio tokens before compression.
         tokens_after: audio tokens that the language model read.
-        tokens_asked: audio tokens that the budgets asked for; None without a budget.
-        prefill_seconds: to the first token; None where it was not measured.
-        decode_seconds: after it; None where it was not measured.
+        tokens_asked: audio tokens that the budgets allow; None without a budget.
+        prefill_seconds: time to the first token; None if not measured.
+        decode_seconds: time after the first token; None if not measured.
     """
 
     task: str
@@ -36,7 +36,7 @@ class Cost:
     decode_seconds: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As the result file has it."""
+        """The values for the result file."""
         return asdict(self)
 
 
@@ -45,8 +45,8 @@ def costs(asked: Sequence[Asked], runs: Sequence[Run], answers: Mapping[Key, Giv
 
     Args:
         asked: the tasks.
-        runs: the runs, all of which were answered.
-        answers: the journal's.
+        runs: the runs, all of them complete.
+        answers: the answers in the journal.
     """
     found = []
     for task in asked:

@@ -1,4 +1,4 @@
-"""evaluate: what compressions cost a model on benchmarks, beside the model with all tokens."""
+"""`evaluate`: measure compressions on benchmarks, compared with the model using all tokens."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Measured:
-    """What a measurement found; in processes but the first, nothing.
+    """The results of a measurement; empty in all processes but the first.
 
     Args:
-        scores: all numbers.
+        scores: all scores.
         answers: all answers.
         text: the tables, in Markdown.
-        values: what is in the result file.
+        values: the contents of the result file.
     """
 
     scores: list[Score] = field(default_factory=list)
@@ -73,42 +73,42 @@ def evaluate(
     name: str | None = None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Score]:
-    """Measure a model on benchmarks under many compressions; answers and results are in a folder.
+    """Measure a model on benchmarks under several compressions; answers and results are written to a folder.
 
-    A second call with the same folder goes on where the first one stopped. Under `accelerate launch` every process
-    calls it with the same arguments, and takes a share of the work; the first one writes the results.
+    A second call with the same folder resumes where the first one stopped. Under `accelerate launch`, every process
+    calls this with the same arguments and takes a share of the work; the first process writes the results.
 
     Args:
-        model: a supported model, on its device, perhaps with an adapter and what a compressor has learned.
+        model: a supported model, on its device, possibly with an adapter and a trained compressor.
         processor: its processor, not patched.
-        tasks: names of tasks, or tasks of one's own.
+        tasks: names of tasks, or custom tasks.
         output: the folder.
-        compressions: as `hf_tokcomp.evaluation.plan.plan` takes them; none is there in any case.
-        ratios: retention ratios; empty for each compression's own budget.
-        positions: kinds of positions; empty for each compression's own.
-        seeds: of methods that draw.
-        datasets: where the tasks' items are, by task; of others, at their usual place.
-        prompts: in place of the tasks' own and of the one that comes with the model (``prompt.json``), by task. Which
-            one comes with an adapter is not known of a model in memory: name it here.
-        max_new_tokens: in place of the tasks' own.
-        batch_size: recordings read together.
-        choice_scoring: how an option is found: by words, by Sentence-BERT, or the likeliest without any text.
-        similarity_model: of Sentence-BERT.
-        resamples: of the bootstrap.
-        name: what results call the model; by default what it was loaded from.
-        on_batch: told how many batches of this process are done, of how many.
+        compressions: as `hf_tokcomp.evaluation.plan.plan` takes them; `none` is always included.
+        ratios: retention ratios; empty to use each compression's own budget.
+        positions: kinds of positions; empty to use each compression's own.
+        seeds: number of seeds for random methods.
+        datasets: the sources of the items, by task; tasks not listed use their default source.
+        prompts: prompts by task, replacing the tasks' own and the one that comes with the model (``prompt.json``). The
+            prompt that comes with an adapter is not known for a model in memory: pass it here.
+        max_new_tokens: replaces the tasks' own limits.
+        batch_size: number of recordings per batch.
+        choice_scoring: how the chosen option is found: by words, by Sentence-BERT, or by likelihood without any text.
+        similarity_model: the Sentence-BERT model.
+        resamples: number of bootstrap resamples.
+        name: the name of the model in the results; by default what it was loaded from.
+        on_batch: called with the number of finished batches of this process, and their total.
 
     Returns:
-        All numbers; in processes but the first, none.
+        All scores; empty in all processes but the first.
 
     Raises:
-        ValueError: something that is asked for cannot be, or the folder holds answers to something else.
-        FileNotFoundError: there are no such data.
-        RuntimeError: reading or generating failed; what was answered before is kept.
+        ValueError: a request is invalid, or the folder contains answers to different settings.
+        FileNotFoundError: the data do not exist.
+        RuntimeError: reading or generating failed; earlier answers are kept.
     """
     found = [get_task(each) if isinstance(each, str) else each for each in tasks]
     loaded_from = str(unwrap(model).config._name_or_path)
-    # An adapter may have been trained to be asked something else than its base model is.
+    # An adapter may have been trained with a different prompt than its base model.
     stored = None if hasattr(model, "peft_config") else read_prompt(loaded_from, {})
     limit = longest_answer(model)
     asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from, stored, limit)
@@ -146,19 +146,19 @@ def measure(
     name: str | None = None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> Measured:
-    """`evaluate` of what `ask_all` and `plan` returned, so that mistakes can be found before a model is loaded.
+    """`evaluate` for the results of `ask_all` and `plan`, so that errors can be found before a model is loaded.
 
     Args:
-        model: as for `evaluate`, as everything that is not named here.
+        model: as for `evaluate`, like all arguments not listed here.
         processor: its processor.
         asked: the tasks.
         runs: the compressions.
-        left_out: which were not taken, and why.
+        left_out: the methods that were left out, and why.
         output: the folder; None to keep everything in memory, in one process.
-        timed: note the seconds to the first token and after it. Then no run takes over what another one encoded.
+        timed: record the seconds up to the first token and after it. Runs then do not share encoded audio.
 
     Raises:
-        as `evaluate`.
+        the same as `evaluate`.
     """
     check_trained(model, [run.config for run in runs])
     metrics = {each.task.name: _metrics(each.task) for each in asked}
@@ -175,7 +175,7 @@ def measure(
             {
                 "model": called,
                 "dtype": str(inner.dtype).removeprefix("torch."),
-                "weights": weights_digest(inner),  # of another precision they are other ones, too
+                "weights": weights_digest(inner),  # also differs with the precision
                 "generation": generation | {"do_sample": False, "num_beams": 1},
                 "tasks": {each.task.name: described_task(each) for each in asked},
             },
@@ -215,14 +215,14 @@ def ask_all(
     stored: StoredPrompt | None = None,
     longest_answer: int = LONGEST_ANSWER,
 ) -> list[Asked]:
-    """The tasks with their items and prompts; says how many recordings the model does not hear to their end.
+    """Read the items of the tasks and build their prompts; reports how many recordings exceed the model's limit.
 
-    `name` is what the model was loaded from: a base model is asked without a chat template. `stored` is the prompt that
-    came with it: tasks of its kind are asked so, unless `prompts` or the items have a question of their own.
+    `name` is what the model was loaded from: a base model is prompted without a chat template. `stored` is the prompt
+    that came with it: it is used for tasks of its kind, unless `prompts` or the items have a question of their own.
     `longest_answer` is the model's own limit, for tasks that have none.
 
     Raises:
-        ValueError: an item has no question, and there is none for all.
+        ValueError: an item has no question, and there is no common one.
     """
     patch = patch_for_processor(processor)[1]
     rate, longest = patch.sampling_rate(processor), patch.longest_audio(processor)
@@ -264,5 +264,5 @@ def _prompt(task: Task, template: str, item: Item) -> str:
 
 
 def _metrics(task: Task) -> dict[str, dict[str, str]]:
-    """What decides about each metric; loading them finds out what is not installed before hours are spent."""
+    """The settings of each metric; loading the metrics here reveals missing packages before hours are spent."""
     return {key: load_metric(key, **task.metric_options.get(key, {})).settings for key in task.metrics}

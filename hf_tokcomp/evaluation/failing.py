@@ -1,4 +1,4 @@
-"""Where the uncompressed model itself fails, no number beside it says what compression costs."""
+"""Detect tasks on which the uncompressed model itself fails, so that scores cannot show the cost of compression."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from .asked import Asked
 from .score import Score
 
 WORST_WER = 50.0
-"""Word errors in %: above it nothing is left to lose that one could measure."""
+"""Word error rate in %: above it, a further loss cannot be measured."""
 ADVICE = "What compression costs cannot be seen on it: check the prompt, the data and the model."
 
 
 def failures(scores: Sequence[Score], asked: Sequence[Asked]) -> list[str]:
-    """A sentence for every task, or part of one, that the model with all tokens cannot do.
+    """A sentence for every task, or part of a task, that the model fails with all tokens.
 
     Args:
-        scores: of one model, `none` among them.
+        scores: the scores of one model, including `none`.
         asked: the tasks.
     """
     tasks = {each.task.name: each for each in asked}
@@ -40,11 +40,11 @@ def failures(scores: Sequence[Score], asked: Sequence[Asked]) -> list[str]:
 
 
 def failed_words(name: str, value: float) -> str:
-    """What is said of a word error rate in % that is above `WORST_WER`."""
+    """The message for a word error rate in % above `WORST_WER`."""
     return f"{name}: the uncompressed model itself gets {value:.1f} % of the words wrong. {ADVICE}"
 
 
 def _chance(task: Asked, subset: str) -> float:
-    """Options in % that are right when they are drawn."""
+    """Accuracy of random guessing, in %."""
     shares = [1 / len(item.choices) for item in task.items.items if item.choices and subset in ("", item.subset)]
     return 100 * sum(shares) / len(shares) if shares else 0.0

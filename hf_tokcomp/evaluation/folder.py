@@ -1,4 +1,4 @@
-"""ResultFolder: what a sweep is asked for, its answers and results, in a folder that a second start goes on with."""
+"""`ResultFolder`: a sweep's settings, answers and results in a folder, from which a second start can resume."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ RESULTS = "results.json"
 TABLES = "results.md"
 LINES = "results.csv"
 ADDED = ("tasks", "runs")
-"""What a later start may add to."""
+"""Settings that a later start may extend."""
 TOLD = ("title", "seconds")
-"""What is written of a task for readers alone: the digest says more, and folders of earlier versions do not have it."""
+"""Task fields that are only informative: the digest says more, and folders of earlier versions lack them."""
 WATCHED = ("hf_tokcomp", "transformers", "torch", "device", "batch_size")
-"""What may change between starts, and then be the reason of small differences."""
+"""Environment values that may change between starts and may then cause small differences."""
 
 
 class ResultFolder:
-    """A sweep's folder.
+    """The folder of a sweep.
 
     Args:
-        path: made if it is not there; None to write nothing at all.
+        path: created if it does not exist; None to write nothing at all.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -45,17 +45,17 @@ class ResultFolder:
         self._settings: dict[str, Any] = {}
 
     def begin(self, settings: Mapping[str, Any], runs: Sequence[Run], environment: Mapping[str, Any]) -> None:
-        """Write down what is asked for, or make sure that it is what the folder's answers were given to.
+        """Record the settings, or check that they match those of the answers already in the folder.
 
-        Methods, ratios and tasks may be added; what an answer depends on may not change.
+        Methods, ratios and tasks may be added; anything an answer depends on may not change.
 
         Args:
-            settings: ``model``, ``dtype``, ``tasks`` by name, and whatever else answers depend on.
+            settings: ``model``, ``dtype``, ``tasks`` by name, and everything else that answers depend on.
             runs: the configs.
-            environment: of this start: versions, machine.
+            environment: versions and machine of this start.
 
         Raises:
-            ValueError: an earlier start asked for something else; what differs is named.
+            ValueError: an earlier start used different settings; the message names the differences.
         """
         now: dict[str, Any] = {**settings, "runs": {run.key: _described(run) for run in runs}}
         sessions: list[Any] = []
@@ -100,7 +100,7 @@ class ResultFolder:
                 )
 
     def runs(self) -> list[Run]:
-        """The runs of all starts."""
+        """The runs of all starts so far."""
         return [
             Run(**{**values, "config": CompressionConfig.from_dict(values["config"])})
             for values in self._settings["runs"].values()
@@ -109,16 +109,16 @@ class ResultFolder:
     def finish(
         self, scores: Sequence[Score], costs: Sequence[Cost], text: str, measured_by: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Write the results as JSON and CSV, and the tables' text.
+        """Write the results as JSON and CSV, and the text of the tables.
 
         Args:
-            scores: all numbers.
-            costs: what reading took.
+            scores: all scores.
+            costs: the costs of all tasks and runs.
             text: the tables.
-            measured_by: what decides about the numbers, given the answers: of each task's metrics, of the intervals.
+            measured_by: everything besides the answers that determines the scores: settings of metrics and intervals.
 
         Returns:
-            What is in the result file.
+            The contents of the result file.
         """
         values: dict[str, Any] = _without_nan(
             {
@@ -136,16 +136,16 @@ class ResultFolder:
 
 
 def write_results(file: Path, values: Mapping[str, Any]) -> None:
-    """Write what `ResultFolder.finish` returned to a file of its own.
+    """Write the values that `ResultFolder.finish` returned to a separate file.
 
     Raises:
-        OSError: it cannot be written; no part of it is left.
+        OSError: the file cannot be written; no partial file is left.
     """
     write_whole(file, _json(values))
 
 
 def described_task(asked: Asked) -> dict[str, Any]:
-    """What the answers to a task depend on, for the folder."""
+    """Everything the answers to a task depend on, for the folder."""
     return {
         "title": asked.task.title,
         "dataset": asked.items.dataset,
@@ -171,7 +171,7 @@ def _json(values: Any) -> str:
 
 
 def _without_nan(value: Any) -> Any:
-    """The value with None for what JSON has no number for."""
+    """The value, with None in place of numbers that JSON cannot represent."""
     if isinstance(value, dict):
         return {name: _without_nan(each) for name, each in value.items()}
     if isinstance(value, list | tuple):

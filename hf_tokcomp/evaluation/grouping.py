@@ -1,4 +1,4 @@
-"""Rows of a table that belong to one item: a caption or an answer each."""
+"""Group table rows, each with one caption or answer, into items."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .task import Row
 
 
 def gathered(rows: Sequence[Row], *keys: str) -> list[Row]:
-    """One row for those that agree in `keys`, in the order of the first ones, with the texts of all.
+    """Merge rows that agree in `keys`, collecting their texts, in order of first appearance.
 
     Args:
-        rows: with ``text``, a list.
-        keys: names of values that can be compared.
+        rows: rows whose ``text`` is a list.
+        keys: names of the columns to compare.
     """
     found: dict[tuple[str, ...], Row] = {}
     for row in rows:
@@ -25,5 +25,5 @@ def gathered(rows: Sequence[Row], *keys: str) -> list[Row]:
 
 
 def one_item_per_recording(rows: Sequence[Row]) -> list[Row]:
-    """Captions of the same recording are references of one item."""
+    """Merge captions of the same recording into the references of one item."""
     return gathered(rows, "recording")

@@ -1,4 +1,4 @@
-"""read_items: a benchmark's items from a Hub id, a table, a folder or the corpus itself."""
+"""`read_items`: read a benchmark's items from a Hub id, a table, a folder or the original corpus."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Dataset:
     """Where a task's items come from.
 
     Args:
-        name: Hub id, table or folder; None for the task's own.
-        config_name: which configuration on the Hub; None for the task's own.
-        split: which part; None for the task's own.
-        columns: names of columns by role, in place of the task's; several joined by ``+`` for texts.
-        count: the first so many items; of the small model's tasks, how many are made (500 if None).
-        seed: of items that are made at random.
-        skip_bad: leave out rows that cannot be used, and say so, instead of stopping.
+        name: Hub id, table or folder; None for the task's default.
+        config_name: configuration on the Hub; None for the task's default.
+        split: the split; None for the task's default.
+        columns: column names by role, replacing the task's; for texts, several names joined by ``+``.
+        count: use only this many items, from the first; for the small model's tasks, how many to make (500 if None).
+        seed: seed for randomly generated items.
+        skip_bad: leave out rows that cannot be used and report them, instead of stopping.
     """
 
     name: str | None = None
@@ -50,19 +50,19 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """A task's items.
+    """The items of a task.
 
     Args:
         items: in the order of the benchmark.
-        audio: rows ``{"audio": ...}``, each as `hf_tokcomp.audio.load_audio` takes it: of a table undecoded, and read
-            when it is needed.
-        rows: each item's row of it.
-        samples: of each item's audio, at the rate asked for.
-        dataset: what they were found under; of a folder or file its name alone.
-        part: configuration and split, where these were chosen.
-        skipped: how many rows were left out as bad.
-        digest: of everything but the sound itself, to tell whether two runs asked the same.
-        rate: samples per second.
+        audio: rows ``{"audio": ...}`` in a form that `hf_tokcomp.audio.load_audio` takes; from a table, undecoded and
+            read on demand.
+        rows: for each item, the index of its row in `audio`.
+        samples: number of audio samples of each item, at the requested rate.
+        dataset: name of the source; for a folder or file, only its own name.
+        part: configuration and split, if chosen.
+        skipped: number of bad rows that were left out.
+        digest: hash of everything but the audio itself, to tell whether two runs used the same items.
+        rate: sampling rate in Hz.
     """
 
     items: list[Item]
@@ -77,21 +77,21 @@ class Items:
 
     @property
     def seconds(self) -> float:
-        """Of all items together."""
+        """Total duration of all items."""
         return round(sum(self.samples) / self.rate, 3)
 
     def audio_of(self, place: int) -> Any:
-        """The audio of an item, as `hf_tokcomp.audio.load_audio` takes it."""
+        """The audio of an item, in a form that `hf_tokcomp.audio.load_audio` takes."""
         return self.audio[self.rows[place]]["audio"]
 
 
 def read_items(task: Task, where: Dataset, sampling_rate: int) -> Items:
-    """The items of a task, every recording checked.
+    """Read the items of a task and check every recording.
 
     Raises:
-        FileNotFoundError: the data are not there.
-        ValueError: no data set is named and the task knows none, a column is missing, or rows are bad.
-        ConnectionError: the Hub could not be asked.
+        FileNotFoundError: the data do not exist.
+        ValueError: no dataset is given and the task has no default, a column is missing, or rows are bad.
+        ConnectionError: the Hub could not be reached.
     """
     unknown = sorted(set(where.columns) - set(ROLES))
     if unknown:
@@ -117,9 +117,9 @@ def read_items(task: Task, where: Dataset, sampling_rate: int) -> Items:
 
 
 def data_name(name: str) -> str:
-    """What tables call data: a file's name without its ending, a folder's, or an id on the Hub.
+    """The name of the data in tables: a file name without its extension, a folder name, or a Hub id.
 
-    A table that is called as every other is called as its folder.
+    A table with a generic file name is called by the name of its folder.
     """
     path = Path(name).expanduser()
     if not path.exists():
@@ -131,16 +131,16 @@ def data_name(name: str) -> str:
 
 
 def data_label(name: str) -> str:
-    """What results say data were found under: of a file or folder its own name, or an id on the Hub.
+    """The source of the data in results: the name of a file or folder without its path, or a Hub id.
 
-    Where a folder lies on this machine is nobody else's business, and may change; the digest says what is in it.
+    The location on this machine is private and may change; the digest identifies the contents.
     """
     path = Path(name).expanduser()
     return path.absolute().name if path.exists() else name
 
 
 def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, str]:
-    """The column of each role that the table has."""
+    """The column for each role that the table provides."""
     found: dict[str, str] = {}
     for role in ROLES:
         usual = task.columns.get(role, ("recordings",) if role == "recordings" else ())
@@ -163,7 +163,7 @@ def _columns(task: Task, table: Table, given: Mapping[str, str]) -> dict[str, st
 
 
 class _Reading:
-    """A table on its way to items; `wrong` gathers what is wrong with its rows."""
+    """Converts a table to items; `wrong` collects the problems with its rows."""
 
     def __init__(self, task: Task, table: Table, columns: Mapping[str, str], where: Dataset, rate: int) -> None:
         self.task, self.table, self.columns, self.where, self.rate = task, table, columns, where, rate
@@ -173,7 +173,7 @@ class _Reading:
         rows = [row for row in self._rows() if not self.task.subsets or row.get("subset") in self.task.subsets]
         rows = rows[: self.where.count]
         check = AudioCheck(True, SHORTEST, None, self.rate)
-        # Only what is asked about is decoded.
+        # Only the audio that is used is decoded.
         found, samples = check_audio(self.audio, [row["audio"] for row in rows], check, None)
         self.wrong |= found
         report(self.table, self.wrong, self.where.skip_bad)
@@ -181,7 +181,7 @@ class _Reading:
         if not rows:
             raise ValueError(f"{self.table.name} has no item of {self.task.title or self.task.name}.")
         ids = [str(row.get("id", number)) for number, row in enumerate(rows)]
-        if len(set(ids)) < len(ids):  # names that are not unique would mix answers up
+        if len(set(ids)) < len(ids):  # duplicate ids would mix up answers
             ids = [str(number) for number in range(len(rows))]
         items = [_item(*pair) for pair in zip(rows, ids, strict=True)]
         places = [row["audio"] for row in rows]
@@ -192,7 +192,7 @@ class _Reading:
         )
 
     def _rows(self) -> list[Row]:
-        """The rows that can be read, those of one item put together."""
+        """The valid rows, with those of the same item merged."""
         plain = {role: values(self.table, name) for role, name in self.columns.items() if role not in USUAL}
         references = self._references()
         rows: list[Row] = []
@@ -206,7 +206,7 @@ class _Reading:
         return self.task.merge(rows) if self.task.merge is not None else rows
 
     def _references(self) -> list[list[str]]:
-        """The texts of every row, of one column or of several."""
+        """The texts of every row, from one or more columns."""
         found: list[list[str]] = [[] for _ in range(len(self.table.content))]
         for column in self.columns["text"].split("+"):
             for row, value in enumerate(values(self.table, column)):
@@ -220,7 +220,7 @@ class _Reading:
         return found
 
     def _resolved(self, row: Row, number: int) -> Row:
-        """The row with its options as a tuple, its answer among them, and the recordings it is about."""
+        """The row with its options as a tuple, its answers resolved to options, and the names of its recordings."""
         if row.get("choices") is not None and len(row["choices"]):
             row["choices"] = options(row["choices"])
             row["text"] = [chosen(text, row["choices"]) for text in row["text"]]
@@ -229,7 +229,7 @@ class _Reading:
         return row | {"recordings": names, "recording": "+".join(names)}
 
     def _recording(self, number: int) -> str:
-        """A name for a recording that is the same wherever it lies: its path here, or a digest of its bytes."""
+        """A location-independent name for a recording: its path within the data, or a digest of its bytes."""
         stored = self.audio[number]["audio"]
         if stored["bytes"] is not None:
             return hashlib.sha256(stored["bytes"]).hexdigest()[:16]
@@ -250,6 +250,6 @@ def _item(row: Row, name: str) -> Item:
 
 
 def digest(items: Sequence[Item], samples: Sequence[int]) -> str:
-    """Of everything but the sound itself: what is asked, what would be right, and how long each recording is."""
+    """Hash of everything but the audio itself: the questions, the right answers, and the length of each recording."""
     said = [[item.id, item.question, item.references, item.choices, item.recordings, item.subset] for item in items]
     return hashlib.sha256(json.dumps([said, samples], ensure_ascii=False).encode()).hexdigest()[:16]

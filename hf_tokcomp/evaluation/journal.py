@@ -1,4 +1,4 @@
-"""Journal: every answer as a line of JSON the moment it is there, so that a sweep cut off at any moment goes on."""
+"""`Journal`: writes every answer immediately as a line of JSON, so that an interrupted sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Given:
-    """What was answered.
+    """A recorded answer.
 
     Args:
         task: the task's name.
         item: the item's id.
         run: the run's key.
-        text: the answer; of a choice by likelihood, the option.
+        text: the answer; for a choice by likelihood, the option.
         tokens_before: audio tokens before compression.
-        tokens_after: audio tokens after it.
-        scores: the log-likelihood of each option, where they were asked for.
-        finished: whether the answer came to its own end, and was not cut off at the greatest length.
-        tokens_asked: audio tokens that the budget asked for; None without a budget, or where that was not noted.
-        seconds: to the first token and after it, where that was measured: this item's share of its batch.
+        tokens_after: audio tokens after compression.
+        scores: the log-likelihood of each option, if computed.
+        finished: whether the answer ended by itself rather than being cut off at the maximum length.
+        tokens_asked: audio tokens that the budget allows; None without a budget, or if it was not recorded.
+        seconds: time up to the first token and after it, if measured: this item's share of its batch.
     """
 
     task: str
@@ -49,7 +49,7 @@ class Given:
         return self.task, self.item, self.run
 
     def to_dict(self) -> dict[str, Any]:
-        """What is written down of it: everything that is not as usual."""
+        """The values to write: those that differ from their defaults."""
         return {
             field.name: getattr(self, field.name)
             for field in fields(self)
@@ -58,7 +58,7 @@ class Given:
 
 
 class MemoryJournal:
-    """A `Journal` of one process that is kept in memory, for answers that nobody goes on with."""
+    """A single-process `Journal` kept in memory, for answers that need not be resumed from."""
 
     kept = ""
     """What an error says of the answers that were written before it."""
@@ -75,20 +75,20 @@ class MemoryJournal:
         return {given.key: given for given in reversed(self._given)}
 
     def writing(self) -> contextlib.AbstractContextManager[None]:
-        """As that of `Journal`; there is nothing to lock."""
+        """Like that of `Journal`, but there is nothing to lock."""
         return contextlib.nullcontext()
 
     def write(self, answers: Iterable[Given]) -> None:
-        """Keep answers."""
+        """Store answers."""
         self._given += answers
 
 
 class Journal:
-    """The answers in a folder; each process writes to a file of its own and reads everybody's.
+    """The answers in a folder; each process writes to its own file and reads the files of all processes.
 
     Args:
-        folder: where the files are.
-        process: this process's number.
+        folder: the folder of the files.
+        process: index of this process.
     """
 
     kept = " (what was answered before is kept)"
@@ -100,10 +100,10 @@ class Journal:
         self._stream: IO[bytes] | None = None
 
     def answers(self) -> Iterator[Given]:
-        """All answers as they were written; one may be there twice.
+        """All answers as they were written; an answer may occur twice.
 
         Raises:
-            ValueError: a line other than a file's last is no answer; the line is named.
+            ValueError: a line other than the last of a file is not an answer; the message names the line.
         """
         for file in sorted(self.folder.glob(PATTERN)):
             yield from _lines(file)
@@ -121,12 +121,12 @@ class Journal:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Within the ``with`` block this process may `write`, and no other to the same file.
+        """Within the ``with`` block, this process may `write`, and no other process may write to the same file.
 
-        A last line that was cut off, where writing it was, is taken away first.
+        First removes the last line if it is incomplete because writing was interrupted.
 
         Raises:
-            RuntimeError: another program is writing to it.
+            RuntimeError: another program is writing to the file.
         """
         with self.file.open("a+b", buffering=0) as stream:
             _lock(stream, self.file)
@@ -140,10 +140,10 @@ class Journal:
                 self._stream = None
 
     def write(self, answers: Iterable[Given]) -> None:
-        """Append answers; they are with the operating system when this returns, and outlive this process.
+        """Append answers and flush them to the operating system, so that they survive the end of this process.
 
         Raises:
-            OSError: the disk is full, say; what was written of these answers is taken back.
+            OSError: writing failed, for example because the disk is full; partially written answers are removed.
         """
         if self._stream is None:
             raise RuntimeError("Write within `with journal.writing():`.")
@@ -163,7 +163,7 @@ def _line(given: Given) -> str:
 
 def _lines(file: Path) -> Iterator[Given]:
     lines = file.read_bytes().split(b"\n")
-    # What follows the last line's end is a line that was being written when the program was killed.
+    # Anything after the last newline is a line that was being written when the program was killed.
     for number, line in enumerate(lines[:-1], start=1):
         try:
             values = json.loads(line)
@@ -175,7 +175,7 @@ def _lines(file: Path) -> Iterator[Given]:
 def _lock(stream: IO[bytes], file: Path) -> None:
     try:
         import fcntl
-    except ImportError:  # on Windows; two programs on one folder are the user's own business there
+    except ImportError:  # on Windows, where the user must avoid running two programs on one folder
         return
     try:
         fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

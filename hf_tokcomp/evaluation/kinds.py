@@ -1,4 +1,4 @@
-"""The kinds of tasks there are, and what each asks where nobody says: one list for `eval`, `finetune` and metrics."""
+"""The kinds of tasks and their default prompts: one list for `eval`, `finetune` and metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 Kind = Literal["asr", "translation", "captioning", "question_answering", "multiple_choice"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ALIASES: dict[str, Kind] = {"qa": "question_answering", "choice": "multiple_choice"}
-"""What two of them were once called."""
+"""Earlier names of two of them."""
 PROMPTS: dict[str, str] = {
     "asr": "Transcribe the input speech.",
     "translation": "Translate the input speech.",
@@ -20,14 +20,14 @@ PROMPTS: dict[str, str] = {
     "question_answering": "",
     "multiple_choice": "",
 }
-"""What is asked where neither the data nor the model nor the user says; "" where only the data can."""
+"""Default prompts if neither the data nor the model nor the user provides one; "" if only the data can."""
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of this name; of an earlier name, with a hint what it is called now.
+    """The kind with this name; earlier names work too, with a hint about the current one.
 
     Raises:
-        ValueError: there is none; the closest is named.
+        ValueError: there is no such kind; the message names the closest.
     """
     if name in ALIASES:
         logger.warning("The task %s is called %s now; the old name goes on working.", name, ALIASES[name])

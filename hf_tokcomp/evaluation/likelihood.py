@@ -1,4 +1,4 @@
-"""Which option a model finds likeliest: the log-likelihood of each as the answer, under compression."""
+"""Log-likelihoods of answer options under compression, to find the option a model considers most likely."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..models.instance import unwrap
 def option_inputs(
     collator: AudioTextCollator, rows: Sequence[Mapping[str, Any]], choices: Sequence[Sequence[str]]
 ) -> dict[str, Tensor]:
-    """One batch with every option of every row as the answer.
+    """Build one batch with every option of every row as the answer.
 
     Args:
-        collator: makes the prompts.
+        collator: builds the prompts.
         rows: ``{"audio", "prompt"}``.
-        choices: each row's options.
+        choices: the options of each row.
     """
     return collator([{**row, "text": option} for row, options in zip(rows, choices, strict=True) for option in options])
 
@@ -31,20 +31,20 @@ def option_inputs(
 def option_likelihoods(
     model: Any, inputs: Mapping[str, Tensor], choices: Sequence[Sequence[str]]
 ) -> tuple[list[list[float]], list[tuple[int, int, int | None]]]:
-    """The log-likelihood of every option of every row, and the rows' audio tokens: before, after, asked for.
+    """The log-likelihood of every option of every row, and the audio tokens of each row: before, after, budget.
 
-    An option is scored as the whole answer, with what ends it: the sum over its tokens, in nats, the probability that
-    the model gives just this answer (our choice; it is not divided by the length).
+    An option is scored as the complete answer including its end marker: the sum over its tokens, in nats, that is, the
+    log-probability that the model gives exactly this answer (our choice; not normalized by length).
 
     Args:
         model: a patched model.
-        inputs: of `option_inputs`, on the model's device.
-        choices: each row's options.
+        inputs: the result of `option_inputs`, on the model's device.
+        choices: the options of each row.
 
     Raises:
-        FloatingPointError: the model computed something that is no number.
+        FloatingPointError: the model produced a value that is not a number.
     """
-    # Without the labels, or the model would compute a loss of all columns that nobody asked for.
+    # Without the labels, as the model would otherwise compute an unneeded loss over all columns.
     rest = {name: value for name, value in inputs.items() if name != "labels"}
     with torch.inference_mode():
         outputs = model(**rest, use_cache=False)
@@ -63,15 +63,15 @@ def option_likelihoods(
 
 
 def answer_likelihoods(logits: Tensor, labels: Tensor) -> Tensor:
-    """``(batch,)`` summed log-probabilities of the labels ``(batch, columns)`` that are not ignored.
+    """Sum the log-probabilities of the labels ``(batch, columns)`` that are not ignored: ``(batch,)``.
 
     Args:
-        logits: ``(batch, columns, vocabulary)``; those of a column predict the label of the next one.
-        labels: -100 where nothing is to be said.
+        logits: ``(batch, columns, vocabulary)``; each column predicts the label of the next one.
+        labels: -100 for positions that are ignored.
     """
     wanted = labels[:, 1:].to(logits.device)
     heard = wanted != IGNORED
-    # Only the answers' columns are made float: all columns of a large vocabulary would be gigabytes.
+    # Only the columns of the answers are converted to float: with a large vocabulary, all columns would take gigabytes.
     each = logits[:, :-1][heard].float().log_softmax(-1).gather(-1, wanted[heard][:, None])[:, 0]
     sums = each.new_zeros(len(labels))
     return sums.index_add_(0, heard.nonzero()[:, 0], each)

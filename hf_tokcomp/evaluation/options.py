@@ -1,4 +1,4 @@
-"""The options of a multiple choice question: as tables write them, and as answers name them."""
+"""Parse the options of multiple choice questions from tables, and match answers to them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .task import letter
 
 
 def options(value: Any) -> tuple[str, ...]:
-    """The options of a question, given as a list, as JSON or as Python writes a list.
+    """The options of a question, given as a list, as JSON or as a Python list literal.
 
     Raises:
-        ValueError: they cannot be read, are fewer than two, or one has no letter or digit to look for.
+        ValueError: they cannot be parsed, there are fewer than two, or one contains no letter or digit.
     """
     if isinstance(value, str):
         for read in (json.loads, ast.literal_eval):
@@ -38,10 +38,10 @@ def options(value: Any) -> tuple[str, ...]:
 
 
 def chosen(answer: str, choices: Sequence[str]) -> str:
-    """The option that a table's answer names: by its words, or by its letter.
+    """The option that an answer in a table refers to, by its words or by its letter.
 
     Raises:
-        ValueError: it names none.
+        ValueError: it matches no option.
     """
     if answer in choices:
         return answer
@@ -56,9 +56,9 @@ def chosen(answer: str, choices: Sequence[str]) -> str:
 
 
 def without_letter(text: str, choices: Sequence[str]) -> str:
-    """What a model wrote, without the letter that we gave the option: "(B) rain" is "rain", and "B." the option itself.
+    """The model's answer without the option letter: "(B) rain" becomes "rain", and "B." becomes the option itself.
 
-    MMAU's rule compares words, and would take the letter A for one.
+    MMAU's rule compares words and would take the letter A for a word.
     """
     names = "|".join(letter(place) for place in range(len(choices)))
     found = re.match(rf"\s*(?:\(({names})\)|({names})[.):])\s*|\s*({names})\s*$", text)

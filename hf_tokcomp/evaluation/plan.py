@@ -1,4 +1,4 @@
-"""What a sweep runs: methods at ratios, with positions and seeds, each as a config with a name of its own."""
+"""Plan the runs of a sweep: methods at ratios, with positions and seeds, each as a named config."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..config.registry import methods as registered
 from ..errors import CompressionConfigError
 
 ALL = "all"
-"""Stands for every method that works with a ratio alone and has nothing to learn, and one composition."""
+"""Stands for every method that needs only a ratio and has nothing to learn, and for one composition."""
 COMPOSITION = "ltbm+top_k"
-"""What stands for `compose` among all methods: merge, then prune."""
+"""The composition that represents `compose` among all methods: merge, then prune."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Run:
     """One config to measure.
 
     Args:
-        method: what tables call it: the method as it was asked for, options included.
-        ratio: the retention ratio; 1 for `none`, None where the config has another budget.
-        positions: None for `none`, where both kinds are the same.
-        seed: of a method that draws; else None.
-        config: what is run.
+        method: the name in tables: the method as requested, including options.
+        ratio: the retention ratio; 1 for `none`, None if the config has another kind of budget.
+        positions: None for `none`, for which both kinds are the same.
+        seed: the seed of a random method; otherwise None.
+        config: the config to run.
     """
 
     method: str
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """A name for it among all runs: ``ltbm@0.25/original``, ``random@0.5/contiguous/seed1``."""
+        """A unique name among all runs: ``ltbm@0.25/original``, ``random@0.5/contiguous/seed1``."""
         ratio = "" if self.ratio is None else f"@{self.ratio:.6g}"
         return "/".join(
             [
@@ -55,26 +55,26 @@ NONE = Run("none", 1.0, None, None, CompressionConfig(method="none"))
 def plan(
     compressions: Sequence[str], ratios: Sequence[float], positions: Sequence[str], seeds: int
 ) -> tuple[list[Run], dict[str, str]]:
-    """The runs, `none` first, and the methods that were left out of all with the reason.
+    """The runs, `none` first, and the methods that were left out of ``all``, with the reason.
 
     Args:
-        compressions: what `config_at` takes, ``all``, or a JSON object, a folder or a Hub id as `parse_config` does.
-        ratios: retention ratios. At 1 every method is `none`, which is there in any case, but for one with an option
-            that reduces the encoder's work; and `none` with such an option is at 1 whatever is given. Empty: each
-            config at its own budget.
+        compressions: what `config_at` takes, ``all``, or a JSON object, a folder or a Hub id, as for `parse_config`.
+        ratios: retention ratios. At 1, every method equals `none`, which is always included, except methods with an
+            option that reduces the encoder's work; `none` with such an option always runs at 1. Empty: each config at
+            its own budget.
         positions: kinds of positions; empty for each config's own.
-        seeds: seeds 0, 1, ... of methods that draw at random.
+        seeds: number of seeds 0, 1, ... for random methods.
 
     Raises:
-        CompressionConfigError: no such method, or a ratio out of range.
-        ValueError: what is given as JSON is none, or ratios or positions are given for no method.
+        CompressionConfigError: there is no such method, or a ratio is out of range.
+        ValueError: invalid JSON, or ratios or positions without a method.
     """
     if not compressions and (any(ratio < 1 for ratio in ratios) or positions):
         raise ValueError("Ratios or positions of which method? Add --compression METHOD, or --compression all.")
     left_out: dict[str, str] = {}
     runs = {NONE.key: NONE}
     for share in ratios:
-        CompressionConfig(method="stride", retention_ratio=share)  # whatever the methods: is it a ratio?
+        CompressionConfig(method="stride", retention_ratio=share)  # check the ratio, whatever the methods
     names = [name for each in compressions for name in (_everything(left_out) if each == ALL else [each])]
     for name in dict.fromkeys(names):
         for config, ratio in _budgets(name, ratios) if name != "none" else ():
@@ -85,7 +85,7 @@ def plan(
 
 
 def by_cell(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], list[Run]]:
-    """The runs that differ in nothing but the seed together, by method, ratio and positions: a table's cells."""
+    """Runs grouped by method, ratio and positions, so that they differ only in the seed: the cells of a table."""
     found: dict[tuple[str, float | None, str | None], list[Run]] = {}
     for run in runs:
         found.setdefault((run.method, run.ratio, run.positions), []).append(run)
@@ -120,7 +120,7 @@ def _everything(left_out: dict[str, str]) -> list[str]:
 
 
 def _seeded(name: str, ratio: float | None, config: CompressionConfig, seeds: int) -> list[Run]:
-    """One run, or one for each seed where the method draws and nobody has said by which seed."""
+    """One run, or one per seed if the method is random and no seed was given."""
     label = _label(name, config)
     if not _draws(config) or re.search(r'\bseed"?\s*[=:]', name):
         return [Run(label, ratio, config.positions, None, config)]
@@ -138,7 +138,7 @@ def _with_seed(config: CompressionConfig, seed: int) -> CompressionConfig:
 
 
 def _label(name: str, config: CompressionConfig) -> str:
-    """How tables call what was asked for; a JSON object without what the columns say."""
+    """The name in tables of the requested compression; for a JSON object, without the values that have a column."""
     if not name.lstrip().startswith(("{", "[")):
         return name
     hidden = ("retention_ratio", "positions", "schema_version", "hf_tokcomp_version", "method")

@@ -1,4 +1,4 @@
-"""What the papers report, to stand beside what was measured with the same model on the same data."""
+"""Numbers reported in the papers, for comparison with measurements of the same model on the same data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Published:
         paper: its arXiv number.
         model: the last part of the model's Hub id, in lower case.
         task: the task's name.
-        subset: the part of it, "" for the whole.
+        subset: the part of the task; "" for the whole.
         metric: the metric's key.
         method: the method's key.
-        ratio: share of tokens kept; 1 for all.
-        value: in the metric's unit: accuracies in percent.
-        scoring: how the paper finds an option in an answer, where that is known; "" where it is not or has no part.
+        ratio: fraction of tokens kept; 1 for all.
+        value: in the unit of the metric; accuracies are in percent.
+        scoring: how the paper finds the chosen option in an answer; "" if unknown or not applicable.
     """
 
     paper: str
@@ -34,7 +34,7 @@ class Published:
     scoring: str = ""
 
     def fits(self, score: Score) -> bool:
-        """Whether a score is of the same task, metric, method and ratio, with positions as the papers have them."""
+        """Whether a score is for the same task, metric, method and ratio, with positions as in the papers."""
         return score.positions in (None, "contiguous") and (
             self.task,
             self.subset,
@@ -56,7 +56,7 @@ QWEN = "qwen2-audio-7b-instruct"
 
 
 def _row(model: str, task: str, subset: str, metric: str, method: str, values: dict[float, float]) -> list[Published]:
-    # Of Qwen2-Audio's answers the paper takes the option that is most similar by Sentence-BERT.
+    # For Qwen2-Audio's answers, the paper takes the option that is most similar according to Sentence-BERT.
     scoring = "similarity" if (model, task) == (QWEN, "mmau") else ""
     return [
         Published(SEGMENTWISE, model, task, subset, metric, method, ratio, value, scoring)
@@ -94,7 +94,7 @@ def published_for(model: str, scoring: str = "") -> list[Published]:
 
     Args:
         model: its name.
-        scoring: how options were found in answers; numbers of papers that did otherwise are left out.
+        scoring: how options were found in answers; numbers from papers that did it differently are left out.
     """
     name = model.rstrip("/").rsplit("/", 1)[-1].lower()
     return [each for each in PUBLISHED if each.model == name and each.scoring in ("", scoring)]

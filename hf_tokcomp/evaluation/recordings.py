@@ -1,4 +1,4 @@
-"""asked_about: recordings that are loaded already as a task, each with its prompt and, where it is known, its truth."""
+"""`asked_about`: turn loaded recordings into a task, each with its prompt and, if known, its reference."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def asked_about(
     max_new_tokens: int,
     skipped: int = 0,
 ) -> Asked:
-    """A task about recordings.
+    """Build a task from recordings.
 
     Args:
-        task: which one; it decides about the metrics. A recording without a truth is answered and not scored.
-        recordings: what is asked about, with the prompt of each.
-        rate: samples per second.
-        title: what tables and cards call the recordings.
-        dataset: what they were found under.
-        max_new_tokens: of an answer.
-        skipped: how many recordings were left out because they cannot be read.
+        task: the task, which determines the metrics. Recordings without a reference are answered but not scored.
+        recordings: the recordings, each with its prompt.
+        rate: sampling rate in Hz.
+        title: name of the recordings in tables and cards.
+        dataset: name of their source.
+        max_new_tokens: maximum length of an answer.
+        skipped: number of recordings that were left out because they cannot be read.
     """
     items = [
         Item(str(number), "", () if each.truth is None else (each.truth,), recordings=(each.name,))

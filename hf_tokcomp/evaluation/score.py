@@ -1,4 +1,4 @@
-"""Score: one number of a table."""
+"""`Score`: one number in a table."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a table.
+    """One number in a table.
 
     Args:
         task: the task's name.
-        subset: the part of it; "" for the whole.
+        subset: the part of the task; "" for the whole.
         metric: the metric's key.
-        method: what tables call the method.
-        ratio: the retention ratio asked for; None where the config has another budget.
+        method: the name of the method in tables.
+        ratio: the requested retention ratio; None if the config has another kind of budget.
         positions: None for `none`.
-        value: over all items and seeds together, in the metric's unit.
-        low: of the 95 % interval over recordings; nan where there is one recording only.
-        high: of it.
-        difference: to `none`, on the same items.
-        difference_low: of its 95 % interval.
-        difference_high: of it.
-        by_seed: the value of each seed, where there are several.
-        items: how many.
-        kept: the fraction of audio tokens that was really kept, the mean over items and seeds.
-        unfinished: the fraction of answers that were cut off at the greatest length.
-        asked: the fraction of audio tokens that the budget asked for, the mean over items and seeds; nan without one.
+        value: over all items and seeds together, in the unit of the metric.
+        low: lower bound of the 95 % interval over recordings; nan if there is only one recording.
+        high: upper bound.
+        difference: difference from `none`, on the same items.
+        difference_low: lower bound of its 95 % interval.
+        difference_high: upper bound.
+        by_seed: the value for each seed, if there are several.
+        items: number of items.
+        kept: the fraction of audio tokens actually kept, averaged over items and seeds.
+        unfinished: the fraction of answers that were cut off at the maximum length.
+        asked: the fraction of audio tokens that the budget allows, averaged over items and seeds; nan without one.
     """
 
     task: str
@@ -52,7 +52,7 @@ class Score:
 
 
 def read_scores(file: Path) -> list[Score]:
-    """The scores in a ``results.json``, as they were before they were written; null is nan there."""
+    """Read the scores from a ``results.json`` file, with nan restored from null."""
     found = []
     for values in json.loads(file.read_text(encoding="utf-8"))["scores"]:
         numbers = {

@@ -1,4 +1,4 @@
-"""score: from answers to numbers with intervals, for every task, part of it, method, ratio and kind of positions."""
+"""`score`: compute scores with intervals from answers, for every task, subset, method, ratio and kind of positions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ChoiceScoring = Literal["string_match", "similarity", "likelihood"]
 WHOLE = ""
-"""The name of a task's only part."""
+"""The name of the only part of an undivided task."""
 
 
 def score(
@@ -34,14 +34,14 @@ def score(
     resamples: int = 1000,
     similarity_model: str | None = None,
 ) -> list[Score]:
-    """All numbers of a sweep; none of a task whose right answers are not known.
+    """Compute all scores of a sweep; tasks without known answers have none.
 
     Args:
         asked: the tasks.
         runs: the configs.
-        answers: the journal's.
-        scoring: how an option is found in a written answer; not for tasks that were answered by likelihood.
-        resamples: of the bootstrap.
+        answers: the answers in the journal.
+        scoring: how the chosen option is found in a written answer; unused for tasks answered by likelihood.
+        resamples: number of bootstrap resamples.
         similarity_model: a Sentence-BERT model for ``"similarity"``.
 
     Raises:
@@ -68,13 +68,13 @@ def score(
 
 
 class Differences:
-    """How much runs score above others in a task's first metric, on the same items.
+    """Score differences between runs in a task's first metric, on the same items.
 
-    What a metric makes of a run's answers is kept, for other pairs that the run is in.
+    The statistics of each run are cached for use in further pairs.
 
     Args:
         task: the task.
-        answers, scoring, resamples: as for `score`; ``"similarity"`` is not to be had.
+        answers, scoring, resamples: as for `score`; ``"similarity"`` is not supported.
     """
 
     def __init__(
@@ -92,11 +92,11 @@ class Differences:
         self._statistics: dict[str, Any] = {}
 
     def between(self, runs: Sequence[Run], others: Sequence[Run]) -> tuple[float, float, float]:
-        """The difference with its 95 % interval.
+        """The difference and its 95 % interval.
 
         Args:
-            runs: one config, or the seeds of one.
-            others: the config to compare with, or its seeds.
+            runs: the run of one config, or its runs for several seeds.
+            others: the same for the config to compare with.
 
         Raises:
             ValueError: an answer is missing.
@@ -112,7 +112,7 @@ class Differences:
 
 
 class _Measured:
-    """One metric on one part of a task: statistics of every run, and numbers made of them."""
+    """One metric on one part of a task: the statistics of every run, and scores computed from them."""
 
     def __init__(
         self,
@@ -132,9 +132,9 @@ class _Measured:
         }
 
     def numbers(self, runs: Sequence[Run]) -> dict[str, Any]:
-        """Value, interval, difference to `none`, its interval, and the value by seed, by their names in `Score`."""
+        """Value, interval, difference from `none`, its interval, and values by seed, keyed by the names in `Score`."""
         each = [self.statistics[run.key] for run in runs]
-        # The mean over seeds item by item: seeds are no further recordings, and must not narrow the interval as such.
+        # Average over seeds per item: seeds are not additional recordings and must not narrow the interval as such.
         mean = np.mean(each, axis=0)
         low, high = interval(mean, self.clusters, self.value, resamples=self.resamples)
         none = self.statistics[NONE.key]
@@ -142,7 +142,7 @@ class _Measured:
         by_seed = tuple(float(self.value(one.sum(0))) for one in each) if len(each) > 1 else ()
         return {
             "value": float(self.value(mean.sum(0))),
-            # Weights may be negative, so few items with few errors can end below none.
+            # Weights may be negative, so a small number of items with few errors can yield a bound below 0.
             "low": float(np.clip(low, 0, self.highest)),
             "high": float(np.clip(high, 0, self.highest)),
             "difference": less,
@@ -153,7 +153,7 @@ class _Measured:
 
 
 def _shares(given: Given) -> tuple[float, bool, float]:
-    """The fraction of tokens kept, whether the answer was cut off, and the fraction asked for; nan without a budget."""
+    """The fraction of tokens kept, whether the answer was cut off, and the budgeted fraction (nan without a budget)."""
     before = max(given.tokens_before, 1)
     return given.tokens_after / before, not given.finished, given.tokens_asked / before if given.tokens_asked else nan
 
@@ -171,7 +171,7 @@ def _of(task: Asked, run: Run, answers: Mapping[Key, Given]) -> list[Given]:
 def _predictions(
     task: Asked, answers: Sequence[Given], scoring: ChoiceScoring, similarity_model: str | None
 ) -> list[str]:
-    """The answers as the metric compares them: of a choice, the option that was meant."""
+    """The answers in the form the metric compares; for multiple choice, the selected option."""
     items, written = task.items.items, [given.text for given in answers]
     if task.task.kind != "multiple_choice" or task.by_likelihood:
         return written
@@ -187,9 +187,9 @@ def _predictions(
 
 
 def _parts(task: Asked) -> list[tuple[str, list[int]]]:
-    """The parts of a task with the places of their items; the whole first, where the parts are not scored apart.
+    """The parts of a task with the indices of their items; the whole task first, unless only its subsets are scored.
 
-    Items whose right answer is not known are in none.
+    Items without a known answer belong to no part.
     """
     parts: dict[str, list[int]] = {}
     known = [place for place, item in enumerate(task.items.items) if item.references]

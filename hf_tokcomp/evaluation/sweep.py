@@ -1,4 +1,4 @@
-"""sweep: every item of every task under every run, batch by batch, each answer written down as it comes."""
+"""`sweep`: process every item of every task under every run, batch by batch, recording each answer immediately."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .likelihood import option_inputs, option_likelihoods
 from .plan import Run
 
 KEPT = ("text", "finished", "tokens_before", "tokens_after", "tokens_asked")
-"""What is written down of an answer."""
+"""The recorded fields of an answer."""
 Answering = Callable[[bool], list[dict[str, Any]]]
-"""Answers a prepared batch under whatever compression the model has now: values of `Given`, perhaps with seconds."""
+"""Answers a prepared batch under the model's current compression: values for `Given`, optionally with seconds."""
 USUAL_OPTIONS = 4
-"""What a batch is made smaller by where options are scored: each is a row of its own."""
+"""Factor by which batches are reduced when options are scored, since each option is a separate row."""
 
 
 def sweep(
@@ -42,29 +42,30 @@ def sweep(
     timed: bool = False,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Answer what the journal has no answer to yet.
+    """Answer everything that has no answer in the journal yet.
 
-    Items of about the same length are read together, a batch under all runs in turn, so that its features are computed
-    once, and its encoding, too. What is left to do is dealt out to the processes. A batch is the same at every start:
-    where it was cut off it is read again as a whole, and what is there already is not written again.
+    Items of similar length are batched, and each batch is processed under all runs in turn, so that its features and
+    its encoding are computed only once. The remaining work is distributed among the processes. Batches are the same at
+    every start: an interrupted batch is processed again as a whole, but existing answers are not written again.
 
     Args:
-        model: a supported model, patched or not; a compressor that it has learned is used where a run has its method.
-        collator: makes the prompts, with the model's processor.
+        model: a supported model, patched or not; its trained compressor is used for runs with the same method.
+        collator: builds the prompts, with the model's processor.
         asked: the tasks.
         runs: the configs.
-        journal: where answers go.
-        batch_size: items read together.
-        timed: note the seconds of generated answers. Then every run encodes the audio itself.
-        on_batch: told how many batches of this process are done, of how many.
+        journal: where answers are written.
+        batch_size: number of items per batch.
+        timed: record the seconds for generated answers. Every run then encodes the audio itself.
+        on_batch: called with the number of finished batches of this process, and their total.
 
     Raises:
-        RuntimeError: reading the audio or generating failed; the items are named. No answer is ever left empty instead.
+        RuntimeError: reading the audio or generating failed; the items are named. A failure never yields an empty
+            answer.
     """
     state = process()
     wanted = {run.key for run in runs}
     done = {given.key for given in journal.answers() if given.run in wanted}
-    state.wait_for_everyone()  # nobody writes before everybody has read, or two would do the same
+    state.wait_for_everyone()  # write only after all have read, to avoid duplicate work
     work = [
         (task, batch, missing)
         for task in asked
@@ -78,7 +79,7 @@ def sweep(
         with journal.writing():
             for number, (task, batch, missing) in enumerate(work):
                 on_batch(number, len(work))
-                if timed and number == 0:  # a first call pays for what later ones find
+                if timed and number == 0:  # warm-up: the first call bears one-time costs
                     brief = dataclasses.replace(task, max_new_tokens=1)
                     list(_answered(model, collator, brief, batch, missing[:1], False, journal.kept))
                 with reused():
@@ -91,7 +92,7 @@ def sweep(
 
 
 def _batches(task: Asked, size: int) -> Iterator[list[int]]:
-    """Places of items, of about the same length together: padding is waste. The longest first, to fail early."""
+    """Batches of item indices, of similar length to reduce padding; the longest first, to fail early."""
     samples = task.items.samples
     order = sorted(range(len(samples)), key=lambda place: (-samples[place], place))
     size = max(1, size // USUAL_OPTIONS) if task.by_likelihood else size
@@ -120,7 +121,7 @@ def _answered(
     timed: bool,
     kept: str,
 ) -> Iterator[list[Given]]:
-    """The answers about a batch, run by run."""
+    """The answers for a batch, run by run."""
     items = [task.items.items[place] for place in batch]
     answers: Answering | None = None
     for run in runs:

@@ -1,4 +1,4 @@
-"""The scores as tables in the papers' layout: a row per method, a column per share of tokens; Markdown and CSV."""
+"""Format scores as tables, laid out as in the papers: a row per method, a column per ratio; Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = {
 }
 LOWER_IS_BETTER = frozenset({"wer", "wer_plain"})
 OUT_OF_ONE = frozenset({"cider", "rouge_l", "bleu_4"})
-"""Metrics with values around 1 or below, which need another digit."""
+"""Metrics with values around 1 or below, which are shown with an additional digit."""
 
 
 def report(
@@ -38,13 +38,13 @@ def report(
     measured_by: Mapping[str, Any],
     published: Sequence[Published] = (),
 ) -> str:
-    """The tables with what one must know to read them.
+    """The tables together with notes needed to interpret them.
 
     Args:
-        scores: of one model.
+        scores: the scores of one model.
         asked: the tasks.
         model: its name.
-        measured_by: what decides about the numbers.
+        measured_by: settings of the metrics and intervals.
         published: the papers' numbers for this model.
     """
     lines = []
@@ -72,7 +72,7 @@ PAPERS = (
 
 
 def _data(asked: Asked) -> str:
-    """What was asked about which data, for a table's heading."""
+    """The data and the prompt, for the heading of a table."""
     if asked.task.own and len(set(asked.prompts)) == 1:
         prompt = asked.prompts[0]
     elif asked.task.own and all(item.question for item in asked.items.items):
@@ -83,7 +83,7 @@ def _data(asked: Asked) -> str:
 
 
 def _differently_kept(scores: Sequence[Score]) -> list[str]:
-    """Methods that kept another share than asked for, by more than a point."""
+    """Methods whose retained fraction differs from the requested ratio by more than one percentage point."""
     found: dict[str, dict[float, float]] = {}
     for each in scores:
         if each.ratio is not None and abs(each.kept - each.ratio) > 0.01:
@@ -96,7 +96,7 @@ def _differently_kept(scores: Sequence[Score]) -> list[str]:
 
 
 def _cut_off(scores: Sequence[Score]) -> list[str]:
-    """Tasks of which some answers had no end."""
+    """Tasks in which some answers were cut off."""
     worst: dict[str, Score] = {}
     for each in scores:
         if each.unfinished > worst.get(each.task, each).unfinished or each.task not in worst:
@@ -115,15 +115,15 @@ def markdown(
     titles: Mapping[str, str] = {},
     data: Mapping[str, str] = {},
 ) -> str:
-    """All tables one below the other.
+    """All tables, one below the other.
 
-    A cell has the value and its 95 % interval; in brackets, what a paper reports for the same.
+    A cell contains the value and its 95 % interval and, in brackets, the corresponding number from a paper.
 
     Args:
-        scores: of one model.
+        scores: the scores of one model.
         published: the papers' numbers for this model.
-        titles: of the tasks, by name.
-        data: what follows the number of items in a heading, by the task's name.
+        titles: titles of the tasks, by name.
+        data: the text that follows the number of items in a heading, by task name.
     """
     parts = []
     for task, subset, metric in dict.fromkeys((each.task, each.subset, each.metric) for each in scores):
@@ -152,7 +152,7 @@ def _table(scores: Sequence[Score], published: Sequence[Published]) -> str:
 
 
 def ratio_columns(scores: Sequence[Score]) -> list[float | None]:
-    """The ratios from all tokens to few; what has another budget than a ratio comes last."""
+    """The ratios in descending order; None, for other kinds of budgets, comes last."""
     found = {each.ratio for each in scores}
     return [*sorted((ratio for ratio in found if ratio is not None), reverse=True), *([None] if None in found else [])]
 
@@ -161,13 +161,13 @@ def _cell(score: Score, published: Sequence[Published]) -> str:
     digits = 2 if score.metric in OUT_OF_ONE else 1
     theirs = [f"{each.value:.{digits}f}, {each.paper}" for each in published if each.fits(score)]
     paper = f" [{'; '.join(theirs)}]" if theirs else ""
-    if math.isnan(score.low):  # one recording says nothing of others
+    if math.isnan(score.low):  # there is no interval over a single recording
         return f"{score.value:.{digits}f}{paper}"
     return f"{score.value:.{digits}f} ({score.low:.{digits}f} to {score.high:.{digits}f}){paper}"
 
 
 def as_csv(scores: Sequence[Score]) -> str:
-    """Every score as a line, with everything that is known of it."""
+    """One line per score, with all of its fields."""
     text = io.StringIO()
     names = [field.name for field in fields(Score)]
     writer = csv.DictWriter(text, names, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Task and Item: what is asked about recordings, and what the right answer is."""
+"""`Task` and `Item`: the questions about recordings and their right answers."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .kinds import ALIASES, Kind, kind_named
 
 Row = dict[str, Any]
 COMPLETED = {"Qwen2-Audio-7B": "<|audio_bos|><|AUDIO|><|audio_eos|>{prompt}"}
-"""Whole prompts of models that have not learned to chat, by the checkpoint's name without its owner."""
+"""Complete prompts for models without chat training, by checkpoint name without the owner."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to ask.
+    """One question about one audio.
 
     Args:
         id: its name within the task, the same in every run on the same data.
-        question: the item's own words; "" where all items are asked the same.
-        references: the right answers, one or several.
+        question: the item's own question; "" if all items share the same prompt.
+        references: one or more right answers.
         choices: the options of a multiple choice question, in order; the reference is one of them.
-        recordings: what the audio was made of, for intervals; items on one recording are not independent.
-        subset: the part of the benchmark it belongs to, where there are parts.
+        recordings: the recordings the audio was made from, for intervals; items that share one are not independent.
+        subset: the part of the benchmark it belongs to, if there are parts.
     """
 
     id: str
@@ -39,30 +39,30 @@ class Item:
 
 @dataclass(frozen=True)
 class Task:
-    """A benchmark, or what is asked about recordings of one's own.
+    """A benchmark, or a task for the user's own recordings.
 
     Args:
-        name: on the command line.
-        title: in tables; "" for the name of the data.
+        name: the name on the command line.
+        title: the title in tables; "" for the name of the data.
         kind: ``asr``, ``translation``, ``captioning``, ``question_answering`` or ``multiple_choice``.
-        metrics: keys of `hf_tokcomp.evaluation.metrics`, the one that tables show first.
-        prompts: what to ask, by ``config.model_type``, "" for all others. ``{question}`` and ``{options}`` stand for
-            those of the item.
-        max_new_tokens: of an answer; None for the model's own limit, or 128.
-        sources: known data sets on the Hub, each with its configuration (None for the only one) and split; the first
+        metrics: keys of `hf_tokcomp.evaluation.metrics`, the one shown in tables first.
+        prompts: prompt templates by ``config.model_type``, "" for all others. ``{question}`` and ``{options}`` are
+            replaced by those of the item.
+        max_new_tokens: maximum length of an answer; None for the model's own limit, or 128.
+        sources: known datasets on the Hub, each with its configuration (None if there is only one) and split; the first
             is the default.
-        split: of any other data set.
-        columns: names that benchmark's columns may have, by role (``audio``, ``text``, ``question``, ``choices``,
-            ``subset``, ``id``, ``recordings``); of audio and texts, before the usual ones. Several names joined by
-            ``+`` hold a text each.
-        merge: makes the items of the rows that were read; None for one item per row.
-        subsets: the parts that are scored apart, and the only ones then; () for all in one.
+        split: the default split of any other dataset.
+        columns: column names used by the benchmark, by role (``audio``, ``text``, ``question``, ``choices``,
+            ``subset``, ``id``, ``recordings``); for audio and text, they take precedence over the usual ones. Several
+            names joined by ``+`` each hold one text.
+        merge: builds the rows of the items from the table rows; None for one item per row.
+        subsets: the parts that are scored separately, instead of the whole; () to score everything together.
         metric_options: further arguments of a metric, by its key.
-        make: makes the rows from a folder that is no table but the corpus itself, given the folder, a split (or None),
-            a count and a seed; None where it is not laid out so.
-        variable: an environment variable that names the folder where nothing else does; "" for none.
-        note: what a table must say of the numbers.
-        own: for recordings of one's own: what is asked is the row's own prompt or question, where it has one.
+        make: builds the rows from a folder that holds the original corpus instead of a table, given the folder, a split
+            (or None), a count and a seed; returns None if the folder is not laid out that way.
+        variable: an environment variable with the folder to use if none is given; "" for none.
+        note: a note to show with the results in tables.
+        own: for the user's own recordings: the row's own prompt or question is used, if it has one.
 
     Raises:
         ValueError: there is no such kind.
@@ -89,12 +89,12 @@ class Task:
         object.__setattr__(self, "kind", kind_named(self.kind))
 
     def template(self, model_type: str, name: str = "", stored: StoredPrompt | None = None) -> str:
-        """What is asked of a model.
+        """The prompt template for a model.
 
         Args:
             model_type: its ``config.model_type``.
-            name: what it was loaded from, a Hub id or a folder.
-            stored: the prompt that came with it, which counts where it is of this kind of task and items have no
+            name: the Hub id or folder it was loaded from.
+            stored: the prompt that came with it, which is used if it is for this kind of task and items have no
                 question of their own.
         """
         own = self.prompts.get(model_type, self.prompts[""])
@@ -104,15 +104,15 @@ class Task:
 
     def _fits(self, stored: StoredPrompt, own: str) -> bool:
         task = ALIASES.get(stored.task or "", stored.task)
-        if "{" in own:  # a question that only the rows know, unless the model was trained on one for all
+        if "{" in own:  # the rows have the questions, unless the model was trained with one for all
             return self.own and task == self.kind
         return task in (None, self.kind)
 
     def prompt(self, template: str, item: Item) -> str:
-        """What the model is asked about an item.
+        """The prompt for an item.
 
         Args:
-            template: the task's, or one's own, with ``{question}`` and ``{options}`` where the item's belong.
+            template: the task's template, or a custom one, with ``{question}`` and ``{options}`` as placeholders.
             item: the item.
         """
         if self.own and item.question:
@@ -120,12 +120,12 @@ class Task:
             if listed or "{question}" not in template:
                 return item.question
         options = "\n".join(f"({letter(place)}) {choice}" for place, choice in enumerate(item.choices))
-        # Not str.format: questions and whole prompts have braces and markers of their own.
+        # Not str.format: questions and complete prompts may contain braces and markers themselves.
         return template.replace("{options}", options).replace("{question}", item.question)
 
 
 def _lists(question: str, choices: Sequence[str]) -> bool:
-    """Whether a question has its options already, each at the end of a line below the first."""
+    """Whether a question already lists its options, each at the end of a line below the first."""
     lines = question.splitlines()[1:]
     return bool(choices) and all(any(line.rstrip().endswith(choice) for line in lines) for choice in choices)
 

@@ -1,1 +1,1 @@
-"""Ask a loaded model: prompts, batches, answers, recordings, several processes."""
+"""Inference with a loaded model: prompts, batches, answers, recordings and multiple processes."""

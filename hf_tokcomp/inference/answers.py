@@ -1,4 +1,4 @@
-"""What a model answers about rows of recordings, in batches of like length and over processes."""
+"""Generate a model's answers for rows of recordings, in length-sorted batches and across processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .processes import process
 from .prompts import Prompts
 
 SORTED_TOGETHER = 16
-"""Batches' worth of rows that are sorted by length together: padding is waste, and so is reading all audio first."""
+"""Number of batches whose rows are sorted by length together: less padding, without reading all the audio first."""
 
 
 def answer(
@@ -28,19 +28,19 @@ def answer(
     max_new_tokens: int = 128,
     **options: Any,
 ) -> list[Answer]:
-    """The model's answers about all rows, in their order; under accelerate every process generates a share of them.
+    """Answer all rows, in order; under accelerate each process generates a share of the answers.
 
     Args:
-        model: a patched model, also inside PEFT.
-        collator: makes the prompts; the processor is its.
-        rows: as the collator takes them; ``text`` is not read. A streamed data set is read once, from its beginning to
-            its end, by every process; so much of it is in memory as is answered together.
-        batch_size: rows generated together.
-        max_new_tokens: the longest answer.
-        options: more of ``generate``; it is greedy unless they say otherwise.
+        model: a patched model, possibly wrapped by PEFT.
+        collator: builds the prompts; its processor is used.
+        rows: in the format the collator takes; ``text`` is not read. Every process reads a streamed dataset once, from
+            start to end, and holds in memory only the rows that are answered together.
+        batch_size: number of rows per call of ``generate``.
+        max_new_tokens: maximum length of an answer.
+        options: further options for ``generate``; decoding is greedy unless they say otherwise.
 
     Raises:
-        what reading the audio or generating raises: no answer is ever left empty instead.
+        whatever reading the audio or generating raises: a failure never yields an empty answer.
     """
     return [given for given, _ in _answers(model, collator, rows, False, batch_size, max_new_tokens, options)]
 
@@ -48,7 +48,7 @@ def answer(
 def answer_beside_truth(
     model: Any, collator: AudioTextCollator, rows: Iterable[Mapping[str, Any]], batch_size: int, max_new_tokens: int
 ) -> tuple[list[Answer], list[str]]:
-    """The answers as `answer` gives them, and each row's ``text``, both from reading the rows once.
+    """Return the answers, as `answer` does, and each row's ``text``, reading the rows only once.
 
     Raises:
         ValueError: a row has no text.
@@ -58,7 +58,7 @@ def answer_beside_truth(
 
 
 def is_streamed(rows: Any) -> bool:
-    """Whether rows can only be read one after the other, as those of a streamed data set."""
+    """Whether rows can only be read sequentially, like those of a streamed dataset."""
     return isinstance(rows, IterableDataset) or not (hasattr(rows, "__len__") and hasattr(rows, "__getitem__"))
 
 
@@ -90,7 +90,7 @@ def _answers(
 
 
 def _share(rows: Any) -> tuple[Iterator[tuple[int, Any]], int | None]:
-    """This process's rows with their numbers, and how many they are, if that is known before they are read."""
+    """This process's rows with their indices, and the number of rows if it is known before reading them."""
     state = process()
     if is_streamed(rows):
         return islice(enumerate(rows), state.process_index, None, state.num_processes), None
@@ -106,7 +106,7 @@ def _answer_sorted(
     max_new_tokens: int,
     options: dict[str, Any],
 ) -> list[Answer]:
-    """The answers in the rows' order; those of like length are generated together."""
+    """The answers in row order; rows of similar length are generated together."""
     prompts = [collator.prompts([row]) for row in rows]
     order = sorted(range(len(rows)), key=lambda place: sum(len(samples) for samples in prompts[place].samples))
     found: dict[int, Answer] = {}

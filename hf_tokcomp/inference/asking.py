@@ -1,4 +1,4 @@
-"""ask: what a patched model answers to a batch of prompts, and from how many audio tokens; all asking is done here."""
+"""`ask`: generate answers to prompts and count their audio tokens; all generation goes through this function."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .prompts import Prompts, model_inputs
 from .timing import Clock
 
 LONGEST_ANSWER = 128
-"""Tokens of an answer where neither the user nor the model sets a limit."""
+"""Maximum answer length in tokens when neither the user nor the model sets a limit."""
 GREEDY: dict[str, Any] = {"do_sample": False, "num_beams": 1}
-"""How answers are generated unless options say otherwise."""
+"""Default generation options."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Answer:
     """The answer to one prompt, and what it cost.
 
     Args:
-        text: what was written, without special tokens.
-        tokens_before: audio tokens of the prompt before compression.
+        text: the generated text, without special tokens.
+        tokens_before: audio tokens in the prompt before compression.
         tokens_after: audio tokens that were kept.
-        tokens_asked: audio tokens that the budget asked for, of which a method may keep fewer; None without a budget.
-        finished: whether the answer came to its own end, and was not cut off at the greatest length.
-        tokens_read: tokens of the prompt that the language model read, audio and text.
-        tokens_written: tokens of the answer.
+        tokens_asked: audio tokens that the budget allows; a method may keep fewer. None without a budget.
+        finished: whether the answer ended by itself rather than being cut off at the maximum length.
+        tokens_read: prompt tokens that the language model read, audio and text.
+        tokens_written: tokens in the answer.
     """
 
     text: str
@@ -53,12 +53,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Prompts as the model takes them, made once and asked under any number of compressions.
+    """Model inputs for a batch of prompts, prepared once and reused under any number of compressions.
 
     Args:
-        inputs: what the processor made of them, on the model's device.
-        audios: how many recordings each prompt has.
-        seconds: what preparing them took.
+        inputs: the processor's output, on the model's device.
+        audios: number of recordings in each prompt.
+        seconds: time taken to prepare the inputs.
     """
 
     inputs: Any
@@ -67,12 +67,12 @@ class Prepared:
 
 
 def prepare(model: Any, processor: Any, prompts: Prompts) -> Prepared:
-    """Prompts and recordings as the model takes them, on its device.
+    """Turn prompts and recordings into model inputs, on the model's device.
 
     Args:
         model: a supported model.
-        processor: its own processor, not patched: the model shortens prompts as each compression wants.
-        prompts: whole prompts and their recordings.
+        processor: its processor, not patched: the model shortens the prompts as each compression requires.
+        prompts: complete prompts and their recordings.
     """
     begin = time.perf_counter()
     rate = patch_for_processor(processor)[1].sampling_rate(processor)
@@ -92,21 +92,21 @@ def ask(
     strip: bool = True,
     **options: Any,
 ) -> list[Answer]:
-    """The answers to a batch, by greedy generation unless options say otherwise.
+    """Generate the answers to a batch, greedily unless options say otherwise.
 
-    What else the checkpoint's generation config asks for (a repetition penalty, say) stays.
+    All other settings of the checkpoint's generation config (a repetition penalty, for example) remain in effect.
 
     Args:
-        model: a patched model, also inside PEFT, with the compression that is to be used.
+        model: a patched model, possibly wrapped by PEFT, with the compression to use.
         processor: its processor.
         prepared: the prompts.
-        max_new_tokens: the longest answer; None for the model's own limit, or 128.
-        clock: told when generation begins, when the first token is there, and when it ends.
-        strip: whether white space around an answer is removed.
-        options: further ones of ``generate``.
+        max_new_tokens: maximum length of an answer; None for the model's own limit, or 128.
+        clock: records when generation begins, when the first token is available, and when generation ends.
+        strip: whether to remove whitespace around an answer.
+        options: further options for ``generate``.
 
     Raises:
-        what generating raises: no answer is ever left empty instead.
+        whatever generating raises: a failure never yields an empty answer.
     """
     inner, inputs, writer = unwrap(model), prepared.inputs, text_writer(model)
     most = max_new_tokens or longest_answer(model)
@@ -134,11 +134,11 @@ def ask(
 
 
 def token_counts(model: Any, audios: Sequence[int]) -> Iterator[tuple[int, int, int | None]]:
-    """Per prompt of the model's last call: audio tokens before and after compression, and those asked for.
+    """For each prompt of the model's last call, the audio tokens before and after compression, and the budget.
 
     Args:
         model: a patched model, unwrapped.
-        audios: how many recordings each prompt has.
+        audios: number of recordings in each prompt.
     """
     record, config = model.audio_compressor.last, active_config(model)
     rate = patch_of(model).frame_rate
@@ -152,16 +152,16 @@ def token_counts(model: Any, audios: Sequence[int]) -> Iterator[tuple[int, int, 
 
 
 def longest_answer(model: Any) -> int:
-    """The model's own limit for an answer, in tokens, or `LONGEST_ANSWER`."""
+    """The model's own limit on the answer length, in tokens, or `LONGEST_ANSWER`."""
     return int(unwrap(text_writer(model)).generation_config.max_new_tokens or LONGEST_ANSWER)
 
 
 def untrained(model: Any, config: CompressionConfig) -> str | None:
-    """What to say of a compression that learns and for which the model has no trained weights; None of any other.
+    """An error message if a compression has learned weights that the model does not provide; None otherwise.
 
     Args:
-        model: with the compression that it was loaded with, whose weights may be those that are needed.
-        config: the compression that is to be used.
+        model: with the compression it was loaded with, whose weights may be the ones needed.
+        config: the compression to use.
     """
     trained = active_config(model)
     if not get_method(config.method).learns or (trained is not None and trained.has_weights_of(config)):
@@ -173,14 +173,14 @@ def untrained(model: Any, config: CompressionConfig) -> str | None:
 
 
 def check_trained(model: Any, configs: Sequence[CompressionConfig]) -> None:
-    """Refuse compressions that learn and have learned nothing, whose numbers would be those of random weights.
+    """Reject compressions whose learned weights are untrained, since results would be those of random weights.
 
     Args:
-        model: with the compression that it was loaded with.
-        configs: the compressions that are to be measured.
+        model: with the compression it was loaded with.
+        configs: the compressions to measure.
 
     Raises:
-        ValueError: there is one among them.
+        ValueError: one of them is untrained.
     """
     for config in configs:
         said = untrained(model, config)

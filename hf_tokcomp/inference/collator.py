@@ -1,4 +1,4 @@
-"""AudioTextCollator: rows of audio and text as batches to train on, with labels on the answer alone."""
+"""`AudioTextCollator`: turns rows of audio and text into training batches, with labels on the answer only."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..models.registry import patch_for_processor
 from .prompts import Prompts, model_inputs, whole_answer, whole_prompt
 
 IGNORED = -100
-"""The label of a token that is not learned."""
+"""Label of tokens that are excluded from the loss."""
 
 
 class AudioTextCollator:
-    """Makes batches of rows ``{"audio", "text", "prompt"}``: ``input_ids``, masks, audio features and ``labels``.
+    """Builds batches from rows ``{"audio", "text", "prompt"}``: ``input_ids``, masks, audio features and ``labels``.
 
-    The prompt goes through the processor's chat template where there is one, and is followed by the answer and what
-    ends it; only these have labels. Padding is on the right. The answer is tokenized apart from the prompt, as the
-    model will meet it when it generates.
+    The prompt goes through the processor's chat template, if there is one, and is followed by the answer and its end
+    marker; only these have labels. Padding is on the right. The answer is tokenized separately from the prompt, as it
+    will be when the model generates it.
 
     Args:
         processor: the model's processor.
-        prompt: the instruction for rows without their own. With the audio placeholder in it, it is the whole prompt.
-        long_audio: what becomes of a recording that is longer than the model reads: ``"error"``, or ``"cut"``, which is
-            for text that does not follow the audio's course (a caption, the answer to a question).
+        prompt: the instruction for rows without one. If it contains the audio placeholder, it is the complete prompt.
+        long_audio: how to handle a recording that is longer than the model's limit: ``"error"``, or ``"cut"``, which is
+            meant for text that does not follow the audio over time (a caption, the answer to a question).
     """
 
     def __init__(self, processor: Any, prompt: str | None = None, long_audio: str = "error") -> None:
@@ -42,14 +42,14 @@ class AudioTextCollator:
         self.longest = self.patch.longest_audio(processor)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """The batch.
+        """Build a batch.
 
         Args:
-            rows: each with ``audio`` in any form that `load_audio` takes (a list of them where the prompt has several),
-                ``text``, the answer, and perhaps ``prompt``.
+            rows: each with ``audio`` in any form that `load_audio` takes (a list if the prompt has several recordings),
+                ``text``, the answer, and optionally ``prompt``.
 
         Raises:
-            FileNotFoundError: there is no such recording.
+            FileNotFoundError: a recording does not exist.
             ValueError: a recording is missing, broken or too long, an answer is empty, or a prompt is missing.
         """
         prompts = self.prompts(rows)
@@ -60,7 +60,7 @@ class AudioTextCollator:
         return inputs | self._followed(inputs["input_ids"], inputs["attention_mask"], answers)
 
     def prompts(self, rows: Sequence[Mapping[str, Any]]) -> Prompts:
-        """The rows' prompts and recordings, as the processor takes them."""
+        """The prompts and recordings of the rows, in the form the processor takes."""
         texts, samples, counts = [], [], []
         for row in rows:
             own = [self._samples(source) for source in _sources(row)]
@@ -88,10 +88,10 @@ class AudioTextCollator:
         return samples[: int(self.longest * self.rate)]
 
     def answer_text(self, row: Mapping[str, Any]) -> str:
-        """What a row's answer should be.
+        """The expected answer of a row.
 
         Raises:
-            ValueError: the row does not say.
+            ValueError: the row has no text.
         """
         text = row.get("text")
         if not isinstance(text, str) or not text.strip():
@@ -108,7 +108,7 @@ class AudioTextCollator:
     def _followed(
         self, input_ids: torch.Tensor, mask: torch.Tensor, answers: Sequence[Sequence[int]]
     ) -> dict[str, torch.Tensor]:
-        """Ids, mask and labels ``(batch, prompt + answer)`` of prompts ``(batch, prompt)`` that answers follow."""
+        """Append the answers to prompts ``(batch, prompt)``: ids, mask and labels ``(batch, prompt + answer)``."""
         prompts = [ids[valid.bool()].tolist() for ids, valid in zip(input_ids, mask, strict=True)]
         width = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
         pad = self.processor.tokenizer.pad_token_id
@@ -124,7 +124,7 @@ class AudioTextCollator:
 
 
 def _sources(row: Mapping[str, Any]) -> list[Any]:
-    """A row's recordings; a list of numbers is one."""
+    """The recordings of a row; a list of numbers is a single recording."""
     audio = row.get("audio")
     if audio is None or (isinstance(audio, list | tuple) and not audio):
         raise ValueError(f"A row has no audio; its columns are {', '.join(map(str, row)) or 'none'}.")

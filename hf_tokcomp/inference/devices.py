@@ -1,22 +1,22 @@
-"""Whether a device that somebody names is there; PyTorch says it late, and with an assertion."""
+"""Check that a requested device exists; PyTorch itself only fails later, with an assertion error."""
 
 from __future__ import annotations
 
 
 def check_device(name: str) -> str:
-    """The name itself: ``"auto"``, or a device that this machine has.
+    """Return the name unchanged if it is ``"auto"`` or a device of this machine.
 
     Raises:
-        ValueError: PyTorch knows no such device, or this machine has none; the message names those it has.
+        ValueError: PyTorch knows no such device, or this machine does not have it; the message lists those it has.
     """
     if name == "auto":
         return name
-    import torch  # takes a second, which the default need not wait for
+    import torch  # takes a second, which the default case can skip
 
     try:
         device = torch.device(name)
         count = torch.get_device_module(device).device_count()
-    except (RuntimeError, AttributeError) as error:  # no name at all; or one that computes nothing, such as meta
+    except (RuntimeError, AttributeError) as error:  # not a device name, or a device that cannot compute, such as meta
         raise ValueError(f"There is no device {name!r}. {_there()}") from error
     if count == 0:
         raise ValueError(f"This machine has no device {name!r} that PyTorch {torch.__version__} can use. {_there()}")

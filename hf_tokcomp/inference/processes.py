@@ -1,4 +1,4 @@
-"""This process among those that `accelerate launch` or `torchrun` started."""
+"""The state of this process among those started by `accelerate launch` or `torchrun`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from accelerate.utils import parse_flag_from_env
 
 
 def process() -> PartialState:
-    """The state that processes share.
+    """The shared process state.
 
-    Without an accelerator it is told that it is on a CPU, or accelerate would leave every process alone with all of the
-    work. Processes may wait for each other as long as it takes: one may have hours of work left where another has none.
+    Without an accelerator, the state is explicitly set up for CPU; otherwise accelerate would not connect the processes
+    and each would do all of the work. The timeout is very long, because one process may still have hours of work left
+    when another has finished.
 
     Raises:
-        RuntimeError: several processes were started, and they do not know of each other.
+        RuntimeError: several processes were started, but they are not connected.
     """
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu, timeout=timedelta(days=7))

@@ -1,4 +1,4 @@
-"""From an instruction to a whole prompt, and from prompts and samples to what the model takes."""
+"""Build complete prompts from instructions, and model inputs from prompts and audio samples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..models.registry import patch_for_processor
 
 @dataclass(frozen=True)
 class Prompts:
-    """Whole prompts with their recordings.
+    """Complete prompts with their recordings.
 
     Args:
         texts: one per row.
-        samples: ``(samples,)`` each, mono, of all rows in order.
-        audios_per_row: how many of them are each row's.
+        samples: the recordings of all rows in order, mono, each of shape ``(samples,)``.
+        audios_per_row: number of recordings in each row.
     """
 
     texts: list[str]
@@ -27,7 +27,7 @@ class Prompts:
 
     @classmethod
     def joined(cls, several: Iterable[Prompts]) -> Prompts:
-        """The rows of several as one."""
+        """Concatenate several batches of prompts."""
         listed = list(several)
         return cls(
             [text for one in listed for text in one.texts],
@@ -37,12 +37,12 @@ class Prompts:
 
 
 def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: int = 1) -> str:
-    """The whole prompt for one or several recordings: through the processor's chat template where there is one.
+    """Build the complete prompt for one or more recordings, with the processor's chat template if there is one.
 
-    An instruction that has the audio placeholder in it is a whole prompt already and comes back as it is.
+    An instruction that contains the audio placeholder is already a complete prompt and is returned unchanged.
 
     Raises:
-        ValueError: the prompt does not have the placeholder once for every recording.
+        ValueError: the prompt does not contain exactly one placeholder per recording.
     """
     placeholder = processor.audio_token
     if placeholder in instruction:
@@ -60,10 +60,10 @@ def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: in
 
 
 def whole_answer(processor: Any, patch: ModelPatch, instruction: str, answer: str, audios: int = 1) -> str:
-    """What follows `whole_prompt` where the model gives this answer, with what ends it.
+    """The text that follows `whole_prompt` for a given answer, including the end marker.
 
-    With a chat template it is what that writes for the assistant's turn. A plain prompt is continued after a space and
-    ended by the tokenizer's end of text (ours; no paper says).
+    With a chat template, it is the assistant turn as the template writes it. A plain prompt is followed by a space, the
+    answer and the tokenizer's end-of-text token (our choice; the papers do not specify it).
     """
     prompt = whole_prompt(processor, patch, instruction, audios)
     end: str = processor.tokenizer.eos_token or ""
@@ -98,13 +98,13 @@ def model_inputs(
     rate: int,
     padding_side: Literal["left", "right"] = "left",
 ) -> Any:
-    """What the processor makes of whole prompts and their recordings.
+    """Run the processor on complete prompts and their recordings.
 
     Args:
         processor: the model's processor.
         prompts: the prompts.
-        samples: ``(samples,)`` mono each, of all prompts in order.
-        rate: samples per second.
-        padding_side: left to generate, right to train.
+        samples: the recordings of all prompts in order, mono, each of shape ``(samples,)``.
+        rate: sampling rate in Hz.
+        padding_side: ``"left"`` for generation, ``"right"`` for training.
     """
     return patch_for_processor(processor)[1].process(processor, prompts, samples, rate, padding_side)

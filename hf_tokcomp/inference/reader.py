@@ -1,4 +1,4 @@
-"""Reader: one loaded model that reads recordings under one compression after another, and says how long it took."""
+"""`Reader`: a loaded model that processes recordings under successive compressions and times each of them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Reader:
     """A model with its processor.
 
     Args:
-        name: a folder or a Hub id, of a model or of an adapter. The processor is loaded here, the model by
-            `load_model`: so mistakes in what is to be read can be found before gigabytes are.
+        name: folder or Hub id of a model or an adapter. Only the processor is loaded here; the model is loaded by
+            `load_model`, so that errors in the inputs are found before gigabytes are read.
 
     Raises:
-        FileNotFoundError: there is no such folder.
-        UnsupportedModelError: no patch for this kind of model.
+        FileNotFoundError: the folder does not exist.
+        UnsupportedModelError: there is no patch for this type of model.
         OSError: transformers finds no model there.
     """
 
@@ -71,24 +71,24 @@ class Reader:
         if found is None:
             raise UnsupportedModelError(f"{name} is a model of type {config.model_type!r}. {how_to_add()}")
         self.patch: ModelPatch = found
-        # Not patched: prompts keep all their placeholders, and the model shortens them as each compression wants.
+        # Not patched: prompts keep all their placeholders, and the model shortens them as each compression requires.
         self.processor = unpatch(self._load_processor())
         self.rate = found.sampling_rate(self.processor)
         self.model: Any = None
         self.stored = (
             stored_config(SimpleNamespace(config=config)) if self.adapter is None else self.adapter.compression
         )
-        """The compression that the checkpoint or the adapter itself asks for."""
+        """The compression stored with the checkpoint or the adapter."""
         self._untrained: set[str] = set()
 
     @property
     def base(self) -> str:
-        """The model's name; of an adapter, its base model's."""
+        """The model's name; for an adapter, the name of its base model."""
         return self.name if self.adapter is None else str(self.adapter.base)
 
     @functools.cached_property
     def stored_prompt(self) -> StoredPrompt | None:
-        """The prompt that comes with the checkpoint; of an adapter without one, that of its base model."""
+        """The prompt stored with the checkpoint; for an adapter without one, that of its base model."""
         own = read_prompt(self.name, {})
         if own is not None or self.adapter is None:
             return own
@@ -97,16 +97,16 @@ class Reader:
 
     @property
     def default_prompt(self) -> str:
-        """What is asked about a recording where nobody says."""
+        """The instruction used when none is given."""
         return GENERAL_PROMPT if self.stored_prompt is None else self.stored_prompt.text
 
     @property
     def longest_answer(self) -> int:
-        """Tokens that are written at most where the user does not say; known before the model is loaded."""
+        """Default maximum number of new tokens; known before the model is loaded."""
         revision = None if self.adapter is None else self.adapter.base_revision
         try:
             config = self._transformers.GenerationConfig.from_pretrained(self.base, revision=revision)
-        except OSError:  # there is no such file
+        except OSError:  # the file does not exist
             return LONGEST_ANSWER
         return config.max_new_tokens or LONGEST_ANSWER
 
@@ -114,7 +114,7 @@ class Reader:
         try:
             return read_adapter(self.name, {})
         except OSError:
-            return None  # what AutoConfig said is nearer to what was asked
+            return None  # the error from AutoConfig is the more relevant one
 
     def _load_processor(self) -> Any:
         load = self._transformers.AutoProcessor.from_pretrained
@@ -122,52 +122,52 @@ class Reader:
             return load(self.name)
         try:
             return load(self.name)
-        except (OSError, ValueError):  # an adapter need not bring one
+        except (OSError, ValueError):  # an adapter may come without a processor
             return load(self.base, revision=self.adapter.base_revision)
 
     def load_model(self, device: str = "auto", dtype: str = "auto") -> None:
         """Load the model.
 
         Args:
-            device: ``"auto"`` (all GPUs there are, or else the CPU), ``"cpu"``, ``"cuda:1"`` and so on.
-            dtype: ``"auto"`` (the checkpoint's) or the name of a torch dtype.
+            device: ``"auto"`` (all available GPUs, or else the CPU), ``"cpu"``, ``"cuda:1"`` and so on.
+            dtype: ``"auto"`` (that of the checkpoint) or the name of a torch dtype.
         """
         if device == "auto" and not torch.accelerator.is_available():
-            device = "cpu"  # accelerate would begin to offload to disk where memory is short
+            device = "cpu"  # accelerate would offload to disk if memory is short
         model_class = getattr(self._transformers, self.patch.model_classes[0])
         if self.adapter is None:
             self.model = model_class.from_pretrained(self.name, dtype=dtype, device_map=device).eval()
         else:
             self.model = load_adapter(self.name, dtype=dtype, device_map=device).eval()
         if active_config(self.model) is None:
-            patch(self.model, "none")  # counts the tokens and changes nothing
+            patch(self.model, "none")  # counts the tokens without changing anything
 
     def about(self) -> dict[str, str]:
-        """What a report says of the loaded model: its name, device and precision."""
+        """The loaded model's name, device and precision, for reports."""
         device, dtype = str(self.model.device), str(self.model.dtype).removeprefix("torch.")
         return {"model": self.name, "device": device, "dtype": dtype}
 
     def prompt(self, instruction: str) -> str:
-        """The whole prompt for one recording: through the processor's chat template where there is one.
+        """Build the complete prompt for one recording, with the processor's chat template if there is one.
 
-        An instruction that has the audio placeholder in it is a whole prompt already and comes back as it is.
+        An instruction that contains the audio placeholder is already a complete prompt and is returned unchanged.
         """
         return whole_prompt(self.processor, self.patch, instruction)
 
     def prepare(self, recordings: Sequence[Recording]) -> Prepared:
-        """Features and prompts of a batch of recordings, computed once for all compressions."""
+        """Compute the features and prompts of a batch of recordings, once for all compressions."""
         texts = [self.prompt(recording.prompt) for recording in recordings]
         prompts = Prompts(texts, [recording.samples for recording in recordings], [1] * len(recordings))
         return prepare(self.model, self.processor, prompts)
 
     def check_length(self, name: str, samples: Samples) -> float:
-        """Seconds at the end of a recording that the model does not read; more than none are warned of.
+        """Return how many seconds at the end of a recording the model does not read, with a warning if there are any.
 
         Raises:
-            ValueError: it is too short to be read.
+            ValueError: the recording is too short.
         """
         seconds = len(samples) / self.rate
-        # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
+        # With a single token, the upstream Qwen2-Audio code takes its legacy branch, which fails.
         if self.patch.window_tokens(self.patch.mel_frames(self.processor, len(samples))) < 2:
             raise ValueError(f"{name} is too short: {seconds:.3f} s are not two audio tokens.")
         longest = self.patch.longest_audio(self.processor)
@@ -178,12 +178,12 @@ class Reader:
     def read(
         self, batch: Prepared, compression: CompressionConfig | None = None, max_new_tokens: int | None = None
     ) -> tuple[list[Answer], Seconds]:
-        """The most likely text of every recording of a batch (greedy decoding), and the seconds it took.
+        """Generate the text for every recording in a batch (greedy decoding), and time it.
 
         Args:
-            batch: what `prepare` returned.
-            compression: None for the checkpoint's own, or none at all.
-            max_new_tokens: None for what the model's generation config says, or 128.
+            batch: the result of `prepare`.
+            compression: None for the checkpoint's own compression, if it has one.
+            max_new_tokens: None for the limit in the model's generation config, or 128.
         """
         if compression is not None and compression != self.stored:
             said = untrained(self.model, compression)

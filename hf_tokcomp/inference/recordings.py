@@ -1,4 +1,4 @@
-"""The recordings a command works on: files named by the user, a manifest, or those that ship with the package."""
+"""The recordings a command works on: files given by the user, a manifest, or those that ship with the package."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from ..data.rows import Row
 
 GENERAL_PROMPT = "Please describe the audio in detail."
-"""What is asked of a model that brings no prompt of its own."""
+"""Instruction for a model that comes without a prompt."""
 LONGEST_PATH = 4096
 NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One recording with what the model is asked about it.
+    """One recording and the prompt for it.
 
     Args:
-        name: path or address, as the user gave it; of what is a file itself, the beginning and the end.
-        samples: ``(samples,)`` mono, at the model's rate.
+        name: path or address, as given by the user; for a data URL, its beginning and end.
+        samples: ``(samples,)``, mono, at the model's sampling rate.
         seconds: its length.
         prompt: the instruction.
-        truth: what there is to read, where that is known.
-        dropped: seconds at its end that the model does not read.
+        truth: the reference text, if known.
+        dropped: seconds at the end that the model does not read.
     """
 
     name: str
@@ -48,23 +48,23 @@ class Recording:
 
     @property
     def title(self) -> str:
-        """The name of the file alone."""
+        """The file name without its folder."""
         return self.name if scheme(self.name) == "data" else Path(self.name).name
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The recordings that could be read, and name and reason of each that could not."""
+    """The recordings that could be loaded, and the name of and reason for each one that could not."""
 
     recordings: list[Recording]
     skipped: list[tuple[str, str]]
 
     def to_dict(self) -> dict[str, Any]:
-        """What a report says of those that were skipped."""
+        """The skipped recordings, for reports."""
         return {"skipped": [{"audio": name, "reason": reason} for name, reason in self.skipped]}
 
     def print_skipped(self) -> None:
-        """Name those that were skipped, if any were."""
+        """Print the skipped recordings, if any."""
         if self.skipped:
             print(f"\nSkipped {len(self.skipped)} of {len(self.skipped) + len(self.recordings)} recordings:")
         for name, reason in self.skipped:
@@ -73,14 +73,14 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Entry:
-    """A recording before it is read.
+    """A recording before it is loaded.
 
     Args:
-        audio: a path, an address, or ``{"bytes", "path"}`` where its path is no more than a name.
-        truth: what there is to read, where that is known.
+        audio: a path, an address, or ``{"bytes", "path"}``, whose path is only a name.
+        truth: the reference text, if known.
         prompt: its own instruction, if it has one.
-        place: the table and line or row that it is from, where it is from one.
-        wrong: why it cannot be read, where that is known already.
+        place: the table and line or row that it comes from, if any.
+        wrong: why it cannot be loaded, if that is already known.
     """
 
     audio: str | Mapping[str, Any]
@@ -91,17 +91,17 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """How reports call it: paths and addresses whole, as programs look for them; not what is a file itself."""
+        """Its name in reports: paths and addresses in full, so that programs can find them; data URLs shortened."""
         name = str(self.audio if isinstance(self.audio, str) else self.audio["path"]) or str(self.place)
         return shortened(name) if scheme(name) == "data" or len(name) > LONGEST_PATH else name
 
 
 def find_model(name: str | None) -> str:
-    """The model's name, or the folder of the shipped model.
+    """Return the model's name, or the folder of the shipped model.
 
     Raises:
         FileNotFoundError: no name was given and this installation has no shipped model.
-        OSError: it is a name on the Hub, and the Hub gives no answer; see `check_reachable`.
+        OSError: it is a Hub id and the Hub does not respond; see `check_reachable`.
     """
     if name is not None:
         check_reachable(name, MODEL_FILES)
@@ -119,19 +119,19 @@ def find_entries(
     on_error: Literal["stop", "skip"] = "stop",
     most: int | None = None,
 ) -> list[Entry]:
-    """The entries of a command line: its audios, then the manifest's; the shipped recordings where neither is given.
+    """The entries of a command line: audio arguments, then the manifest; the shipped recordings if there is neither.
 
     Args:
-        audio: files, addresses, and folders, which stand for all recordings in them.
+        audio: files, addresses, and folders, which stand for all the recordings in them.
         manifest: what `hf_tokcomp.data.load_examples` takes, or a folder of recordings without a table.
-        split: of the manifest.
+        split: the split of the manifest.
         columns: names of its columns by role.
-        on_error: what becomes of its rows that cannot be used.
-        most: how many are wanted, from the first; None for all.
+        on_error: how to handle rows that cannot be used.
+        most: return at most this many entries, from the first; None for all.
 
     Raises:
-        FileNotFoundError: there is no such manifest, or no recording in a folder.
-        ValueError: the manifest cannot be read, its rows are bad, or there is none that a split or columns are of.
+        FileNotFoundError: the manifest does not exist, or a folder contains no recording.
+        ValueError: the manifest cannot be read, its rows are bad, or a split or columns are given without a manifest.
     """
     entries = [Entry(found) for name in audio or () for found in _expanded(name)]
     if manifest is None and (split is not None or columns):
@@ -147,12 +147,12 @@ def find_entries(
 
 
 def _expanded(audio: str) -> list[str]:
-    """A path or address, and of a folder the paths of its recordings."""
+    """The path or address itself; for a folder, the paths of its recordings."""
     return [str(path) for path in recordings_in(Path(audio))] if os.path.isdir(audio) else [audio]
 
 
 def _entry(row: Row, folder: Path) -> Entry:
-    """An entry from a row of a table that is in a folder; paths in it begin as the user wrote the table's."""
+    """An entry from a row of a table in a folder; its paths begin the way the user wrote the table's path."""
     content, path = row.audio["bytes"], row.audio["path"]
     if content is not None:
         return Entry({"bytes": content, "path": path or row.place}, row.text, row.prompt, row.place)
@@ -162,7 +162,7 @@ def _entry(row: Row, folder: Path) -> Entry:
 
 
 def _as_given(path: str, folder: Path) -> str:
-    """An absolute path as seen from where one stands, where it is in a folder that is given so, or here."""
+    """An absolute path, rewritten to begin like the given folder, or to be relative to the working directory."""
     for base in (folder, Path()):
         inside = os.path.relpath(path, base)
         if not inside.startswith(os.pardir):
@@ -171,7 +171,7 @@ def _as_given(path: str, folder: Path) -> str:
 
 
 class Reads(Protocol):
-    """Who will read recordings, and what must be known of it: a `hf_tokcomp.inference.reader.Reader`."""
+    """What must be known about the reader of the recordings: a `hf_tokcomp.inference.reader.Reader`."""
 
     rate: int
 
@@ -184,17 +184,17 @@ class Reads(Protocol):
 def load_recordings(
     entries: Sequence[Entry], prompt: str | None, reader: Reads, on_error: Literal["stop", "skip"] = "stop"
 ) -> Loaded:
-    """Read all recordings, so that one that cannot be read says so before any time is spent on the others.
+    """Load all recordings up front, so that a bad one is reported before any time is spent on the others.
 
     Args:
         entries: the entries.
-        prompt: the instruction for entries without their own; None for the one that comes with the model.
-        reader: who will read them, and knows how long they may be.
-        on_error: what becomes of a recording that cannot be read: ``"stop"`` raises, ``"skip"`` goes on without.
+        prompt: the instruction for entries without one; None for the one that comes with the model.
+        reader: the reader they are for, which knows how long they may be.
+        on_error: how to handle a recording that cannot be loaded: ``"stop"`` raises, ``"skip"`` goes on without it.
 
     Raises:
-        FileNotFoundError: a recording is not there.
-        ValueError: one is no audio or too short; the message names it. With ``"skip"``, none is left.
+        FileNotFoundError: a recording does not exist.
+        ValueError: a file is not audio or is too short; the message names it. With ``"skip"``, no recording is left.
     """
     if prompt is None:
         prompt = reader.default_prompt

@@ -1,4 +1,4 @@
-"""Where the seconds of a `generate` call go: to the first token, and to those after it."""
+"""Time the phases of a `generate` call: up to the first token, and after it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Seconds:
     """Wall-clock seconds of a batch, by phase.
 
     Args:
-        features: the processor: mel features and text to ids.
-        prefill: to the first token: audio encoder, compression, and the language model over the prompt.
+        features: in the processor: mel features and tokenization.
+        prefill: up to the first token: audio encoder, compression, and the language model's pass over the prompt.
         decode: the tokens after the first.
     """
 
@@ -33,7 +33,7 @@ class Seconds:
 
 
 class FirstToken(LogitsProcessor):  # type: ignore[misc]
-    """Notes when the first token's scores are there, and changes nothing."""
+    """Records when the scores of the first token are available; leaves them unchanged."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -53,22 +53,22 @@ class Clock:
         self._begun = self._ended = 0.0
 
     def begin(self, device: torch.device) -> None:
-        """Start anew, once the device has done what it was asked to before."""
+        """Start the clock, after the device has finished its pending work."""
         wait_for(device)
         self._begun = time.perf_counter()
 
     def end(self, device: torch.device) -> None:
-        """The last token is there."""
+        """Stop, after the last token."""
         wait_for(device)
         self._ended = time.perf_counter()
 
     def seconds(self, features: float = 0.0) -> Seconds:
-        """The phases of the call, with what the processor took before it."""
+        """The phases of the call, including the time the processor took before it."""
         first = self.first_token.at
         return Seconds(features, first - self._begun, self._ended - first)
 
 
 def wait_for(device: torch.device) -> None:
-    """Until the device has done what it was asked to, so that the clock tells the truth."""
+    """Wait until the device has finished its pending work, so that timings are correct."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -1,8 +1,8 @@
-"""The metrics by name: statistics for each item, and a value from their sums. One system for benchmarks and training.
+"""Metrics by name, for benchmarks and training: statistics for each item, and a value computed from their sums.
 
-All are Hugging Face `evaluate.Metric`s (`ItemMetric`): ``compute``, ``add_batch`` and `evaluate.combine` work as with
-any other. The statistics of single items, which intervals need and `evaluate` does not have, are ours. That library
-takes seconds to import, and those behind single metrics are optional, so each is imported when it is made.
+All of them are Hugging Face `evaluate.Metric`s (`ItemMetric`), so ``compute``, ``add_batch`` and `evaluate.combine`
+work as usual. The per-item statistics, which intervals need and `evaluate` lacks, are our addition. That library takes
+seconds to import, and the libraries of individual metrics are optional, so each is imported when a metric is created.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ METRICS: dict[str, Callable[..., ItemMetric]] = {
     "exact_match": _exact_match,
     "accuracy": _accuracy,
 }
-"""Makers of metrics. ``bleu`` is sacrebleu's, for translations; ``bleu_1`` to ``bleu_4`` are COCO's, for captions."""
+"""Metric factories. ``bleu`` is sacrebleu's, for translations; ``bleu_1`` to ``bleu_4`` are COCO's, for captions."""
 WHILE_TRAINING: dict[Kind, dict[str, str]] = {
     "asr": {"wer": "wer_plain", "exact_match": "exact_match"},
     "translation": {"bleu": "bleu"},
@@ -87,15 +87,15 @@ WHILE_TRAINING: dict[Kind, dict[str, str]] = {
     "question_answering": {"accuracy": "exact_match"},
     "multiple_choice": {"accuracy": "exact_match"},
 }
-"""What fine-tuning measures, by the kind of task: the name that `Trainer` logs, and the metric's key in `METRICS`."""
+"""Metrics of fine-tuning by kind of task: the name that `Trainer` logs, and the metric's key in `METRICS`."""
 
 
 def load_metric(name: str, **options: Any) -> ItemMetric:
-    """A new metric.
+    """Create a metric.
 
     Args:
         name: a key of `METRICS`.
-        options: the metric's own, such as ``tokenize="zh"`` for ``bleu``, and those of `evaluate.Metric`.
+        options: options of the metric, such as ``tokenize="zh"`` for ``bleu``, and those of `evaluate.Metric`.
 
     Raises:
         ValueError: there is no such metric.

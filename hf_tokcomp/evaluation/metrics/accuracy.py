@@ -1,4 +1,4 @@
-"""The share of texts that are exactly right."""
+"""Exact match and accuracy: the fraction of answers that are exactly right."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .texts import NORMALISATION, plain
 
 
 class ExactMatch(ItemMetric):
-    """The share of predictions equal to one of their references, both lower-cased and without punctuation.
+    """The fraction of predictions equal to one of their references, both lower-cased and without punctuation.
 
-    Statistics, k = 2: 1 where equal, else 0; 1.
+    Statistics, k = 2: 1 if equal, else 0; 1.
     """
 
     name = "exact_match"
@@ -33,10 +33,10 @@ class ExactMatch(ItemMetric):
 
 
 class Accuracy(ExactMatch):
-    """The share of questions answered right, by options that are chosen already: `choices` makes them from free text.
+    """The fraction of questions answered correctly, given chosen options: `choices` derives them from free text.
 
-    An option is right where it is a reference, letter by letter: options may differ in punctuation alone ("C", "C#").
-    Statistics, k = 2: 1 where right, else 0; 1.
+    An option must equal a reference character by character: options may differ only in punctuation ("C", "C#").
+    Statistics, k = 2: 1 if right, else 0; 1.
     """
 
     name = "accuracy"

@@ -18,36 +18,36 @@ Array = NDArray[np.float64]
 
 
 class ItemMetric(evaluate.Metric):  # type: ignore[misc]
-    """A metric made of statistics for each item and a value from their sums.
+    """A metric defined by statistics for each item and a value computed from their sums.
 
-    The score of any subset of the items is the value of the sum of its rows, and a bootstrap is one matrix product:
+    The score of any subset of items is the value of the sum of its rows, and a bootstrap is one matrix product:
 
         statistics = metric.statistics(predictions, references)  # (items, k)
         metric.value(statistics.sum(axis=0))  # the score
         metric.value(weights @ statistics)  # one score for each row of (resamples, items)
 
-    Scoring this way writes nothing to disk. `compute` is that of `evaluate.Metric`; it keeps its inputs in memory, and
-    uses the cache only where it must: with ``num_process`` above 1, or ``keep_in_memory=False``.
+    Scoring this way writes nothing to disk. `compute` is that of `evaluate.Metric`; it keeps its inputs in memory and
+    uses the cache only when necessary: with ``num_process`` above 1, or ``keep_in_memory=False``.
 
-    A subclass sets the attributes and overrides `_statistics`, `value` and `settings`.
+    Subclasses set the attributes and override `_statistics`, `value` and `settings`.
 
     Args:
         options: those of `evaluate.Metric`, such as ``cache_dir``, ``num_process`` and ``process_id``.
 
     Raises:
-        TypeError: an option that neither the metric nor `evaluate.Metric` has.
+        TypeError: neither the metric nor `evaluate.Metric` has such an option.
     """
 
     name: str = ""
-    """The key in `METRICS` and in what `compute` returns."""
+    """The key in `METRICS` and in the result of `compute`."""
     unit: str = ""
-    """The unit of `value`: "%" where it is a percentage already, "" where it is a bare number."""
+    """The unit of `value`: "%" if it is already a percentage, "" if it is a plain number."""
     higher_is_better: bool = True
     highest: float = math.inf
-    """The largest value there can be; the smallest is 0. Intervals of few items may be estimated beyond them."""
+    """The largest possible value; the smallest is 0. Estimated intervals over few items may exceed these bounds."""
 
     def __init__(self, **options: Any) -> None:
-        # evaluate.Metric takes any keyword and forgets it, so that a misspelt one would change nothing in silence.
+        # evaluate.Metric accepts and ignores any keyword, so a misspelled one would silently have no effect.
         known = inspect.signature(evaluate.EvaluationModule.__init__).parameters
         if unknown := sorted(set(options) - set(known)):
             raise TypeError(f"{type(self).__name__} has no option {', '.join(unknown)}.")
@@ -55,18 +55,18 @@ class ItemMetric(evaluate.Metric):  # type: ignore[misc]
         super().__init__(**options)
 
     def statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Array:
-        """What the score is made of, for each item.
+        """Compute the statistics of each item, from which the score is computed.
 
         Args:
             predictions: one text for each item.
-            references: for each item, one or several texts that would be right.
+            references: for each item, one or more right texts.
 
         Returns:
-            float64 of shape ``(items, k)``; what the columns are is up to the metric.
+            float64 array of shape ``(items, k)``; the meaning of the columns depends on the metric.
 
         Raises:
-            ValueError: no items, not one list of references for each prediction, an item without a reference, or a
-                text in place of a list of them.
+            ValueError: there are no items, predictions and references differ in number, an item has no reference, or
+                its references are a string instead of a list.
         """
         if len(predictions) == 0:
             raise ValueError(f"There is nothing to score with {self.name}: give at least one prediction.")
@@ -84,24 +84,23 @@ class ItemMetric(evaluate.Metric):  # type: ignore[misc]
 
     @abstractmethod
     def _statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Any:
-        """`statistics`, of inputs that are checked: anything that numpy makes ``(items, k)`` of."""
+        """`statistics` for inputs already checked: anything that numpy converts to shape ``(items, k)``."""
 
     @abstractmethod
     def value(self, sums: Array) -> Array:
         """The score, in `unit`.
 
         Args:
-            sums: ``(..., k)``, statistics summed over items, each with any weight.
+            sums: ``(..., k)``, statistics summed over items, with any weights.
 
         Returns:
-            ``(...)``; nan where the score is not defined, such as errors of no words.
+            ``(...)``; nan where the score is undefined, such as an error rate over zero words.
         """
 
     @property
     @abstractmethod
     def settings(self) -> dict[str, str]:
-        """Everything that decides about the number, for what is published with it: texts' normaliser, library,
-        version."""
+        """Everything that affects the score, to be published with it: text normaliser, library, version."""
 
     def _info(self) -> evaluate.MetricInfo:
         texts = datasets.Value("string")
@@ -116,7 +115,7 @@ class ItemMetric(evaluate.Metric):  # type: ignore[misc]
         return {self.name: float(self.value(self.statistics(predictions, references).sum(axis=0)))}
 
     def _build_data_dir(self) -> str:
-        # evaluate makes this folder as soon as a metric exists; ours waits until something is written.
+        # evaluate creates this folder with the metric; here it is created only when something is written.
         return os.path.join(self._data_dir_root, self.name, self.config_name)
 
     def _init_writer(self, timeout: float = 1) -> None:
@@ -126,7 +125,7 @@ class ItemMetric(evaluate.Metric):  # type: ignore[misc]
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:
-    """The quotient, of any one shape; nan where the denominator is not above 0."""
+    """The elementwise quotient of two arrays of the same shape; nan where the denominator is not above 0."""
     undefined = np.full(np.shape(denominator), np.nan)
     quotient: Array = np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
     return quotient

@@ -15,13 +15,13 @@ ORDER = 4
 class Bleu(ItemMetric):
     """Corpus BLEU, 0 to 100, cased and with punctuation (Papineni et al. 2002; Post 2018, arXiv 1804.08771).
 
-    It is sacrebleu's with its default smoothing, from the counts of all items together; no item has a BLEU of its own.
-    Statistics, k = 10: n-grams found in a reference, for n of 1 to 4; n-grams there are, for n of 1 to 4; length of the
-    prediction; length of the nearest reference.
+    Computed by sacrebleu with its default smoothing, from the counts of all items together; no item has its own BLEU.
+    Statistics, k = 10: number of n-grams found in a reference, for n from 1 to 4; total number of n-grams, for n from
+    1 to 4; length of the prediction; length of the nearest reference.
 
     Args:
-        tokenize: one of sacrebleu's: "13a", "zh" for Chinese (as for CoVoST2 en-zh), "char", "intl", and others that
-            need a download or a package.
+        tokenize: one of sacrebleu's tokenizers: "13a", "zh" for Chinese (as for CoVoST2 en-zh), "char", "intl", and
+            others that need a download or a package.
         options: those of `ItemMetric`.
 
     Raises:
@@ -51,7 +51,7 @@ class Bleu(ItemMetric):
         found, there_are = np.maximum(sums[..., :ORDER], 0), np.maximum(sums[..., ORDER : 2 * ORDER], 0)
         length, wanted = sums[..., -2], sums[..., -1]
         defined = (found > 0).any(axis=-1) & (there_are > 0).all(axis=-1) & (length > 0)
-        # sacrebleu's "exp" smoothing: the first order without a match counts half a match, the next a quarter.
+        # sacrebleu's "exp" smoothing: the first order without a match counts as half a match, the next as a quarter.
         missing = found == 0
         smoothed = np.where(missing, 0.5 ** np.cumsum(missing, axis=-1), found)
         precision = smoothed / np.where(there_are > 0, there_are, 1)
@@ -61,7 +61,7 @@ class Bleu(ItemMetric):
 
     @property
     def settings(self) -> dict[str, str]:
-        self._scorer.corpus_score(["a"], [["a"]])  # sacrebleu knows its signature after the first score
+        self._scorer.corpus_score(["a"], [["a"]])  # sacrebleu's signature is available only after a score
         signature = self._scorer.get_signature()
-        signature.update("nrefs", None)  # that of the line above, and a property of the data
+        signature.update("nrefs", None)  # from the dummy score above; really a property of the data
         return {"library": "sacrebleu", "signature": str(signature)}

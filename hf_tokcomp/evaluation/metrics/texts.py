@@ -1,29 +1,29 @@
-"""Texts as they are compared, and words counted: what metrics share and needs no library of metrics."""
+"""Text normalisation and word error counts shared by metrics, without any metrics library."""
 
 from __future__ import annotations
 
 NORMALISATION = "lower-cased, without punctuation"
-"""What `plain` does, in words."""
+"""A description of what `plain` does."""
 
 
 def plain(text: str) -> str:
     """Lower-cased, without punctuation, with single spaces."""
     import jiwer
 
-    # jiwer's own RemoveMultipleSpaces leaves a tab or a line's end between words, which it would then count as one.
+    # jiwer's own RemoveMultipleSpaces keeps tabs and newlines between words, which would then count as one word.
     return " ".join(jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation()])(text).split())
 
 
 def word_errors(truth: str, text: str) -> tuple[int, int]:
-    """Substitutions, deletions and insertions together, and the words of the truth; jiwer counts.
+    """The total of substitutions, deletions and insertions, and the number of words in the reference, by jiwer.
 
     Args:
-        truth: what there is to read, normalised.
-        text: what was read, normalised.
+        truth: the reference text, normalised.
+        text: the model's text, normalised.
     """
     import jiwer
 
-    # Where normalising leaves nothing of a truth, as of "Uh.", every word that was heard is one too many.
+    # If normalisation leaves nothing of the reference, as for "Uh.", every predicted word is an insertion.
     counts = jiwer.process_words(truth, text)
     errors = counts.substitutions + counts.deletions + counts.insertions
     return errors, counts.hits + counts.substitutions + counts.deletions

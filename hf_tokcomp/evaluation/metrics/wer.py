@@ -1,4 +1,4 @@
-"""Word error rate, by jiwer: after Whisper's English text normaliser, or after `plain`."""
+"""Word error rate, computed by jiwer after Whisper's English text normaliser or after `plain`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .texts import NORMALISATION, plain, word_errors
 
 
 class PlainWordErrorRate(ItemMetric):
-    """Wrong words per word of the reference, both lower-cased and without punctuation; it can be above 100 %.
+    """Word errors per reference word, both texts lower-cased and without punctuation; can exceed 100 %.
 
-    The one for digits spoken as words, and for other languages that put spaces between words. One reference each.
-    Statistics, k = 2: substitutions, deletions and insertions together; words of the reference.
+    Suitable for digits spoken as words, and for other languages with spaces between words. One reference per item.
+    Statistics, k = 2: total of substitutions, deletions and insertions; number of words in the reference.
     """
 
     name = "wer_plain"
@@ -25,7 +25,7 @@ class PlainWordErrorRate(ItemMetric):
     higher_is_better = False
 
     def normalise(self, text: str) -> str:
-        """The text of which words are counted."""
+        """The text whose words are counted."""
         return plain(text)
 
     def _statistics(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
@@ -48,20 +48,20 @@ class PlainWordErrorRate(ItemMetric):
 
 
 class WordErrorRate(PlainWordErrorRate):
-    """Wrong words per word of the reference, both after Whisper's English text normaliser; it can be above 100 %.
+    """Word errors per reference word, both texts after Whisper's English text normaliser; can exceed 100 %.
 
-    The normaliser is the one speech recognition of English is usually reported with (arXiv 2212.04356, appendix C). It
-    writes numbers in digits: "seven three one" becomes the one word "731", so that spoken digits want ``wer_plain``.
-    Its list of British spellings is part of Whisper's checkpoints and not of transformers: without it, "colour" for
-    "color" is an error.
+    This normaliser is commonly used to report English speech recognition (arXiv 2212.04356, appendix C). It writes
+    numbers as digits: "seven three one" becomes the single word "731", so use ``wer_plain`` for spoken digits. Its list
+    of British spellings is part of Whisper's checkpoints and not of transformers: without it, "colour" for "color" is
+    an error.
 
     Args:
-        spellings: the list, word by word, or where it is: the file ``normalizer.json`` of a Whisper checkpoint, or the
-            checkpoint, a folder or a Hub id such as ``openai/whisper-large-v3``.
+        spellings: the mapping of spellings, or its location: the file ``normalizer.json`` of a Whisper checkpoint, or
+            the checkpoint, given as a folder or a Hub id such as ``openai/whisper-large-v3``.
         options: those of `ItemMetric`.
 
     Raises:
-        ValueError: the file holds something else.
+        ValueError: the file has other contents.
         OSError: there is no such file, folder or checkpoint.
     """
 
@@ -77,7 +77,7 @@ class WordErrorRate(PlainWordErrorRate):
         self._normaliser = EnglishTextNormalizer(self.spellings)
 
     def normalise(self, text: str) -> str:
-        """The text of which words are counted."""
+        """The text whose words are counted."""
         normalised: str = self._normaliser(text)
         return normalised
 

@@ -1,4 +1,4 @@
-"""The tasks: benchmarks, one file each, and those for recordings of one's own. A new one is a file and a line here."""
+"""The tasks: benchmarks and tasks for the user's own recordings. A new one needs its own file and an entry here."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _TASKS: dict[str, Task] = {}
 
 
 def register_task(task: Task) -> Task:
-    """Make a task known by its name.
+    """Register a task under its name.
 
     Raises:
-        ValueError: there is one of this name, or it has no prompt for models that it does not name.
+        ValueError: the name is taken, or the task has no prompt for models that it does not list.
     """
     if task.name in _TASKS:
         raise ValueError(f"There is a task {task.name!r} already; choose another name.")
@@ -45,10 +45,10 @@ def tasks() -> dict[str, Task]:
 
 
 def get_task(name: str) -> Task:
-    """The task of this name; of an earlier name, with a hint what it is called now.
+    """The task with this name; earlier names work too, with a hint about the current one.
 
     Raises:
-        ValueError: there is none; the closest is named.
+        ValueError: there is no such task; the message names the closest.
     """
     if name in ALIASES and name not in _TASKS:
         name = kind_named(name)

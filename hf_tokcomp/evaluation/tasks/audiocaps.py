@@ -1,4 +1,4 @@
-"""AudioCaps (Kim et al., NAACL 2019): captions of ten seconds of sound, several per recording."""
+"""AudioCaps (Kim et al., NAACL 2019): captions of ten-second sound clips, several per recording."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TASK = Task(
     prompts=CAPTION_PROMPTS,
     max_new_tokens=64,
     # AudioLLMs/audiocaps_test has context and answer, TwinkStart/AudioCaps audio and caption; the corpus's own
-    # table has a row per caption, with the recording as youtube_id.
+    # table has one row per caption, with the recording as youtube_id.
     sources={"AudioLLMs/audiocaps_test": (None, "test"), "TwinkStart/AudioCaps": (None, "test")},
     columns={"audio": ("audio", "context", "file_name"), "text": ("caption", "answer"), "id": ("youtube_id",)},
     merge=one_item_per_recording,

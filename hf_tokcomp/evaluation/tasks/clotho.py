@@ -13,10 +13,10 @@ CAPTIONS = tuple(f"caption_{number}" for number in range(1, 6))
 
 
 def corpus(folder: Path, split: str | None = None, count: int | None = None, seed: int = 0) -> list[Row] | None:
-    """The rows of the corpus as it is unpacked: ``clotho_captions_evaluation.csv`` beside ``evaluation/``.
+    """The rows of the unpacked corpus: ``clotho_captions_evaluation.csv`` next to ``evaluation/``.
 
     Raises:
-        FileNotFoundError: the table is there and its folder of recordings is not.
+        FileNotFoundError: the table exists but its folder of recordings does not.
     """
     name = split or "evaluation"
     table = folder / f"clotho_captions_{name}.csv"
@@ -38,7 +38,7 @@ TASK = Task(
     metrics=CAPTION_METRICS,
     prompts=CAPTION_PROMPTS,
     max_new_tokens=64,
-    # No data set on the Hub is known to hold audio and captions: name a folder or a table.
+    # No dataset on the Hub is known to contain both audio and captions: a folder or a table must be given.
     split="evaluation",
     make=corpus,
     columns={"audio": ("audio", "context", "file_name"), "text": ("+".join(CAPTIONS), "captions", "raw_text")},

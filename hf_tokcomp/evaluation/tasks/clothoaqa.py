@@ -13,11 +13,11 @@ DIVIDED = "yes or no, divided"
 
 
 def by_question(rows: Sequence[Row]) -> list[Row]:
-    """One item per recording and question, with its part of the benchmark.
+    """Merge rows into one item per recording and question, with its part of the benchmark.
 
-    Unanimous are yes/no questions on which all who answered agree, non-binary those of which no answer is yes or no
-    (ECOSYSTEM's reading of the harnesses); what remains, yes/no questions that divide people, belongs to neither. An
-    answer to a non-binary question is right where anybody gave it (our reading).
+    Unanimous questions are yes/no questions on which all annotators agree; non-binary questions have no yes or no among
+    their answers (ECOSYSTEM's reading of the harnesses). The rest, yes/no questions with divided answers, belong to
+    neither. An answer to a non-binary question is right if any annotator gave it (our reading).
     """
     found = gathered(rows, "recording", "question")
     for row in found:
@@ -35,14 +35,14 @@ TASK = Task(
     kind="question_answering",
     metrics=("exact_match",),
     prompts={
-        # Without the last sentence Qwen2-Audio answers in a sentence of its own, which matches no annotator's word.
+        # Without the last sentence, Qwen2-Audio answers in a full sentence, which matches no annotator's word.
         "qwen2_audio": "Listen to the given audio carefully and answer this question: {question}\n"
         "Answer the question using a single word only.",
         "": "{question}\nAnswer the question using a single word only.",
     },
     max_new_tokens=16,
     # lmms-lab-audio/ClothoAQA has audio, question and answer, AudioLLMs/clotho_aqa_test context, instruction and
-    # answer; the corpus's own table has file_name, QuestionText and answer, a row per annotator.
+    # answer; the corpus's own table has file_name, QuestionText and answer, with a row per annotator.
     sources={
         "lmms-lab-audio/ClothoAQA": ("clotho_aqa", "clotho_aqa_test_filtered"),
         "AudioLLMs/clotho_aqa_test": (None, "test"),

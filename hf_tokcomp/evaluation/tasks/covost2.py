@@ -1,4 +1,4 @@
-"""CoVoST 2 (Wang et al., 2020): speech translation; English to Chinese unless told otherwise."""
+"""CoVoST 2 (Wang et al., 2020): speech translation; English to Chinese by default."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ ASR_PROMPTS = {
 
 
 def corpus(folder: Path, split: str | None = None, count: int | None = None, seed: int = 0) -> list[Row] | None:
-    """The rows of the corpus as it is distributed: ``test-clean/84/121123/84-121123-0000.flac`` beside transcripts.
+    """The rows of the corpus as distributed: ``test-clean/84/121123/84-121123-0000.flac`` next to transcripts.
 
-    Also of a folder with ``transcripts.tsv`` (id and text) in place of these.
+    Also supports a folder with ``transcripts.tsv`` (id and text) in place of these transcripts.
 
     Raises:
-        ValueError: there are several subsets and no split that names one, or a transcript has no recording.
+        ValueError: there are several subsets and no split selects one, or a transcript has no recording.
     """
     subsets = sorted(path.name for path in folder.iterdir() if path.is_dir() and SUBSET.match(path.name))
     if split is not None or len(subsets) == 1:

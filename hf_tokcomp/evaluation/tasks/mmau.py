@@ -1,4 +1,4 @@
-"""MMAU (Sakshi et al., ICLR 2025): multiple choice about sound, music and speech."""
+"""MMAU (Sakshi et al., ICLR 2025): multiple choice questions about sound, music and speech."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Recordings of one's own: a task of every kind without a benchmark's name, titled as the data are called.
+"""Tasks for the user's own recordings: one of each kind, titled with the name of the data.
 
-A row with a prompt or question of its own is asked that, as `hf-tokcomp compare` and `finetune` ask it; the others what
-comes with the model, or else what `finetune` asks by default.
+A row's own prompt or question is used if it has one, as in `hf-tokcomp compare` and `finetune`; otherwise the prompt
+that comes with the model, or else the default prompt of `finetune`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _own(
 
 
 TASKS = (
-    # Compared as `compare` and `finetune` do; Whisper's normaliser, as published numbers use it, has librispeech.
+    # The metric of `compare` and `finetune`; librispeech uses Whisper's normaliser, as published numbers do.
     _own("asr", "wer_plain"),
     _own("translation", "bleu"),
     _own("captioning", *CAPTION_METRICS, merge=one_item_per_recording),

@@ -1,4 +1,4 @@
-"""The three skills of the small model that ships with the package, asked about recordings it never saw."""
+"""Tasks for the three skills of the small model that ships with the package, on recordings not seen in training."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def _rows(skill: str, folder: Path, split: str | None, count: int | None, seed: 
 
 
 def source_of(file: str) -> str:
-    """The recording that a file was cut from: ESC-10 has several takes of one, `{fold}-{recording}-{take}.ogg`."""
+    """The recording a file was cut from: ESC-10 has several takes per recording, `{fold}-{recording}-{take}.ogg`."""
     return file.split("-")[1] if file.endswith(".ogg") else file
 
 
 CORPORA = "HF_TOKCOMP_DATA"
 ASKED = {"": "{question}"}
-# As a manifest of these items has them.
+# The column names in a manifest of these items.
 QUESTION = ("prompt", "question")
 
 DIGITS = Task(
     name="digits",
     title="Digit strings",
     kind="asr",
-    # The standard normaliser would make one word, a number, of a whole string.
+    # The standard normaliser would turn a whole digit string into one word, a number.
     metrics=("wer_plain",),
     prompts=ASKED,
     max_new_tokens=12,
@@ -52,7 +52,7 @@ SOUND_CAPTIONS = Task(
     name="sound_captions",
     title="Captions of sounds",
     kind="captioning",
-    # Captions are put together from ten phrases, so one is right or it is not; ROUGE-L sees the parts of it.
+    # Captions are composed of ten phrases, so exact match applies; ROUGE-L also credits partial matches.
     metrics=("exact_match", "rouge_l"),
     prompts=ASKED,
     max_new_tokens=16,
@@ -65,7 +65,7 @@ SOUND_CHOICES = Task(
     title="Questions about sounds",
     kind="multiple_choice",
     metrics=("accuracy",),
-    # The options are in the question: it is written as the model learned it.
+    # The options are part of the question, which is written as in training.
     prompts=ASKED,
     max_new_tokens=8,
     columns={"question": QUESTION, "choices": ("choices",)},
