@@ -1,4 +1,4 @@
-"""Qwen3-ASR: speech recognition, one audio per prompt, of any length; the model was made for 20 minutes."""
+"""Qwen3-ASR: speech recognition, one audio per prompt, of any length; the model was designed for up to 20 minutes."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def lora_on_and_off(subject: Subject) -> None:
 
 
 def gradients_reach_the_features(subject: Subject) -> None:
-    """With all tokens kept, the gradient by the audio is upstream's; with fewer, gradients still reach the encoder."""
+    """With all tokens kept, gradients of the features are upstream's; with fewer, they still reach the encoder."""
     inputs = subject.inputs(subject.layouts["ragged"])
     labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
     labels = labels.masked_fill(labels == subject.patch.audio_token_id(subject.model()), -100)
