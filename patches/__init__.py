@@ -1,1 +1,1 @@
-"""One upstream model a file, loaded by name (`hf_tokcomp.models.registry`); nothing imports this package statically."""
+"""One upstream model per file, loaded by name (`hf_tokcomp.models.registry`); nothing imports this package directly."""

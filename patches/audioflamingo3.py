@@ -1,4 +1,4 @@
-"""Audio Flamingo 3: one audio per prompt, up to 10 minutes, cut by the processor into windows of 30 s."""
+"""Audio Flamingo 3: one audio per prompt, up to 10 minutes, split by the processor into windows of 30 s."""
 
 from __future__ import annotations
 

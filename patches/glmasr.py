@@ -1,7 +1,7 @@
-"""GLM-ASR: one audio per prompt, up to 655 s, cut by the processor into windows of 30 s.
+"""GLM-ASR: one audio per prompt, up to 655 s, split by the processor into windows of 30 s.
 
-The encoder rotates part of queries and keys, and does not mask padding: the silence that fills a window is encoded and
-attended to like sound. Four of its positions, 50 a second, make a token, joined one behind the other.
+The encoder applies partial rotary embeddings to queries and keys, and does not mask padding: the silence that fills a
+window is encoded and attended to like sound. Four of its positions, 50 per second, are concatenated into a token.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Granite Speech: several audios per prompt, of any length, at 10 tokens a second.
+"""Granite Speech: several audios per prompt, of any length, at 10 tokens per second.
 
-A Q-Former makes three tokens of 15 encoder positions; they are compressed before the linear layer behind it. Features
-are ``(audios, time, bins)``, and the mask counts tokens. Checkpoints bring an adapter, which upstream's `generate` has
-on for audio and off for text. Its loss ignores `num_items_in_batch`.
+A Q-Former turns 15 encoder positions into three tokens, which are compressed before the linear layer that follows.
+Features are ``(audios, time, bins)``, and the mask counts tokens. Checkpoints include an adapter, which upstream's
+`generate` enables for audio and disables for text. The loss ignores `num_items_in_batch`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class GraniteSpeechPatch(ModelPatch):
 
     @contextmanager
     def generating(self, model: Any, prompt: Shortened | None) -> Iterator[None]:
-        model.disable_adapters = model.enable_adapters  # there are no features any more, but there is audio
+        model.disable_adapters = model.enable_adapters  # the features are gone, but the prompt still has audio
         try:
             yield
         finally:
@@ -77,7 +77,7 @@ class GraniteSpeechPatch(ModelPatch):
         return Parts(encoder.input_linear, projector.qformer, encoder.layers[-1].attn, projector.linear, head)
 
     def longest_audio(self, processor: Any) -> float:
-        return 12000.0  # its processor cuts nothing off; this much fills its context
+        return 12000.0  # its processor cuts nothing off; this fills its context
 
 
 PATCH = GraniteSpeechPatch()

@@ -1,7 +1,7 @@
-"""Music Flamingo, and Audio Flamingo Next: Audio Flamingo 3 with a rotary embedding of time, up to 20 minutes.
+"""Music Flamingo and Audio Flamingo Next: Audio Flamingo 3 with a rotary time embedding, up to 20 minutes.
 
-Behind the encoder, states are rotated by the number of their window within the audio and by their time in it; they are
-compressed as the projector would read them. The rotation is that of a full window, however short the sound.
+After the encoder, states are rotated by the index of their window and by their time within the audio; they are
+compressed in the form the projector would read. The rotation is that of a full window, however short the sound.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class MusicFlamingoPatch(AudioFlamingo3Patch):
 
         encoded = super().encode(model, windows, needs, options)
         states, full = encoded.features, self.window_tokens(self.window_frames(model))
-        step = model.config.audio_frame_step * 4  # mel frames of a token
+        step = model.config.audio_frame_step * 4  # mel frames per token
         numbers = torch.tensor(windows.numbers, device=states.device)
         times = numbers[:, None] * full * step + torch.arange(full, device=states.device, dtype=torch.float32) * step
         cos, sin = (part[:, : states.shape[1]] for part in model.model.pos_emb(times, seq_len=full))

@@ -1,8 +1,8 @@
-"""Qwen2.5-Omni that speaks: what its thinker reads is compressed, and its talker speaks on the short prompt.
+"""Qwen2.5-Omni with speech output: the thinker's input is compressed, and the talker speaks from the short prompt.
 
-Upstream's `generate` feeds the talker the thinker's hidden states of the prompt beside the prompt's ids, so it gets the
-short ids, and the thinker within it the short embeddings and positions. It silences the audio's slots in the first
-hidden state where it was given features; something stands there for them, which the thinker does not get.
+Upstream's `generate` feeds the talker the thinker's hidden states of the prompt along with the prompt's ids, so it gets
+the short ids, and the thinker inside it the short embeddings and positions. If it is given features, it zeroes the
+audio's slots in the first hidden state; a stand-in for the features is passed, which does not reach the thinker.
 """
 
 from __future__ import annotations

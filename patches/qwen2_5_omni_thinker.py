@@ -1,8 +1,8 @@
-"""Qwen2.5-Omni's thinker: several audios per prompt, 5 minutes at most each, read in blocks of two seconds.
+"""Qwen2.5-Omni's thinker: several audios per prompt, each up to 5 minutes, read in blocks of two seconds.
 
-The encoder takes the sound of all audios in one row and no padding. Its positions attend to each other within a block,
-and tokens follow ``ln_post``. With audio and text alone the three rows of a position are equal, so one row is enough;
-images and videos, which have other rows, are refused.
+The encoder takes the sound of all audios concatenated, without padding. Its positions attend to each other within a
+block, and tokens are the output of ``ln_post``. With only audio and text, the three rows of position ids are equal, so
+one row is enough; images and videos, whose rows differ, are refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Qwen25OmniThinkerPatch(ModelPatch):
     def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
         tower, layer = model.model.audio_tower, model.model.audio_tower.layers[-1].self_attn
         frames, mask = [max(1, n) for n in windows.frames], windows.mask.ne(0)  # type: ignore[union-attr]
-        mask[[i for i, n in enumerate(windows.frames) if n == 0], 0] = True  # the encoder takes no audio of no length
+        mask[[i for i, n in enumerate(windows.frames) if n == 0], 0] = True  # the encoder rejects empty audio
         sound, lengths = windows.features.transpose(1, 2)[mask].T, on_device(frames, windows.features.device)
         with (
             recorded_outputs(query=layer.q_proj, key=layer.k_proj) as recorded,
@@ -78,7 +78,7 @@ class Qwen25OmniThinkerPatch(ModelPatch):
 
 
 def _apart(row: Tensor, counts: list[int]) -> Tensor:
-    """``(all, dim)`` to ``(windows, width, dim)``."""
+    """Split ``(all, dim)`` into padded ``(windows, width, dim)``."""
     return pad_sequence(list(row.split(counts)), batch_first=True)
 
 

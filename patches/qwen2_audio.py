@@ -1,8 +1,8 @@
-"""Qwen2-Audio: several audios per prompt, 30 s at most each.
+"""Qwen2-Audio: several audios per prompt, each up to 30 s.
 
-Upstream encodes inline in `Qwen2AudioModel.forward`, so the encoder's call is written out here: the same padding mask,
-the same call. Its `forward` takes `**kwargs` but its loss ignores `num_items_in_batch`, so that Trainer multiplies loss
-and gradients by the accumulation steps; `loss_counts_items = False` has it made right.
+Upstream encodes inline in `Qwen2AudioModel.forward`, so the encoder call is repeated here with the same padding mask.
+Its `forward` takes `**kwargs`, but its loss ignores `num_items_in_batch`, so Trainer multiplies loss and gradients by
+the number of accumulation steps; `loss_counts_items = False` corrects this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Qwen3-ASR: speech recognition, one audio per prompt, of any length; the model was made for 20 minutes."""
+"""Qwen3-ASR: speech recognition, one audio per prompt, of any length; the model was designed for up to 20 minutes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Qwen3ASRPatch(Qwen3EncoderPatch):
         return 1200.0
 
     def run_encoder(self, model: Any, windows: Windows) -> None:
-        # It convolves whole chunks, those that are all padding too.
+        # It convolves whole chunks, even those that are all padding.
         width = max(1, -(-max(windows.frames) // CHUNK)) * CHUNK
         mask = None if windows.mask is None else windows.mask[..., :width]
         model.model.audio_tower(windows.features[..., :width], input_features_mask=mask)

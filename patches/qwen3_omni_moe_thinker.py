@@ -1,8 +1,8 @@
-"""Qwen3-Omni's thinker, which reads and writes text: several audios per prompt, each up to 40 minutes.
+"""Qwen3-Omni's thinker, the part that reads and writes text: several audios per prompt, each up to 40 minutes.
 
-Its encoder ends with the projector: `encode` reads the states before that, which then runs for nothing once (less than
-a hundredth of the encoder's operations). Images are refused beside audio: their positions are 3-D, and deepstack adds
-their states in deeper layers, at columns of the whole prompt.
+Its encoder ends with the projector. `encode` reads the states before it, so the projector runs once more than needed
+(less than a hundredth of the encoder's operations). Images are refused with audio: their positions are 3-D, and
+deepstack adds their states in deeper layers, at columns of the whole prompt.
 """
 
 from __future__ import annotations

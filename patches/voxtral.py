@@ -1,7 +1,7 @@
-"""Voxtral: several audios per prompt, each of windows of 30 s, padded with silence that is encoded like sound.
+"""Voxtral: several audios per prompt, each split into windows of 30 s, padded with silence that is encoded like sound.
 
-There is no mask: a window always makes 375 tokens, 12.5 a second, of four encoder positions each, joined one behind the
-other. Marks part the audios of a prompt. The processor writes ids, by mistral-common (the extra ``voxtral``).
+There is no mask: a window always gives 375 tokens, 12.5 per second, each of four concatenated encoder positions. Marks
+separate the audios of a prompt. The processor writes ids, using mistral-common (the extra ``voxtral``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class VoxtralPatch(JoinedPositionsPatch):
     relies_on = relying_on("input_features", "logits_to_keep")
 
     def longest_audio(self, processor: Any) -> float:
-        return 2400.0  # 40 minutes; more does not fit into its context
+        return 2400.0  # 40 minutes; more does not fit in its context
 
     def process(
         self, processor: Any, prompts: Sequence[str], samples: Sequence[Any], rate: int, padding_side: str = "left"

@@ -1,1 +1,1 @@
-"""Decode: `forward`, `generate` and the cache of a patched model, in the columns that callers know."""
+"""Decode: `forward`, `generate` and the cache of a patched model, in the columns of the caller's prompt."""

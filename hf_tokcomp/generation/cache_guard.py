@@ -1,8 +1,8 @@
 """Attaching a memory to a key-value cache, and guarding the cache while it has one.
 
-A cache that holds a compressed prompt is continued rightly by the patched model alone. So while it has a memory, the
-cache itself refuses new entries that do not come through the patched model (after `unpatch`, say), and when its rows
-are reordered, selected or repeated, the memory's are, too.
+Only the patched model can correctly continue a cache that holds a compressed prompt. So while it has a memory, the
+cache itself refuses new entries that do not come from the patched model (after `unpatch`, for example), and when its
+rows are reordered, selected or repeated, so are those of the memory.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ..prompt.shorten import ShortPrompt
 from .cache_memory import START_ANEW, CacheMemory
 
 MEMORY = "_hf_tokcomp_memory"
-"""Name under which a cache that we filled has its memory."""
+"""Attribute name of the memory of a cache that we filled."""
 MAPPED: ContextVar[bool] = ContextVar("hf_tokcomp_mapped", default=False)
-"""Whether the call that is under way has its masks and positions in the cache's own columns."""
+"""Whether the current call's masks and positions are in the cache's own columns."""
 
 
 def remember(cache: Any, memory: CacheMemory) -> None:
-    """Attach a memory to a cache, and guard the cache."""
+    """Attach a memory to a cache and guard the cache."""
     cache.__dict__[MEMORY] = memory
     for name, guarded in _GUARDED.items():
         if hasattr(type(cache), name):
@@ -34,14 +34,14 @@ def remember(cache: Any, memory: CacheMemory) -> None:
 
 
 def remember_filled(prompt: ShortPrompt, *caches: Any) -> None:
-    """Attach the memory of a prompt to those of these caches that hold something."""
+    """Attach the memory of a prompt to those of the caches that are not empty."""
     for cache in caches:
         if cached_tokens(cache) > 0:
             remember(cache, CacheMemory.of(prompt))
 
 
 def recall(cache: Any) -> tuple[CacheMemory | None, int]:
-    """The memory of a cache that we filled, and the tokens in it; None and 0 for any other, and for an emptied one."""
+    """The memory of a cache that we filled and its number of tokens; None and 0 for other caches and emptied ones."""
     memory: CacheMemory | None = getattr(cache, MEMORY, None)
     if memory is None:
         return None, 0
@@ -53,21 +53,21 @@ def recall(cache: Any) -> tuple[CacheMemory | None, int]:
 
 
 def forget(cache: Any) -> None:
-    """Detach the memory: while upstream's `generate` works on the cache, its calls are in the cache's own columns."""
+    """Detach the memory: while upstream's `generate` uses the cache, its calls are in the cache's own columns."""
     if getattr(cache, MEMORY, None) is not None:
         for name in (MEMORY, *_GUARDED):
             cache.__dict__.pop(name, None)
 
 
 def cached_tokens(cache: Any) -> int:
-    """Tokens in the cache; 0 where there is none."""
+    """Number of tokens in the cache; 0 if there is no cache."""
     return 0 if cache is None else int(cache.get_seq_length())
 
 
 def starts_anew(inputs: dict[str, Any]) -> bool:
-    """Whether a call begins a text rather than going on with one.
+    """Whether a call starts a text rather than continuing one.
 
-    Decoding steps are told apart without reading a length: a static cache keeps it on the device.
+    Decoding steps are recognised without reading the cache's length, which a static cache keeps on the device.
     """
     cache, ids = inputs.get(CACHE), inputs.get("input_ids")
     if cache is not None and ids is not None and ids.shape[1] == 1:

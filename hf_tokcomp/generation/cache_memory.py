@@ -1,7 +1,7 @@
-"""A key-value cache that we filled knows it, so that a later call on it is right or raises.
+"""The memory of a key-value cache that we filled, so that a later call on it is either correct or raises.
 
-Outside, ids and masks are as long as the user's prompt; inside, the cache is as short as the compressed one. Continuing
-on such a cache with the user's masks and positions would give wrong text without a word.
+The caller's ids and masks are as long as the user's prompt, but the cache is only as long as the compressed one.
+Continuing on such a cache with the user's masks and positions would silently give wrong text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ START_ANEW = f"Start anew: pass the whole prompt with all its audio and without 
 
 @dataclass(eq=False)
 class CacheMemory:
-    """What a cache was filled with: the user's prompt, and what became of it."""
+    """What a cache was filled with: the user's prompt and its shortened form."""
 
     user_ids: Tensor
     input_ids: Tensor
@@ -32,12 +32,12 @@ class CacheMemory:
 
     @classmethod
     def of(cls, prompt: ShortPrompt) -> CacheMemory:
-        """The memory of a cache that was filled with this prompt."""
+        """The memory of a cache filled with this prompt."""
         tensors = (prompt.user_ids, prompt.input_ids, prompt.attention_mask, prompt.position_ids, prompt.next_position)
         return cls(*(t.detach() for t in tensors))
 
     def select(self, rows: Tensor) -> CacheMemory:
-        """The memory of these rows, in this order, as a cache's rows were selected or reordered."""
+        """The memory of these rows, in this order, after the cache's rows were selected or reordered."""
         tensors = (getattr(self, name) for name in self.__dataclass_fields__)
         return CacheMemory(*(t[rows.to(t.device)] for t in tensors))
 
@@ -46,7 +46,7 @@ class CacheMemory:
         return self.select(torch.arange(self.user_ids.shape[0]).repeat_interleave(times))
 
     def for_rows(self, rows: int) -> CacheMemory:
-        """The memory with each row repeated, as upstream repeats them for beams and several return sequences."""
+        """The memory with each row repeated, as upstream repeats rows for beams and several return sequences."""
         own = self.user_ids.shape[0]
         if rows == own:
             return self
@@ -59,21 +59,21 @@ class CacheMemory:
 
     @cached_property
     def last_position(self) -> Tensor:
-        """``(batch, 1)`` position id of the prompt's last token, which those after it are counted from."""
+        """``(batch, 1)`` position id of the prompt's last token, from which later positions are counted."""
         return self.next_position[:, None] - 1
 
     def next_token(self, inputs: dict[str, Any], cached: int) -> tuple[Tensor, Tensor]:
-        """What `continuation` gives for a single new id, with less work: it runs for every token of a loop.
+        """A faster `continuation` for a single new id, since it runs for every generated token.
 
         Args:
-            inputs: ``input_ids`` ``(batch, 1)``; the rest as in `continuation`, and a mask's numbers are 0 or 1.
-            cached: tokens in the cache.
+            inputs: ``input_ids`` ``(batch, 1)``; the rest as in `continuation`, with mask values of 0 or 1.
+            cached: number of tokens in the cache.
 
         Returns:
             The mask ``(batch, cached + 1)`` and the id's position ``(batch, 1)``.
 
         Raises:
-            CacheContinuationError: as `continuation`.
+            CacheContinuationError: as in `continuation`.
         """
         ids, mask, given = inputs["input_ids"], inputs.get("attention_mask"), inputs.get("position_ids")
         rows, short = self.input_ids.shape
@@ -90,9 +90,9 @@ class CacheMemory:
         """Map a call's ids, mask and positions onto the short cache.
 
         Args:
-            inputs: ``input_ids`` ``(batch, n)``, either the new tokens alone or the user's whole text so far;
-                ``attention_mask`` over everything, in the user's or in the cache's columns, or None; ``position_ids``.
-            cached: tokens in the cache.
+            inputs: ``input_ids`` ``(batch, n)``, either only the new tokens or the user's whole text so far;
+                ``attention_mask`` over all tokens, in the user's or the cache's columns, or None; ``position_ids``.
+            cached: number of tokens in the cache.
             audio_token: the audio placeholder's id.
 
         Raises:
@@ -127,7 +127,7 @@ class CacheMemory:
         return Continuation(memory, new, later if whole else None, mask, positions.clamp(min=0), long, short)
 
     def _tail_mask(self, mask: Tensor | None, new: Tensor, done: int) -> Tensor:
-        """The mask of everything after the prompt, ``(batch, done + n)``, as it was given."""
+        """The given mask of all tokens after the prompt, ``(batch, done + n)``."""
         after = done + new.shape[1]
         if mask is None:
             return torch.ones(new.shape[0], after, dtype=torch.long, device=new.device)
@@ -141,7 +141,7 @@ class CacheMemory:
 
     @staticmethod
     def _check_positions(given: Tensor | None, ours: Tensor) -> None:
-        """A user's positions may count in the longer prompt, but must count alike."""
+        """Raise unless the user's positions equal ours up to an offset, as they do if counted in the longer prompt."""
         if given is None:
             return
         given = given[..., -ours.shape[1] :].to(ours.device)
@@ -157,7 +157,7 @@ class Continuation:
     Args:
         memory: the cache's memory, with as many rows as the call.
         new: ``(batch, n)`` ids that are not in the cache yet.
-        later: ``(batch, ...)`` all ids after the user's prompt, where the call gave its whole text; else None.
+        later: ``(batch, ...)`` all ids after the user's prompt if the call passed the whole text; otherwise None.
         mask: ``(batch, cached + n)``.
         positions: ``(batch, after the prompt)`` position ids.
         long: length of the user's prompt.

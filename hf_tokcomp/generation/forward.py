@@ -22,33 +22,33 @@ from .loss import forward_with_items
 from .prefill import Prefill, carries_audio, compress_prompt
 
 _NOT_UPSTREAMS = frozenset({OTHER, WINDOWS, PLACEHOLDERS, "num_items_in_batch"})
-"""Keywords that upstream's `forward` does not get as they are."""
+"""Keywords that are not passed to upstream's `forward` unchanged."""
 _NOT_IN_STEPS = frozenset({"inputs_embeds", "labels"})
-"""Keywords, beside the audio's, that are looked at before a call goes on with a compressed prompt."""
+"""Keywords besides the audio's that must be checked before a call continues a compressed prompt."""
 _UNCOMPRESSED: ContextVar[bool] = ContextVar("hf_tokcomp_uncompressed", default=False)
-"""Whether `forward` has looked at the audio of the call that is under way, and left it to upstream."""
+"""Whether `forward` has inspected the current call's audio and left it to upstream."""
 
 
 def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     """Upstream's `forward`, with the audio compressed.
 
-    Arguments are upstream's own. Logits, hidden states, attentions and the cache have the shortened length;
-    ``model.audio_compressor.last`` has the way back. With ``labels`` the loss is that of the shortened sequence.
+    Arguments are the same as upstream's. Logits, hidden states, attentions and the cache have the shortened length;
+    ``model.audio_compressor.last`` maps them back. With ``labels``, the loss is that of the shortened sequence.
 
     Raises:
-        PlaceholderMismatchError: the placeholders do not fit the audio.
+        PlaceholderMismatchError: the placeholders do not match the audio.
         CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
     """
     if OTHER in kwargs and kwargs.get(CACHE) is None and getattr(model, "audio_compressor", None) is not None:
         kwargs[CACHE] = kwargs.pop(OTHER)
     ids, cache = kwargs.get("input_ids"), kwargs.get(CACHE)
-    # A decoding step, one id behind a filled cache, leaves here: it runs for every token, so what it needs of other
-    # functions is written out, and `torch.compile` makes one graph of it.
+    # Fast path for a decoding step, one id after a filled cache: it runs for every token, so the code it needs from
+    # other functions is inlined, and `torch.compile` makes one graph of it.
     if not args and ids is not None and ids.shape[1] == 1 and cache is not None and _NOT_UPSTREAMS.isdisjoint(kwargs):
         memory: CacheMemory | None = getattr(cache, MEMORY, None)
         state = model.__dict__.get(STATE)
         earlier = None if state is None else state.earlier.get("forward")
-        if memory is None:  # as in `generate`: all is in the cache's own columns
+        if memory is None:  # as in `generate`: everything is in the cache's own columns
             if cache.is_initialized:
                 return type(model).forward(model, **kwargs) if earlier is None else earlier(**kwargs)
         elif (
@@ -63,7 +63,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
                 return type(model).forward(model, **kwargs) if earlier is None else earlier(**kwargs)
             finally:
                 MAPPED.reset(token)
-    if args and args[0] is model:  # somebody bound us once more
+    if args and args[0] is model:  # this function was bound again by other code
         args = args[1:]
     upstream = original(model, "forward")
     if getattr(model, "audio_compressor", None) is None:
@@ -74,7 +74,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     patch = patch_of(model)
     if memory is None and not carries_audio(patch, inputs):
         if inputs.get("inputs_embeds") is None and starts_anew(inputs):
-            note(model.audio_compressor, None)  # a new prompt, without audio
+            note(model.audio_compressor, None)  # a new prompt without audio
         return forward_with_items(upstream, patch.loss_counts_items, inputs)
     own_forward = functools.partial(forward_with_items, upstream, patch.loss_counts_items)
     if memory is not None:
@@ -96,18 +96,18 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's `forward` of the model without its head, for who calls that itself: trainers with a loss of their own
-    do (TRL's SFTTrainer), who look at nothing but the last hidden state.
+    """Upstream's `forward` of the model without its head, for trainers that call it directly to compute their own loss
+    from the last hidden state (TRL's SFTTrainer).
 
-    The audio is compressed, as in `forward`; and since the caller's labels and masks have the columns of the long
-    prompt, so has ``last_hidden_state``: a dropped column repeats the last one before it that was kept. All else has
-    the shortened length. Calls that come from `forward` carry no audio any more, and pass.
+    The audio is compressed as in `forward`. Since the caller's labels and masks have the columns of the long prompt, so
+    does ``last_hidden_state``: a dropped column repeats the last kept one before it. All other outputs have the
+    shortened length. Calls that come from `forward` no longer carry audio and pass through.
 
     Raises:
         what `forward` raises.
     """
     ids, state = kwargs.get("input_ids"), backbone.__dict__.get(STATE)
-    # As in `forward`: what carries no audio leaves here, and what goes on with a compressed prompt is mapped already.
+    # Fast path as in `forward`: for calls without audio, and calls on a compressed prompt that are already mapped.
     if (
         not args
         and (state is None or kwargs.get(state.features) is None or (ids is not None and ids.shape[1] == 1))
@@ -142,7 +142,7 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     record = model.audio_compressor.last
     if isinstance(outputs, tuple):
         return (record.to_prompt(outputs[0], fill=None), *outputs[1:])
-    for name in ("attention_mask", "labels"):  # Qwen2-Audio's own head goes by those that its backbone returns
+    for name in ("attention_mask", "labels"):  # Qwen2-Audio's own head uses those that its backbone returns
         if name in outputs:
             outputs[name] = inputs.get(name)
     outputs["last_hidden_state"] = record.to_prompt(outputs["last_hidden_state"], fill=None)
@@ -155,7 +155,7 @@ def _on_short_prompt(
     outputs: Any = None
     try:
         outputs = own_forward(short_inputs(model, inputs, prefill))
-    finally:  # a cache that was handed in may be filled even if the call fails
+    finally:  # a cache that was passed in may be filled even if the call fails
         remember_filled(prefill.prompt, inputs.get(CACHE), cache_of(outputs))
     return outputs
 
@@ -184,7 +184,7 @@ def short_inputs(model: Any, inputs: dict[str, Any], prefill: Prefill) -> dict[s
 def continue_inputs(
     model: Any, patch: ModelPatch, memory: CacheMemory, cached: int, inputs: dict[str, Any]
 ) -> dict[str, Any]:
-    """The keywords of a call on a cache that holds compressed audio, so many tokens with what came after it."""
+    """The keywords of a call on a cache that holds compressed audio; ``cached`` is its number of tokens."""
     if inputs.get("labels") is not None:
         raise ValueError(f"A loss on a continued cache is not supported; pass the whole prompt without `{CACHE}`.")
     kept = {name: value for name, value in inputs.items() if name not in patch.audio_keywords}
@@ -194,7 +194,7 @@ def continue_inputs(
 
 
 def _refuse_columns(model: Any, inputs: dict[str, Any]) -> None:
-    """Arguments that name columns of the longer prompt in a way that cannot be mapped."""
+    """Raise on arguments that refer to columns of the longer prompt in a way that cannot be mapped."""
     if model.audio_compressor.config.is_upstream:
         return
     if inputs.get("logits_to_keep") is not None and not isinstance(inputs["logits_to_keep"], int):
@@ -207,7 +207,7 @@ def _refuse_columns(model: Any, inputs: dict[str, Any]) -> None:
 
 
 def _by_name(function: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Positional arguments by their names."""
+    """Turn positional arguments into keywords."""
     bound = _signature(function).bind(model, *args, **kwargs).arguments
     named = dict(bound)
     named.pop("self", None)

@@ -1,7 +1,7 @@
-"""The `generate` of a patched model: compress once, let upstream decode, and give the user's own prompt back.
+"""The `generate` of a patched model: compress once, let upstream decode, and return the user's own prompt.
 
-Upstream's `generate` gets the short ids beside the short embeddings, so decoding, caches, beams and its own logits
-processors are upstream's. Everything the user hands in or gets back sees the original prompt: returned sequences,
+Upstream's `generate` gets the short ids along with the short embeddings, so decoding, caches, beams and its own logits
+processors are upstream's. Everything the user passes in or gets back sees the original prompt: returned sequences,
 streamers, logits processors, stopping criteria, `prefix_allowed_tokens_fn`, `max_length` and `min_length`.
 """
 
@@ -34,30 +34,30 @@ _ACTIVE: ContextVar[_Decoding | None] = ContextVar("hf_tokcomp_decoding", defaul
 
 @dataclass(eq=False)
 class _Decoding:
-    """The `generate` call that is under way on a model, in this thread."""
+    """The current `generate` call on a model in this thread."""
 
     model: Any
     short: int
     next_position: Tensor
     of_composite: ShortPrompt | None = None
-    """The prompt, where a composite's `generate` is under way that has not called this model's yet."""
+    """The prompt, while a composite's `generate` is running that has not yet called this model's."""
 
 
 @bound_once
 def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's `generate`, with the audio compressed. Arguments are upstream's own.
+    """Upstream's `generate`, with the audio compressed. Arguments are the same as upstream's.
 
     Raises:
-        PlaceholderMismatchError: the placeholders do not fit the audio.
+        PlaceholderMismatchError: the placeholders do not match the audio.
         CacheContinuationError: the call continues on a cache in a way that cannot be mapped.
-        ValueError: ``max_length`` is not above the prompt's length, or chunked prefill or continuous batching was asked
-            for, which upstream does not offer for audio.
+        ValueError: ``max_length`` does not exceed the prompt's length, or chunked prefill or continuous batching was
+            requested, which upstream does not support for audio.
     """
     own_generate = original(model, "generate")
     if getattr(model, "audio_compressor", None) is None:
         return own_generate(inputs, *args, **kwargs)
     if inputs is not None and kwargs.get("input_ids") is not None:
-        return own_generate(inputs, *args, **kwargs)  # upstream says what is wrong with that
+        return own_generate(inputs, *args, **kwargs)  # upstream raises the right error
     kwargs = with_cache_name(kwargs | dict(zip(_names(own_generate), args, strict=False)))
     announced = Announced.taken_from(kwargs)
     call = dict(kwargs)
@@ -71,14 +71,14 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
     composites = None if under_way is None or under_way.model is not model else under_way.of_composite
     if (memory is not None and inner is not model) or (composites is not None and cached_tokens(cache) > 0):
         raise CacheContinuationError(f"A model of several parts cannot go on with a cache; its part can. {START_ANEW}")
-    if under_way is not None and composites is not None:  # the prompt is compressed
+    if under_way is not None and composites is not None:  # the prompt is already compressed
         under_way.of_composite = None
         call = {name: value for name, value in call.items() if name not in patch.audio_keywords}
         return _behind(composites, model, call, own_generate)
     if memory is not None:
         return _continue(model, own_generate, memory, cached, call)
     prefill = None
-    upstream = model.audio_compressor.config.is_upstream  # then `forward` reads the prompt
+    upstream = model.audio_compressor.config.is_upstream  # if so, `forward` reads the prompt
     if carries_audio(patch, call) and not upstream:
         call["attention_mask"] = _mask_of_padding(inner, call)
         with torch.no_grad():
@@ -98,12 +98,12 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
 
 
 def _behind(prompt: ShortPrompt, model: Any, call: dict[str, Any], run: Callable[..., Any]) -> Any:
-    """What upstream's `generate` says behind a short prompt; what the user handed in sees the user's own prompt."""
+    """Run upstream's `generate` after a short prompt; the objects the user passed in see the user's own prompt."""
     _refuse_unsupported(model, call)
     cache, outputs = call.get(CACHE), None
     try:
         outputs = run(**_in_short_columns(model, call, _users(prompt)))
-    finally:  # a cache that was handed in may be filled even if the call fails
+    finally:  # a cache that was passed in may be filled even if the call fails
         remember_filled(prompt, cache, cache_of(outputs))
     return outputs
 
@@ -113,18 +113,18 @@ def _users(prompt: ShortPrompt) -> UserPrompt:
 
 
 def _names(own_generate: Callable[..., Any]) -> list[str]:
-    """The names of what `generate` takes by position behind the prompt; a composite's are its own."""
+    """The names of `generate`'s positional parameters after the prompt, which differ for a composite."""
     return list(inspect.signature(own_generate).parameters)[1:]
 
 
 def prepare_inputs_for_generation(model: Any, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Upstream's `prepare_inputs_for_generation`, right for assisted decoding and for prompts that end in audio.
+    """Upstream's `prepare_inputs_for_generation`, made correct for assisted decoding and prompts that end in audio.
 
-    In the first step upstream lets `inputs_embeds` take the place of all ids, and so loses the candidates behind the
-    prompt; their embeddings are appended here. Positions after the prompt are set from the full prompt's, which
-    upstream would count on from the last column that is left.
+    In the first step, upstream replaces all ids with `inputs_embeds` and so loses the candidates after the prompt;
+    their embeddings are appended here. Positions after the prompt continue those of the full prompt, whereas upstream
+    would continue from the last kept column.
     """
-    if input_ids is model:  # somebody bound us once more
+    if input_ids is model:  # this function was bound again by other code
         input_ids, *args = args  # type: ignore[assignment]
     if OTHER in kwargs:
         with_cache_name(kwargs)
@@ -140,7 +140,7 @@ def prepare_inputs_for_generation(model: Any, input_ids: Any, *args: Any, **kwar
             first = decoding.next_position.to(positions.device)
             first = first.repeat_interleave(positions.shape[0] // first.shape[0])
             kwargs["position_ids"] = torch.cat([positions[:, : decoding.short], first[:, None] + behind], 1)
-    # This runs for every token, so `original` is written out.
+    # This runs for every token, so `original` is inlined.
     state = model.__dict__.get(STATE)
     earlier = None if state is None else state.earlier.get("prepare_inputs_for_generation")
     own = functools.partial(type(model).prepare_inputs_for_generation, model) if earlier is None else earlier
@@ -149,7 +149,7 @@ def prepare_inputs_for_generation(model: Any, input_ids: Any, *args: Any, **kwar
 
 
 def _run(model: Any, own_generate: Any, decoding: _Decoding | None, /, **call: Any) -> Any:
-    """Upstream's `generate`. An assistant that is this very model must not see the outer call's state."""
+    """Run upstream's `generate`. If the assistant is this same model, it must not see the outer call's state."""
     token = _ACTIVE.set(decoding)
     try:
         return own_generate(**call)
@@ -172,7 +172,7 @@ def _continue(model: Any, own_generate: Any, memory: CacheMemory, cached: int, c
         ids = torch.cat([rows.input_ids.to(ids.device), step.later], 1)
     call = {name: value for name, value in call.items() if name not in patch.audio_keywords}
     call |= {"input_ids": ids, "attention_mask": step.mask, "position_ids": positions}
-    # Upstream's own calls on this cache are in its columns already, so it must not look like ours meanwhile.
+    # Upstream's own calls on this cache are already in its columns, so it must not be recognised as ours meanwhile.
     forget(cache)
     decoding = _Decoding(model, positions.shape[1], positions[:, -1] + 1)
     try:
@@ -185,7 +185,7 @@ def _continue(model: Any, own_generate: Any, memory: CacheMemory, cached: int, c
 
 
 def _in_short_columns(model: Any, call: dict[str, Any], user: UserPrompt) -> dict[str, Any]:
-    """The call with everything of the user's made to see the user's prompt, and lengths counted from the short one."""
+    """Make the user's objects in a call see the user's prompt, and count lengths from the short prompt."""
     call = dict(call)
     if call.get("streamer") is not None:
         call["streamer"] = user.streamer(call["streamer"])
@@ -216,7 +216,7 @@ def _in_short_columns(model: Any, call: dict[str, Any], user: UserPrompt) -> dic
 
 
 def _mask_of_padding(model: Any, call: dict[str, Any]) -> Tensor | None:
-    """The mask of a call; where none is given the one that upstream's `generate` infers, if there are padding ids."""
+    """The mask of a call; if none is given but there are padding ids, the one that upstream's `generate` infers."""
     mask: Tensor | None = call.get("attention_mask")
     pad, ends = _setting(model, call, "pad_token_id"), _setting(model, call, "eos_token_id")
     ends = ends if isinstance(ends, list | tuple) else [ends]

@@ -31,7 +31,7 @@ from .cache_memory import START_ANEW
 logger = logging.getLogger(__name__)
 
 _PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
-"""Keywords that say where the samples of a packed row begin."""
+"""Keywords that say where the samples in a packed row begin."""
 
 
 @dataclass(eq=False)
@@ -48,7 +48,7 @@ class Prefill:
 
 
 def carries_audio(patch: ModelPatch, inputs: dict[str, Any]) -> bool:
-    """Whether upstream would put audio into this call: it does so only beside ids, and not for a single one."""
+    """Whether upstream would insert audio into this call, which it does only with ids, and more than one."""
     ids = inputs.get("input_ids")
     return (
         inputs.get(patch.features) is not None
@@ -60,14 +60,14 @@ def carries_audio(patch: ModelPatch, inputs: dict[str, Any]) -> bool:
 
 @dataclass(eq=False)
 class _Reading:
-    """What the inputs of a call say, each read once.
+    """The inputs of a call, each read once.
 
     Args:
-        audio: what there is of audio.
+        audio: the audio inputs.
         mask: ``(batch, prompt)``, the attention mask, or None.
-        facts: what ids and masks say.
+        facts: what was read from ids and masks.
         layout: the audios.
-        output_length: how many tokens are left of so many, counted once for each length; None where the content says.
+        output_length: maps a number of tokens to the number left, with caching; None if that depends on the content.
     """
 
     audio: AudioInputs
@@ -77,25 +77,25 @@ class _Reading:
     output_length: OutputLength | None
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # how many tokens are left is read from the device, and hooks are put on for the time being
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # the number of tokens left is read from the device, and hooks are added temporarily
 def compress_prompt(
     model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced, generating: bool = False
 ) -> Prefill | None:
-    """Compress the audio of a call and shorten its prompt; the record goes to ``model.audio_compressor.last``.
+    """Compress the audio of a call and shorten its prompt; the record is stored in ``model.audio_compressor.last``.
 
     Args:
         model: a patched model.
-        patch: what is known of it.
+        patch: its `ModelPatch`.
         inputs: the call's keywords.
-        announced: what the processor said.
-        generating: whether `generate` asks, see `shorten`.
+        announced: the values from a patched processor.
+        generating: whether the call comes from `generate`, see `shorten`.
 
     Returns:
-        None where everything is left to the model's own code, as under ``none``.
+        None if everything is left to the model's own code, as with ``none``.
 
     Raises:
-        PlaceholderMismatchError: the placeholders do not fit the audio.
-        ValueError: a mask or an argument that cannot be shortened, or packed rows.
+        PlaceholderMismatchError: the placeholders do not match the audio.
+        ValueError: a mask or argument cannot be shortened, or rows are packed.
     """
     compressor: AudioTokenCompressor[Any] = model.audio_compressor
     config = compressor.config
@@ -105,7 +105,7 @@ def compress_prompt(
         return None
     if cached_tokens(inputs.get(CACHE)) > 0:
         if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
-            return None  # a cache that others filled, and no new audio: upstream's own business
+            return None  # a cache filled by other code, and no new audio: leave it to upstream
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
     patch.check_call(model, inputs)
     reading = _read(model, patch, inputs, announced)
@@ -156,7 +156,7 @@ def _uncompressed_record(
     try:
         tokens = _read(model, patch, inputs, announced).layout.tokens
     except ValueError:
-        return None  # the model's own code will say what it thinks of these inputs
+        return None  # the model's own code handles or rejects these inputs
     return CompressionRecord(list(tokens), list(tokens))
 
 
@@ -173,14 +173,14 @@ def _read(model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Anno
 
 
 FAR_BELOW = 0.9
-"""Of the tokens a budget asks for: a method that keeps fewer is reported."""
+"""Fraction of the budget's tokens below which a method's count is reported."""
 _WARNED: set[str] = set()
 
 
 def _warn_below_budget(config: CompressionConfig, before: list[int], after: list[int], frame_rate: float) -> None:
-    """Say once for each config that its method keeps far fewer tokens than the budget asks for.
+    """Warn once per config if its method keeps far fewer tokens than the budget allows.
 
-    A comparison at equal budgets would compare something else, and nothing but a count would show it.
+    A comparison at equal budgets would then be unfair, and only the counts would show it.
     """
     asked = [config.budget_length(n, frame_rate) for n in before]
     wanted = sum(n for n in asked if n is not None)
@@ -200,9 +200,9 @@ def _warn_below_budget(config: CompressionConfig, before: list[int], after: list
 
 
 def _refuse_packed(inputs: dict[str, Any], facts: PromptFacts) -> None:
-    """Samples that share a row are told apart by what goes with the long row alone; shortened, one would read another.
+    """Raise if samples are packed into a row: what separates them fits the long row only, so they would mix.
 
-    Upstream goes by these keywords, or by positions that begin again.
+    Upstream separates them by these keywords, or by positions that restart.
     """
     given = [name for name in _PACKED if inputs.get(name) is not None]
     if given or facts.restarts:
@@ -242,7 +242,7 @@ def _layout(
 
 
 def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: float) -> AudioTokens:
-    """Put the windows of each audio one behind the other; all but an audio's last one are full."""
+    """Concatenate the windows of each audio; all but an audio's last one are full."""
     width = max(layout.tokens, default=0)
     one_each = layout.first_window == list(range(encoded.features.shape[0]))
 
@@ -271,7 +271,7 @@ def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: floa
 
 
 def _pad_token(model: Any, patch: ModelPatch) -> int:
-    """Any id but the placeholder's will do: padding is masked."""
+    """The id for padding; since padding is masked, any id except the placeholder's will do."""
     for config in (getattr(model, "generation_config", None), model.config, model.config.get_text_config()):
         pad: Any = getattr(config, "pad_token_id", None)
         if isinstance(pad, int) and pad >= 0 and pad != patch.audio_token_id(model):
@@ -283,7 +283,7 @@ def _merge(model: Any, prompt: ShortPrompt, projected: Tensor, counts: list[int]
     # A placeholder need not be in the vocabulary.
     embeds: Tensor = model.get_input_embeddings()(prompt.input_ids.masked_fill(prompt.is_audio, 0))
     width = projected.shape[1]
-    # Built on the host: which rows of the padded batch are slots is known without asking the device.
+    # Built on the host: which rows of the padded batch are slots is known without reading the device.
     index = torch.cat([torch.arange(k) + i * width for i, k in enumerate(counts)] or [torch.arange(0)])
     flat = projected.flatten(0, 1)[index.to(projected.device, non_blocking=True)].to(embeds.device, embeds.dtype)
     return embeds.masked_scatter(prompt.is_audio.to(embeds.device)[..., None], flat)

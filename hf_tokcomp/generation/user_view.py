@@ -1,4 +1,4 @@
-"""What the user hands to `generate` sees the user's prompt, not the shortened one that upstream decodes behind."""
+"""Wrappers that show the objects a user passes to `generate` the user's own prompt, not the shortened one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 
 class UserPrompt:
-    """The user's prompt, and how many columns of upstream's ids stand for it.
+    """The user's prompt, and the number of columns that stand for it in upstream's ids.
 
     Args:
         ids: ``(batch, prompt)`` the user's ids.
-        short: columns of the short prompt.
+        short: number of columns of the short prompt.
     """
 
     def __init__(self, ids: Tensor, short: int) -> None:
@@ -24,16 +24,16 @@ class UserPrompt:
 
     @property
     def dropped(self) -> int:
-        """How many columns shorter the prompt became."""
+        """Number of columns by which the prompt was shortened."""
         return int(self.ids.shape[1]) - self.short
 
     def restore(self, ids: Tensor) -> Tensor:
-        """``(rows, short + new)`` to ``(rows, prompt + new)``; rows repeat the batch's, as for beams."""
+        """Map ``(rows, short + new)`` to ``(rows, prompt + new)``; rows may repeat the batch's, as for beams."""
         prompt = self.ids.to(ids.device).repeat_interleave(ids.shape[0] // self.ids.shape[0], 0)
         return torch.cat([prompt, ids[:, self.short :]], 1)
 
     def with_sequences(self, outputs: Any) -> Any:
-        """The outputs of `generate`, whose sequences begin with the user's prompt; a composite returns them first."""
+        """Put the user's prompt at the start of the sequences in `generate` outputs; a composite returns them first."""
         if type(outputs) is tuple:
             return (self.with_sequences(outputs[0]), *outputs[1:])
         if isinstance(outputs, Tensor):
@@ -59,19 +59,19 @@ class UserPrompt:
         return with_user_prompt
 
     def streamer(self, streamer: Any) -> _UserStreamer:
-        """The user's streamer, which gets the user's prompt first."""
+        """The user's streamer, which receives the user's prompt first."""
         return _UserStreamer(streamer, self)
 
 
 class _Delegate:
-    """Looks like the user's object but for the calls that are overridden."""
+    """Behaves like the user's object except for the overridden calls."""
 
     def __init__(self, inner: Any, prompt: UserPrompt) -> None:
         self.inner = inner
         self.prompt = prompt
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("inner", "prompt"):  # not there yet while being copied
+        if name in ("inner", "prompt"):  # not set yet while being copied
             raise AttributeError(name)
         return getattr(self.inner, name)
 

@@ -1,1 +1,1 @@
-"""Encode: what must be known of an upstream model to take its audio features out and to put fewer back."""
+"""Encode: what must be known about an upstream model to take out its audio features and put fewer back."""

@@ -1,4 +1,4 @@
-"""What a patched processor says of the audio beside its features, for the model to know which prompt it has."""
+"""What a patched processor tells the model about the audio besides its features, so that it can read the prompt."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 import torch
 
 WINDOWS = "audio_windows"
-"""Keyword, and key of a patched processor's output: windows of each audio ``(audios,)``."""
+"""Keyword, and key in a patched processor's output: the number of windows of each audio ``(audios,)``."""
 PLACEHOLDERS = "audio_placeholders"
-"""Keyword, and key of a patched processor's output: placeholders that it wrote for each audio ``(audios,)``."""
+"""Keyword, and key in a patched processor's output: the number of placeholders written per audio ``(audios,)``."""
 
 
 class Announced(NamedTuple):
-    """What a patched processor says of the audio; None where nothing was said.
+    """What a patched processor says about the audio; None for what it did not say.
 
     Args:
-        windows: windows of each audio.
-        placeholders: placeholders written for each audio.
+        windows: number of windows of each audio.
+        placeholders: number of placeholders written for each audio.
     """
 
     windows: list[int] | None = None
@@ -25,7 +25,7 @@ class Announced(NamedTuple):
 
     @classmethod
     def taken_from(cls, inputs: dict[str, Any]) -> Announced:
-        """Taken out of a call's keywords, which upstream does not know."""
+        """Pop these values from a call's keywords, since upstream does not accept them."""
         return cls(_integers(inputs.pop(WINDOWS, None)), _integers(inputs.pop(PLACEHOLDERS, None)))
 
 

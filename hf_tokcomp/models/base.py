@@ -1,4 +1,4 @@
-"""ModelPatch: what hf_tokcomp must know of an upstream model. One subclass per model, in `patches/`."""
+"""ModelPatch: what hf_tokcomp must know about an upstream model. Each model has a subclass in `patches/`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from .windows import AudioInputs, Windows, masked_audio
 
 @dataclass(eq=False)
 class EncodedWindows:
-    """The encoder's output for a batch of windows; what was not asked for is None.
+    """The encoder's output for a batch of windows; fields that were not requested are None.
 
-    The fields beside the features are named as in `AudioTokens`, which explains them.
+    The fields besides the features are named as in `AudioTokens`, which explains them.
 
     Args:
         features: ``(windows, tokens, dim)``.
         attention: ``(windows, tokens)`` float32, attention received in the last layer, averaged over heads.
-        attention_max: the same, the largest of the heads' sums.
-        attention_peak: ``(windows, tokens)`` float32, the largest head of each query and key, summed over queries.
+        attention_max: the same, but the largest of the heads' sums.
+        attention_peak: ``(windows, tokens)`` float32, the maximum over heads for each query and key, summed over
+            queries.
         attention_self: ``(windows, tokens)`` float32, the attention a token pays to itself, averaged over heads.
         keys: ``(windows, tokens, head_dim)`` float32, the last layer's keys averaged over heads.
     """
@@ -44,14 +45,14 @@ class EncodedWindows:
 
 
 class Parts(NamedTuple):
-    """Modules between whose calls the phases of a model's call lie, for who measures it.
+    """The modules that mark the boundaries between the phases of a model's call, for measurements.
 
     Args:
-        encoder_begin: the first that the audio encoder calls.
-        encoder_end: the last that it calls.
-        last_attention: the encoder's last self-attention; under eager attention it returns its weights as well.
-        projector: from encoder space to the language model's.
-        head: from the language model's last states to logits.
+        encoder_begin: the first module that the audio encoder calls.
+        encoder_end: the last module that it calls.
+        last_attention: the encoder's last self-attention; with eager attention it also returns its weights.
+        projector: maps encoder space to the language model's.
+        head: maps the language model's last hidden states to logits.
     """
 
     encoder_begin: nn.Module
@@ -72,21 +73,21 @@ GENERATION: Mapping[str, tuple[str, ...]] = {
     ),
     "generate": ("inputs", "generation_config", "logits_processor", "stopping_criteria", "streamer"),
 }
-"""What decoding relies on in every model."""
+"""The parameters that decoding relies on in every model."""
 
 
 def relying_on(*audio: str) -> dict[str, tuple[str, ...]]:
-    """`ModelPatch.relies_on` of a model whose `forward` is as most are, with these keywords beside."""
+    """`ModelPatch.relies_on` for a model with the usual `forward` and these audio keywords."""
     usual = ("input_ids", "attention_mask", "position_ids", "cache", "inputs_embeds", "labels")
     return {**GENERATION, "forward": (*usual, *audio)}
 
 
 LANGUAGE_MODEL = r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-"""The linear layers of most language models, for `ModelPatch.lora_targets`."""
+"""Regular expression for the linear layers of most language models, for `ModelPatch.lora_targets`."""
 
 
 class Shortened(Protocol):
-    """What a patch sees of a shortened prompt, see `hf_tokcomp.prompt.shorten.ShortPrompt`."""
+    """The part of a shortened prompt that a patch sees, see `hf_tokcomp.prompt.shorten.ShortPrompt`."""
 
     @property
     def input_ids(self) -> Tensor:
@@ -102,78 +103,78 @@ class Shortened(Protocol):
 
     @property
     def is_audio(self) -> Tensor:
-        """``(batch, short)`` bool, the columns that hold compressed audio."""
+        """``(batch, short)`` bool, True for columns that hold compressed audio."""
 
     def take(self, values: Tensor, fill: float) -> Tensor:
-        """Values per column ``(batch, prompt, ...)`` of the columns that are left, ``fill`` where there is padding."""
+        """Select from values per column ``(batch, prompt, ...)`` those of the kept columns; padding gets ``fill``."""
 
 
 class ModelPatch(ABC):
-    """Knowledge of one upstream model: how it takes audio, where features come out, the length arithmetic.
+    """Knowledge about one upstream model: its audio inputs, where its features come out, and its length arithmetic.
 
-    Most members have a default, which is right for a model that is built as most are: an encoder, ``model.model`` with
-    a ``language_model`` in it, ids with a placeholder for every audio token.
+    Most members have a default that fits the usual architecture: an encoder, a ``model.model`` that contains a
+    ``language_model``, and ids with one placeholder per audio token.
     """
 
     model_type: ClassVar[str]
     """``config.model_type``."""
     model_classes: ClassVar[tuple[str, ...]]
-    """Names of the classes with a head that can be patched."""
+    """Names of the model classes with a head that can be patched."""
     auto_classes: ClassVar[tuple[str, ...]] = ()
-    """Names of the Auto classes that resolve to one of these, sorted; () to have transformers asked, which takes a
+    """Names of the Auto classes that resolve to one of these, sorted; if empty, transformers is asked, which takes a
     second."""
     since: ClassVar[str | None] = None
-    """The first transformers that the patch works with, where that is newer than the oldest supported one."""
+    """The first transformers version the patch works with, if newer than the oldest supported one."""
     processor_class: ClassVar[str]
     processor_calls: ClassVar[tuple[str, ...]] = ()
-    """Methods of the processor that return a whole prompt, for one that writes placeholders as ids and not as text."""
+    """Methods of the processor that return a whole prompt, if it writes placeholders as ids rather than as text."""
     extractor: ClassVar[str] = "feature_extractor"
-    """Name of the part of the processor that makes the features."""
+    """Name of the processor's attribute that extracts the features."""
     features: ClassVar[str] = "input_features"
     """Name of the keyword with the audio features."""
     feature_mask: ClassVar[str | None] = None
-    """Name of the keyword with the mask of the frames, ``(windows, frames)``; None for a model that takes none."""
+    """Name of the keyword with the frame mask, ``(windows, frames)``; None for a model that takes none."""
     beside_features: ClassVar[tuple[str, ...]] = ()
-    """Names of further keywords that go with the features, and away with them."""
+    """Names of other keywords that accompany the features and are removed with them."""
     audio_spans_windows: ClassVar[bool]
-    """Whether an audio may be cut into several windows, full ones but for the last."""
+    """Whether an audio may be split into several windows, all full except the last."""
     several_audios: ClassVar[bool] = True
-    """Whether a prompt may hold several audios. If they span windows, marks in the prompt must part their
+    """Whether a prompt may hold several audios. If they span windows, marks in the prompt must separate their
     placeholders."""
     frame_rate: ClassVar[float]
     """Audio tokens per second."""
     supplies: ClassVar[frozenset[str]] = NEEDS
-    """What `encode` and the language model can give a method beside the features."""
+    """The inputs besides the features that `encode` and the language model can give a method."""
     unsupplied: ClassVar[str] = "the model does not have it where it could be read"
-    """Why that is not everything."""
+    """Why some inputs are missing from ``supplies``."""
     refuses: ClassVar[tuple[str, ...]] = ("pixel_values", "pixel_values_videos")
-    """Names of keywords that cannot stand beside compressed audio: images and videos, whose positions are 3-D."""
+    """Names of keywords that cannot be combined with compressed audio: images and videos, whose positions are 3-D."""
     loss_counts_items: ClassVar[bool] = True
-    """Whether the model's loss heeds ``num_items_in_batch``, see `hf_tokcomp.generation.loss`."""
+    """Whether the model's loss respects ``num_items_in_batch``, see `hf_tokcomp.generation.loss`."""
     lora_targets: ClassVar[Mapping[str, str]]
     """Regular expressions for the linear layers of ``language_model``, ``projector`` and ``audio_tower``."""
     relies_on: ClassVar[Mapping[str, tuple[str, ...]]] = GENERATION
-    """Parameters by method of the model class, checked against a transformers newer than the newest tried."""
+    """Required parameters of the model class by method, checked if transformers is newer than the newest tested."""
     chat: ClassVar[ChatTokens | None] = None
-    """How the vocabulary that the model was trained with marks turns, where that is known."""
+    """How the vocabulary the model was trained with marks turns, if known."""
     prompt: ClassVar[str]
-    """Prompt for the command line where the processor has no chat template; ``{text}`` is the instruction."""
+    """Prompt for the command line if the processor has no chat template; ``{text}`` is the instruction."""
 
     @cached_property
     def audio_keywords(self) -> frozenset[str]:
-        """All keywords that are the audio's, which the language model does not get."""
+        """All audio keywords, which are not passed to the language model."""
         return frozenset({self.features, *self.beside_features, *([self.feature_mask] if self.feature_mask else [])})
 
     def audio_inputs(self, call: Mapping[str, Any]) -> AudioInputs:
-        """What a call, or a processor's output, says of its audio. Nothing is read from the device.
+        """The audio inputs of a call or of a processor's output. Nothing is read from the device.
 
         Raises:
-            ValueError: something is missing.
+            ValueError: a required keyword is missing.
         """
         return masked_audio(call, self.features, self.feature_mask, self.audio_spans_windows)
 
     def check_call(self, model: Any, call: Mapping[str, Any]) -> None:
-        """Raise on a call that cannot be compressed rightly.
+        """Raise if a call cannot be compressed correctly.
 
         Raises:
             ValueError: it cannot; the message says why.
@@ -186,10 +187,10 @@ class ModelPatch(ABC):
                 )
 
     def extra_inputs(self, model: Any, call: Mapping[str, Any], prompt: Shortened) -> dict[str, Any]:
-        """Keywords for the call on a short prompt, beside those that every model gets.
+        """Keywords for the call on a short prompt, besides those that every model gets.
 
-        What has the prompt's shape ``(batch, prompt, ...)`` is shortened already, with 0 for padding, and all else is
-        passed on as it is; what must be otherwise, or must be there in addition, is returned.
+        Tensors with the prompt's shape ``(batch, prompt, ...)`` are already shortened and padded with 0, and all other
+        values are passed on unchanged; return only keywords that must differ or be added.
 
         Args:
             model: the model.
@@ -199,41 +200,41 @@ class ModelPatch(ABC):
         return {}
 
     def generating(self, model: Any, prompt: Shortened | None) -> AbstractContextManager[Any]:
-        """A context around upstream's `generate` on a prompt whose audio was compressed.
+        """A context manager around upstream's `generate` on a prompt whose audio was compressed.
 
         Args:
-            model: the model whose `generate` it is, also where that is a composite.
-            prompt: the short prompt; None where a cache that holds it is gone on with.
+            model: the model whose `generate` runs; may be a composite.
+            prompt: the short prompt; None when generation continues on a cache that holds it.
         """
         return nullcontext()
 
     def inner(self, model: Any) -> Any:
-        """The part of a composite that reads audio and has the language model's head; any other model is its own.
+        """The part of a composite that reads audio and has the language model's head; for any other model, the model.
 
-        A composite is a model whose `generate` calls that of its parts, and which has no `forward` of its own. All
-        other members get the part as their ``model``, and this one must return the part for the part.
+        A composite is a model without a `forward` whose `generate` calls that of its parts. All other members get the
+        part as their ``model``; called with the part, this method must return it.
         """
         return model
 
     def composite_call(self, model: Any, call: dict[str, Any]) -> dict[str, Any]:
-        """The keywords of a composite's `generate` on a short prompt, from those that its part would get.
+        """Convert the keywords of a part's `generate` on a short prompt to those of the composite's.
 
-        What it hands on to its part under the names of `audio_keywords` goes no further, so that one may stand there
-        for a composite that asks whether there is audio.
+        Anything the composite passes to its part under one of the `audio_keywords` is dropped there, so a stand-in may
+        be passed for a composite that checks whether there is audio.
         """
         return call
 
     def save_beside(self, model: Any, folder: Path) -> None:
-        """Write to a saved model's folder what `from_pretrained` needs and upstream's `save_pretrained` leaves out."""
+        """Write to a saved model's folder what `from_pretrained` needs but upstream's `save_pretrained` omits."""
         return
 
     @abstractmethod
     def window_tokens(self, frames: int) -> int:
-        """Audio tokens of a window with so many valid mel frames."""
+        """Number of audio tokens of a window with this many valid mel frames."""
 
     @abstractmethod
     def feature_dim(self, model: Any) -> int:
-        """Width of the encoder's features, which a compressor that learns must know."""
+        """Width of the encoder's features, which a learned compressor must know."""
 
     @abstractmethod
     def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
@@ -242,13 +243,14 @@ class ModelPatch(ABC):
         Args:
             model: the model.
             windows: the windows of all audios in order.
-            needs: what is wanted beside the features.
-            options: how the encoder is run. Under ``skip_padding`` the padding beyond the longest window's sound need
-                not be computed, and the result may be as much shorter. No option changes a window's tokens in number.
+            needs: the outputs requested besides the features.
+            options: how to run the encoder. With ``skip_padding``, the padding beyond the sound of the longest window
+                need not be computed, and the output may be shorter by that much. No option changes the number of a
+                window's tokens.
         """
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
-        """Raise unless the encoder can be run like that; a patch whose `encode` heeds all options overrides this.
+        """Raise unless the encoder can be run with these options; a patch whose `encode` supports all overrides this.
 
         Raises:
             CompressionConfigError: it cannot.
@@ -260,7 +262,7 @@ class ModelPatch(ABC):
 
     @abstractmethod
     def project(self, model: Any, features: Tensor) -> Tensor:
-        """``(audios, slots, dim)`` in encoder space to ``(audios, slots, hidden)`` in the language model's."""
+        """Map ``(audios, slots, dim)`` in encoder space to ``(audios, slots, hidden)`` in the language model's."""
 
     def language_model(self, model: Any) -> Any:
         """The language model without its head."""
@@ -271,7 +273,7 @@ class ModelPatch(ABC):
         """The language model's first layer.
 
         Raises:
-            CompressorOutputError: its weights cannot be read where they are.
+            CompressorOutputError: its weights cannot be read.
         """
         language_model = self.language_model(model)
         attention, config = language_model.layers[0].self_attn, language_model.config
@@ -283,21 +285,21 @@ class ModelPatch(ABC):
         )
 
     def backbone(self, model: Any) -> nn.Module | None:
-        """The model without its head, which trainers with a loss of their own call; None where there is none."""
+        """The model without its head, which trainers with their own loss call; None if there is none."""
         backbone: nn.Module = model.base_model
         return None if backbone is model else backbone
 
     def parts(self, model: Any) -> Parts:
-        """Where the phases of a call begin and end.
+        """The modules at which the phases of a call begin and end.
 
         Raises:
-            UnsupportedModelError: the patch does not say, so the model's calls cannot be taken apart.
+            UnsupportedModelError: the patch does not define them, so calls cannot be split into phases.
         """
         raise UnsupportedModelError(f"{type(self).__name__} does not say where phases begin: override `parts`.")
 
     def chat_tokens(self, model: Any) -> ChatTokens | None:
-        """How the model's vocabulary marks turns; None where that is not known."""
-        # A checkpoint with a vocabulary of its own may say in its config.json how that marks turns.
+        """How the model's vocabulary marks turns; None if unknown."""
+        # A checkpoint with its own vocabulary may say in its config.json how it marks turns.
         own = getattr(model.config, "chat_tokens", None)
         if own is not None:
             return ChatTokens(own["start"], own["user"], own["end"], range(*own["special"]))
@@ -305,7 +307,7 @@ class ModelPatch(ABC):
         return known if known is not None and model.get_input_embeddings().num_embeddings > known.end else None
 
     def question(self, model: Any, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """``(batch, prompt)`` bool: the columns that hold the user's question, see `question_columns`."""
+        """``(batch, prompt)`` bool, True for columns that hold the user's question, see `question_columns`."""
         dropped: set[Any] = {self.audio_token_id(model)}
         for config in (model.config, model.config.get_text_config(), getattr(model, "generation_config", None)):
             for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
@@ -315,43 +317,43 @@ class ModelPatch(ABC):
         return question_columns(input_ids, attention_mask, self.chat_tokens(model), ids)
 
     def sampling_rate(self, processor: Any) -> int:
-        """Samples per second that the processor takes."""
+        """The sampling rate the processor expects, in samples per second."""
         return int(getattr(processor, self.extractor).sampling_rate)
 
     def mel_frames(self, processor: Any, samples: int) -> int:
-        """Mel frames of so many samples, as `window_tokens` counts them."""
+        """Number of mel frames of this many samples, as `window_tokens` counts them."""
         extractor = getattr(processor, self.extractor)
         return samples // int(getattr(extractor, "hop_length", extractor.sampling_rate // 100))
 
     def longest_audio(self, processor: Any) -> float:
-        """Seconds of an audio that the model reads; its processor cuts off the rest."""
+        """The longest audio the model reads, in seconds; its processor cuts off the rest."""
         window = float(processor.feature_extractor.chunk_length)
         return processor.max_audio_len // window * window if self.audio_spans_windows else window
 
     def process(
         self, processor: Any, prompts: Sequence[str], samples: Sequence[Any], rate: int, padding_side: str = "left"
     ) -> Any:
-        """What the processor makes of whole prompts and their recordings.
+        """Run the processor on whole prompts and their recordings.
 
         Args:
             processor: the model's processor.
-            prompts: whole prompts, with the processor's ``audio_token`` once for each recording.
-            samples: ``(samples,)`` mono each, of all prompts in order.
+            prompts: whole prompts, with the processor's ``audio_token`` once per recording.
+            samples: mono recordings ``(samples,)`` of all prompts in order.
             rate: samples per second.
-            padding_side: left to generate, right to train.
+            padding_side: left for generation, right for training.
         """
         return processor(
             text=list(prompts),
             audio=list(samples),
             sampling_rate=rate,
             return_tensors="pt",
-            # For the text alone: at the top level it would also cut Audio Flamingo 3's windows short of a whole one,
-            # which its encoder refuses.
+            # For the text only: at the top level it would also cut Audio Flamingo 3's windows to less than a whole one,
+            # which its encoder rejects.
             text_kwargs={"padding": True, "padding_side": padding_side},
         )
 
     def windows_of(self, call: Mapping[str, Any]) -> Windows:
-        """The windows of a call that holds a single audio, or an audio in each window."""
+        """The windows of a call with a single audio, or with one audio per window."""
         audio = self.audio_inputs(call)
         frames = [int(n) for n in audio.frames.tolist()]
         numbers = list(range(len(frames))) if self.audio_spans_windows else [0] * len(frames)

@@ -1,6 +1,6 @@
 """The keyword for the key-value cache: ``cache`` since transformers 5.24, ``past_key_values`` before.
 
-Users may write either, whatever is installed; inside there is one name, that of the installed version.
+Users may pass either with any version; internally only the installed version's name is used.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from transformers.cache_utils import Cache
 CACHE_NAMES = ("cache", "past_key_values")
 _UPSTREAM = inspect.signature(GenerationMixin.prepare_inputs_for_generation).parameters
 CACHE = next((name for name in CACHE_NAMES if name in _UPSTREAM), CACHE_NAMES[0])
-"""What the installed transformers calls it."""
+"""Its name in the installed transformers."""
 OTHER = next(name for name in CACHE_NAMES if name != CACHE)
-"""What other releases call it."""
+"""Its name in other releases."""
 
 
 def with_cache_name(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of a call with the cache under `CACHE`, renamed in place.
+    """Rename the cache in a call's keywords to `CACHE`, in place, and return them.
 
     Raises:
-        ValueError: it is given under both names.
+        ValueError: a cache is given under both names.
     """
     if OTHER in inputs:
         if inputs.get(CACHE) is not None and inputs[OTHER] is not None:
@@ -35,6 +35,6 @@ def with_cache_name(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 def cache_of(outputs: Any) -> Cache | None:
-    """The cache in a model's outputs, or in a tuple of them; None where there is none."""
+    """The cache in a model's outputs, which may be a tuple; None if there is none."""
     candidates = outputs if isinstance(outputs, tuple) else (getattr(outputs, CACHE, None),)
     return next((value for value in candidates if isinstance(value, Cache)), None)

@@ -1,4 +1,4 @@
-"""Whole prompts and their recordings as conversations, for processors that take nothing else."""
+"""Converting whole prompts and their recordings to conversations, for processors that accept nothing else."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import soundfile
 
 
 def conversations(prompts: Sequence[str], samples: Sequence[Any], placeholder: str, rate: int) -> list[list[Any]]:
-    """A conversation of one user turn for every prompt, with a recording in the place of every placeholder.
+    """Convert each prompt to a conversation of one user turn, with a recording in place of each placeholder.
 
     Args:
         prompts: whole prompts.
-        samples: ``(samples,)`` mono each, of all prompts in order.
-        placeholder: what stands for a recording.
+        samples: mono recordings ``(samples,)`` of all prompts in order.
+        placeholder: text that stands for a recording.
         rate: samples per second.
 
     Raises:
-        ValueError: there are more or fewer recordings than placeholders.
+        ValueError: the numbers of recordings and placeholders differ.
     """
     wanted = sum(prompt.count(placeholder) for prompt in prompts)
     if wanted != len(samples):
@@ -40,7 +40,7 @@ def conversations(prompts: Sequence[str], samples: Sequence[Any], placeholder: s
 
 
 def _as_wav(samples: Any, rate: int) -> str:
-    """A WAV file of the very samples, in base64."""
+    """Encode samples losslessly as a WAV file in base64."""
     file = io.BytesIO()
     soundfile.write(file, np.asarray(samples, dtype=np.float32), rate, format="WAV", subtype="FLOAT")
     return base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""The weight of a linear layer as plain numbers, wherever and however it is kept."""
+"""The weight of a linear layer as a plain floating-point tensor, however it is stored."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..errors import CompressorOutputError
 
 
 def dense_weight(layer: Any) -> Tensor:
-    """``(out, in)``: a layer's own weight, without an adapter's, and unpacked if it is quantised by bitsandbytes.
+    """A layer's weight ``(out, in)``, without adapters, and dequantised if it was quantised by bitsandbytes.
 
     Raises:
-        CompressorOutputError: the weight is offloaded, or quantised in a way that is not known here.
+        CompressorOutputError: the weight is offloaded, sharded, or quantised in a way that is not supported.
     """
     layer = getattr(layer, "base_layer", layer)
     weight: Tensor | None = getattr(layer, "weight", None)

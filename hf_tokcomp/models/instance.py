@@ -1,7 +1,7 @@
-"""Changing a model or processor on its instance, never on its class, and taking it back exactly.
+"""Changing a model or processor on the instance, never on its class, and undoing the change exactly.
 
-A replacement is a `BoundFunction`. What stood in the instance's `__dict__` before (accelerate keeps a `forward` there)
-is saved and put back. Hooks that came after us stay; our functions then pass through.
+A replacement is a `BoundFunction`. Earlier entries in the instance's `__dict__` (accelerate keeps a `forward` there)
+are saved and restored. Hooks added after ours stay; our functions then pass calls through.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from .base import ModelPatch
 from .registry import how_to_add, load_patch
 
 STATE = "_hf_tokcomp_state"
-"""Name under which an instance has its `InstanceState`."""
+"""Attribute name of an instance's `InstanceState`."""
 MODEL = "_hf_tokcomp_model"
-"""Name under which a patched model's backbone, the model without its head, has the model."""
+"""Attribute name under which a patched model's backbone (the model without its head) holds the model."""
 COMPOSITE = "_hf_tokcomp_composite"
-"""Name under which the part of a patched composite that reads audio has the name of the composite's class."""
+"""Attribute name under which a patched composite's part that reads audio holds the composite's class name."""
 
 
 class BoundFunction(functools.partial[Any]):
-    """One of our module-level functions, bound to an instance in whose `__dict__` it stands before a method.
+    """One of our module-level functions, bound to an instance and shadowing a method through its `__dict__`.
 
-    Unlike a bound method it survives pickle and deepcopy together with what the instance holds. It shows the method's
-    signature, by which `generate` validates keywords and `Trainer` keeps columns, but leads nobody to the method
-    itself: what unwraps a `forward` by following ``__wrapped__`` (accelerate's `unwrap_model`) ends here, and may bind
-    it once more, as `types.MethodType(forward, model)`, without losing us: see `bound_once`.
+    Unlike a bound method, it survives pickle and deepcopy together with the instance's contents. It has the method's
+    signature, which `generate` uses to validate keywords and `Trainer` to keep columns, but no reference to the method:
+    code that unwraps a `forward` by following ``__wrapped__`` (accelerate's `unwrap_model`) stops here. It may also
+    bind our function again, as `types.MethodType(forward, model)`, without removing it: see `bound_once`.
 
-    It is a `functools.partial`, so that calling it runs no function of ours but the one that is bound.
+    It is a `functools.partial`, so calling it runs none of our functions except the bound one.
     """
 
     @classmethod
@@ -46,15 +46,15 @@ class BoundFunction(functools.partial[Any]):
         """Bind a function.
 
         Args:
-            method: the method it stands before, as the class has it.
-            function: takes the instance first.
+            method: the method it shadows, as defined on the class.
+            function: takes the instance as its first argument.
             instance: the model or processor.
         """
         bound = cls(function, instance)
         bound.__name__, bound.__qualname__ = method.__name__, method.__qualname__
         bound.__doc__ = method.__doc__
         signature = inspect.signature(method)
-        # Annotations do not all pickle.
+        # Not all annotations can be pickled.
         parameters = [p.replace(annotation=p.empty) for p in list(signature.parameters.values())[1:]]
         bound.__signature__ = signature.replace(parameters=parameters, return_annotation=signature.empty)
         return bound
@@ -65,19 +65,19 @@ class BoundFunction(functools.partial[Any]):
 
     @property
     def instance(self) -> Any:
-        """What it is bound to."""
+        """The instance it is bound to."""
         return self.args[0]
 
     def stands_as(self, value: Any) -> bool:
-        """Whether this value is this very function, perhaps bound once more."""
+        """Whether this value is this function, possibly bound again."""
         return value is self or (isinstance(value, MethodType) and value.__func__ is self)
 
 
 class HeldFunction(BoundFunction):
-    """A `BoundFunction` that a copy of what it stands in leads to no copy of its instance.
+    """A `BoundFunction` that does not copy its instance when it is deep-copied.
 
-    `ProcessorMixin.to_dict` copies every attribute, and would copy tokenizer and all; when the instance itself is
-    copied, the copy's function is bound to the copy.
+    `ProcessorMixin.to_dict` copies every attribute and would otherwise copy the whole processor, tokenizer included.
+    When the instance itself is copied, the copy's function is bound to the copy.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HeldFunction:
@@ -88,9 +88,9 @@ class HeldFunction(BoundFunction):
 
 
 def bound_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, called rightly also where somebody bound a `BoundFunction` of it once more.
+    """Wrap a function so that it also works if its `BoundFunction` is bound again by other code.
 
-    The instance then comes twice. Functions that run in every decoding step look for that themselves.
+    The instance is then passed twice. Functions that run in every decoding step check for this themselves.
     """
 
     @functools.wraps(function)
@@ -101,13 +101,13 @@ def bound_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _HOOKED = {"forward": "_old_forward"}
-"""Where accelerate keeps the method that the hook in its place calls. What adds or removes hooks looks there and never
-at the place itself, so a replacement stands there, too."""
+"""Where accelerate keeps the method that its hook calls. Code that adds or removes hooks looks there and never at the
+method's own name, so our replacement goes there, too."""
 _METHODS = {slot: name for name, slot in _HOOKED.items()}
 
 
 class _Missing:
-    """Marks a name that the instance's `__dict__` did not have; pickles as itself."""
+    """Marks a name that was not in the instance's `__dict__`; unpickles as the same object."""
 
     def __reduce__(self) -> str:
         return "MISSING"
@@ -118,13 +118,13 @@ MISSING = _Missing()
 
 @dataclass(eq=False)
 class InstanceState:
-    """What was replaced on an instance, and what is known of it.
+    """What was replaced on an instance, and the model's patch.
 
     Args:
-        patch_module: dotted name of the module that holds the model's patch.
-        saved: what stood in ``__dict__`` under each name, or `MISSING`.
-        placed: what we put there.
-        config_before: what the model's config had under our key, or `MISSING`.
+        patch_module: dotted name of the module that contains the model's patch.
+        saved: the previous value in ``__dict__`` under each name, or `MISSING`.
+        placed: the value we put there.
+        config_before: the previous value in the model's config under our key, or `MISSING`.
     """
 
     patch_module: str
@@ -134,16 +134,16 @@ class InstanceState:
 
     def __post_init__(self) -> None:
         self._find_patch()
-        slots = sorted(self.placed, key=lambda slot: slot not in _METHODS)  # ours in its own place counts
+        slots = sorted(self.placed, key=lambda slot: slot not in _METHODS)  # the method's own name wins
         earlier = {_METHODS.get(slot, slot): self.saved[slot] for slot in slots}
         self.earlier = {name: function for name, function in earlier.items() if function is not MISSING}
-        """What the instance itself had in the place of each method, by the method's name."""
+        """The instance's own earlier replacement of each method, by the method's name."""
 
     def _find_patch(self) -> None:
         self.patch = load_patch(self.patch_module)
-        """What is known of the model, found once."""
+        """The model's patch, looked up once."""
         self.features, self.audio = self.patch.features, self.patch.audio_keywords
-        """Keywords that are looked for in every decoding step."""
+        """Keywords that every decoding step looks for."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: value for k, value in self.__dict__.items() if k not in ("patch", "features", "audio")}
@@ -154,13 +154,13 @@ class InstanceState:
 
 
 def state_of(instance: Any) -> InstanceState | None:
-    """What was replaced on this instance; None if nothing was."""
+    """The state of this instance; None if nothing was replaced on it."""
     state: InstanceState | None = instance.__dict__.get(STATE)
     return state
 
 
 def patch_of(model: Any) -> ModelPatch:
-    """What is known of a patched model."""
+    """The `ModelPatch` of a patched model."""
     state = state_of(model)
     if state is None:
         raise RuntimeError("This model is not patched; call hf_tokcomp.patch(model, ...) first.")
@@ -168,9 +168,9 @@ def patch_of(model: Any) -> ModelPatch:
 
 
 def original(model: Any, name: str) -> Callable[..., Any]:
-    """The method that ours stands before: the instance's own earlier one, or the class's.
+    """The method that ours shadows: the instance's own earlier one, or the class's.
 
-    The class is asked at every call, since others replace its methods, too.
+    The class is looked up at every call, since other code may replace its methods, too.
     """
     state = state_of(model)
     earlier = None if state is None else state.earlier.get(name)
@@ -192,17 +192,17 @@ def replace(
         slot = _HOOKED[name] if _HOOKED.get(name) in instance.__dict__ else name
         if instance.__dict__.get(slot) is None or not {name, slot} & before.placed.keys():
             placed[slot] = bound.before(getattr(type(instance), name), function, instance)
-        # Else ours is still there, under somebody's hook.
+        # Otherwise ours is still there, under another library's hook.
     saved = {name: instance.__dict__.get(name, MISSING) for name in placed}
     instance.__dict__.update(placed)
-    # A new state each time: a shallow copy of the instance has the same one, and must keep it.
+    # A new state each time: a shallow copy of the instance shares the old one and must keep it unchanged.
     state = InstanceState(patch_module, before.saved | saved, before.placed | placed)
     instance.__dict__[STATE] = state
     return state
 
 
 def restore(instance: Any) -> None:
-    """Put back what `replace` found; whatever came on top of it since stays."""
+    """Restore what `replace` found; anything added on top since then stays."""
     state = state_of(instance)
     if state is None:
         return
@@ -211,10 +211,10 @@ def restore(instance: Any) -> None:
     for slot, ours in state.placed.items():
         saved, name = state.saved[slot], slot
         if slot in _METHODS and slot not in instance.__dict__:
-            name = _METHODS[slot]  # the hook was removed, and ours took its place
+            name = _METHODS[slot]  # the hook was removed, which moved ours to the method's own name
         there = instance.__dict__.get(name, MISSING)
         if there is not ours and not (isinstance(ours, BoundFunction) and ours.stands_as(there)):
-            # Somebody's hook holds our function and will go on calling it: it passes through from now on.
+            # Another library's hook holds our function and will keep calling it: it passes through from now on.
             left_placed[name], left_saved[name] = ours, saved
         elif saved is MISSING:
             del instance.__dict__[name]
@@ -227,20 +227,20 @@ def restore(instance: Any) -> None:
 
 
 def belongs_to_another(instance: Any) -> bool:
-    """Whether our functions on this instance are bound to another one: it is a shallow copy of that."""
+    """Whether our functions on this instance are bound to another one, of which it is then a shallow copy."""
     state = state_of(instance)
     placed = () if state is None else state.placed.values()
     return any(isinstance(value, BoundFunction) and value.instance is not instance for value in placed)
 
 
 def unwrap(model: Any) -> Any:
-    """The transformers model inside PEFT, DDP, FSDP or a compiled module; a processor is its own."""
+    """The transformers model inside PEFT, DDP, FSDP or a compiled module; a processor is returned as is."""
     seen = model
     while not isinstance(seen, PreTrainedModel | ProcessorMixin):
         if hasattr(seen, "get_base_model"):
             seen = seen.get_base_model()
         elif hasattr(getattr(seen, "base_model", None), "model"):
-            seen = seen.base_model.model  # PEFT's mixed model, which has no method for it
+            seen = seen.base_model.model  # PEFT's mixed model, which has no `get_base_model`
         elif hasattr(seen, "_orig_mod"):
             seen = seen._orig_mod
         elif hasattr(seen, "module"):
@@ -251,7 +251,7 @@ def unwrap(model: Any) -> Any:
 
 
 def text_writer(model: Any) -> Any:
-    """What to ask for text: a patched composite's part that writes it, with whatever adapters it has, or the model."""
+    """The module that generates text: a patched composite's part that writes it, with any adapters, or the model."""
     whole = unwrap(model)
     state = state_of(whole)
     part = whole if state is None else state.patch.inner(whole)
@@ -259,17 +259,17 @@ def text_writer(model: Any) -> Any:
 
 
 def learned_weights(model_or_processor: Any) -> dict[str, torch.Tensor]:
-    """The weights of a patched model's compressor by name; empty for a method that learns nothing."""
+    """The weights of a patched model's compressor by name; empty if the method has none."""
     if isinstance(model_or_processor, ProcessorMixin):
         return {}
     compressor = getattr(unwrap(model_or_processor), "audio_compressor", None)
-    # Where PEFT trains a copy, this is what it is a copy of.
+    # If PEFT trains a copy, this is the original module.
     compressor = getattr(compressor, "original_module", compressor)
     return {} if compressor is None else dict(compressor.state_dict())
 
 
 def active_config(model_or_processor: Any) -> CompressionConfig | None:
-    """The config that a model or processor is patched with; None if it is not patched.
+    """The config a model or processor is patched with; None if it is not patched.
 
     Example:
         >>> hf_tokcomp.active_config(model) is None

@@ -1,4 +1,4 @@
-"""The table of supported models: model type to the dotted name of its patch, loaded when it is needed."""
+"""The registry of supported models: each model type with the dotted name of its patch, which is loaded when needed."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ PATCHES = {
 
 
 def load_patch(patch_module: str) -> ModelPatch:
-    """The patch in this module, as ``PATCH`` or as ``module:name`` says; loaded by name, when a model needs it."""
+    """Import the patch from a module, where it is named ``PATCH`` unless given as ``module:name``."""
     module, _, name = patch_module.partition(":")
     patch: ModelPatch = getattr(importlib.import_module(module), name or "PATCH")
     return patch
 
 
 def _bring(point: EntryPoint) -> None:
-    """Add the model of another package's entry point, unless what is imported for it has done so.
+    """Register the model of another package's entry point, unless importing it has already done so.
 
     Raises:
-        TypeError: it is no patch.
+        TypeError: it is not a patch.
     """
     point.load()
     if point.name not in PATCHES:
@@ -47,16 +47,16 @@ def _bring(point: EntryPoint) -> None:
 
 
 BROUGHT = Brought("hf_tokcomp.models", "model", load=_bring, is_there=lambda name: name in PATCHES)
-"""Those of other packages: an entry point is named as the model type, and its value is where the patch is."""
+"""Models of other packages: an entry point's name is the model type, and its value says where the patch is."""
 
 
 def register_model(model_type: str, patch_module: str) -> None:
     """Add a model: ``patch_module`` is the dotted name of a module with a `ModelPatch` instance named ``PATCH``.
 
-    An instance of another name is ``module:name``.
+    For an instance with another name, pass ``module:name``.
 
     Raises:
-        ValueError: the model type has a patch already.
+        ValueError: the model type already has a patch.
 
     Example:
         >>> hf_tokcomp.register_model("my_audio_model", "my_package.my_patch")
@@ -79,7 +79,7 @@ def supported_models() -> dict[str, ModelPatch]:
 
 
 def find_patch(model_type: object) -> ModelPatch | None:
-    """The patch of a model type, registered already or brought by an entry point of that name; None without one."""
+    """The patch of a model type, already registered or from an entry point of that name; None if there is none."""
     _require_patches()
     if not isinstance(model_type, str):
         return None
@@ -89,7 +89,7 @@ def find_patch(model_type: object) -> ModelPatch | None:
 
 
 def patch_for_class(model_class: type) -> tuple[str, ModelPatch]:
-    """The patch of a model class, with the name of its module.
+    """The patch of a model class, and the name of its module.
 
     Raises:
         UnsupportedModelError: there is none; the message lists the supported models and says how to add one.
@@ -111,14 +111,14 @@ def patch_for_class(model_class: type) -> tuple[str, ModelPatch]:
 
 
 def patch_for_processor(processor: Any) -> tuple[str, ModelPatch]:
-    """The patch of a processor, with the name of its module.
+    """The patch of a processor, and the name of its module.
 
     Raises:
         UnsupportedModelError: there is none.
     """
     _require_patches()
     names = {base.__name__ for base in type(processor).__mro__}
-    for brought in (False, True):  # what is installed beside this is looked at where ours do not know it
+    for brought in (False, True):  # other packages are searched only if none of ours fits
         if brought:
             BROUGHT.bring()
         for module in PATCHES.values():
@@ -134,7 +134,7 @@ def auto_classes(patch: ModelPatch) -> list[str]:
 
 
 def resolving_to(patch: ModelPatch) -> list[str]:
-    """What transformers says of it."""
+    """Look up in transformers the Auto classes that resolve to a class of this patch."""
     from transformers.models.auto import modeling_auto
 
     found = []
@@ -150,7 +150,7 @@ def resolving_to(patch: ModelPatch) -> list[str]:
 
 
 def how_to_add() -> str:
-    """What to tell somebody whose model has no patch."""
+    """The advice for a model that has no patch."""
     listed = ", ".join(f"{t} ({load_patch(m).model_classes[0]})" for t, m in PATCHES.items())
     return (
         f"Supported: {listed}. To add a model, write a ModelPatch and name it with "

@@ -1,4 +1,4 @@
-"""Which transformers can be patched: below the range an error, above it one warning and a check of signatures."""
+"""The supported range of transformers: older is an error, newer gives one warning and a check of signatures."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _warned = False
 
 
 def installed_version() -> str:
-    """The version of transformers, which is not imported for it."""
+    """The version of transformers, found without importing it."""
     loaded = sys.modules.get("transformers")
     return metadata.version("transformers") if loaded is None else str(loaded.__version__)
 
 
 def check_transformers(model_class: type, patch: ModelPatch, installed: str | None = None) -> None:
-    """Raise or warn where the installed transformers was not tried.
+    """Raise or warn if the installed transformers is not a tested version.
 
     Raises:
-        UnsupportedVersionError: it is older than the oldest tried, or newer with a signature that changed.
+        UnsupportedVersionError: it is older than the oldest tested, or newer with a changed signature.
     """
     global _warned
     version = Version(installed or installed_version())
@@ -53,10 +53,10 @@ def _check_since(version: Version, patch: ModelPatch) -> None:
 
 
 def _is_newer(version: Version) -> bool:
-    """Whether this transformers is newer than what was tried; as the requirement has it, to the next minor release.
+    """Whether this transformers is newer than the newest tested minor release, as in the package's requirement.
 
     Raises:
-        UnsupportedVersionError: it is older than the oldest tried.
+        UnsupportedVersionError: it is older than the oldest tested.
     """
     if version < Version(OLDEST_TRIED):
         raise UnsupportedVersionError(
@@ -67,11 +67,11 @@ def _is_newer(version: Version) -> bool:
 
 
 def verdict(patch: ModelPatch) -> str | None:
-    """Why `patch` refuses this model with the installed transformers; None where it is accepted."""
+    """Why `patch` refuses this model with the installed transformers; None if it accepts it."""
     for name in patch.model_classes:
         try:
             _check_since(Version(installed_version()), patch)
-            if _is_newer(Version(installed_version())):  # what was tried has them all
+            if _is_newer(Version(installed_version())):  # tested versions have them all
                 model_class = getattr(import_module("transformers"), name, None)
                 if model_class is None:
                     return f"transformers {installed_version()} has no {name}."
@@ -82,14 +82,14 @@ def verdict(patch: ModelPatch) -> str | None:
 
 
 def out_of_bounds() -> list[str]:
-    """The installed packages that the package's own requirements do not allow, each with what is required."""
-    from packaging.requirements import Requirement  # a tenth of what importing this package costs
+    """The packages that do not meet this package's requirements, each with the required version."""
+    from packaging.requirements import Requirement  # takes a tenth of this package's import time
 
     found = []
     try:
         required = metadata.requires("hf-tokcomp") or []
     except metadata.PackageNotFoundError:
-        return []  # a bare checkout requires nothing
+        return []  # a bare checkout has no requirements
     for line in required:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -105,17 +105,17 @@ def out_of_bounds() -> list[str]:
 
 
 def check_signatures(model_class: type, patch: ModelPatch) -> None:
-    """Compare the parameters that the patch relies on with those the model class has.
+    """Compare the parameters that the patch relies on with those of the model class.
 
     Raises:
-        UnsupportedVersionError: some are gone; the message names them.
+        UnsupportedVersionError: some are missing; the message names them.
     """
-    from .cache_names import CACHE, CACHE_NAMES  # imports what generates, which takes seconds
+    from .cache_names import CACHE, CACHE_NAMES  # imports transformers' generation code, which takes seconds
 
     for method, wanted in patch.relies_on.items():
         function = getattr(model_class, method, None)
         present = [] if function is None else list(inspect.signature(function).parameters)
-        # A patch may write the cache under either name: the core passes the one that is there.
+        # A patch may list the cache under either name: the library passes the one that exists.
         gone = [name for name in wanted if name not in present and not (name in CACHE_NAMES and CACHE in present)]
         if gone:
             raise UnsupportedVersionError(

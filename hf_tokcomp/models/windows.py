@@ -1,4 +1,4 @@
-"""What a call carries of audio, as a patch reads it, and the windows that its encoder is given."""
+"""The audio inputs of a call, as a patch reads them, and the windows passed to the encoder."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..ops.device import on_device
 
 @dataclass(frozen=True, eq=False)
 class AudioInputs:
-    """What a call says of its audio, before anything is computed or read from the device.
+    """The audio inputs of a call, before anything is computed or read from the device.
 
     Args:
-        features: ``(windows, ...)``, what the encoder takes.
-        frames: ``(windows,)`` long, valid frames of each window; tokens under ``counts_tokens``.
-        mask: ``(windows, frames)`` as it was given; None where the model takes none.
-        full: frames of a window whose audio may go on in the next one; None where each window is an audio.
-        windows: windows of each audio, where the call says.
-        counts_tokens: whether ``frames`` are tokens already, as a processor has counted them.
+        features: ``(windows, ...)``, the encoder's input.
+        frames: ``(windows,)`` long, number of valid frames in each window; tokens if ``counts_tokens``.
+        mask: ``(windows, frames)`` as given; None if the model takes no mask.
+        full: number of frames of a window whose audio may continue in the next one; None if each window is an audio.
+        windows: number of windows of each audio, if the call says so.
+        counts_tokens: whether ``frames`` already holds token counts, computed by the processor.
     """
 
     features: Tensor
@@ -39,9 +39,9 @@ class Windows:
 
     Args:
         features: ``(windows, ...)`` as in `AudioInputs`.
-        frames: valid frames of each window.
-        mask: ``(windows, frames)``, or None where the model takes none.
-        numbers: which window of its audio each one is, from 0.
+        frames: number of valid frames in each window.
+        mask: ``(windows, frames)``, or None if the model takes no mask.
+        numbers: index of each window within its audio, from 0.
     """
 
     features: Tensor
@@ -53,7 +53,7 @@ class Windows:
         return len(self.frames)
 
     def select(self, rows: list[int]) -> Windows:
-        """Only these windows."""
+        """Return only these windows."""
         index = on_device(rows, self.features.device)
         mask = None if self.mask is None else self.mask[index.to(self.mask.device)]
         frames, numbers = ([values[row] for row in rows] for values in (self.frames, self.numbers))
@@ -61,16 +61,16 @@ class Windows:
 
 
 def masked_audio(call: Mapping[str, Any], features: str, mask: str | None, spans: bool) -> AudioInputs:
-    """The audio of a call with features ``(windows, bins, frames)`` and a mask of frames ``(windows, frames)``.
+    """The audio inputs of a call with features ``(windows, bins, frames)`` and a frame mask ``(windows, frames)``.
 
     Args:
-        call: a call's keywords, or what a processor returned.
-        features: the keyword with the features.
-        mask: the keyword with the mask; None for a model that takes none and reads whole windows.
-        spans: whether an audio may go on in the next window, where it fills one.
+        call: a call's keywords, or a processor's output.
+        features: name of the keyword with the features.
+        mask: name of the keyword with the mask; None for a model that takes no mask and reads whole windows.
+        spans: whether an audio that fills a window may continue in the next one.
 
     Raises:
-        ValueError: there is no mask where the model takes one.
+        ValueError: the model takes a mask, but none was given.
     """
     given = torch.as_tensor(call[features])
     width = given.shape[-1]

@@ -194,7 +194,7 @@ def unpatch(model_or_processor: Target) -> Target:
 
 
 class _Block:
-    """An active ``with`` block, and how to leave it."""
+    """An active ``with`` block, with the function that restores the earlier state."""
 
     def __init__(self, back: Callable[[], None]) -> None:
         self.back = back

@@ -1,7 +1,7 @@
-"""A patched processor writes as many placeholders as the compressed audio will have.
+"""Patching a processor to write as many placeholders as the compressed audio will have.
 
-The processor's own code makes features and prompt; of each audio's placeholders as many are taken out again as it will
-lose, and all else that upstream writes stays: marks before and after an audio, for one.
+The processor's own code makes the features and the prompt. The placeholders that each audio will lose are then removed,
+and everything else that upstream writes stays, such as marks before and after an audio.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..prompt.shorten import runs_of
 
 
 def patch_processor(processor: Any, patch_module: str, patch: ModelPatch, config: CompressionConfig) -> None:
-    """Replace what makes a prompt with audio on this processor instance."""
+    """Replace the methods that make a prompt with audio on this processor instance."""
     functions: dict[str, Callable[..., Any]] = {name: ShortCall(name) for name in patch.processor_calls}
     if not functions:
         functions = {"_process_audio": short_audio}
@@ -32,11 +32,11 @@ def patch_processor(processor: Any, patch_module: str, patch: ModelPatch, config
 
 
 def short_audio(processor: Any, audio: Any, **kwargs: Any) -> tuple[Any, list[str]]:
-    """Features, and the text that takes each audio's place, with the placeholders that are left after compression.
+    """The features, and the text that replaces each audio, with the placeholders left after compression.
 
     The number of placeholders written for each audio is added to the features, which tells the model that the prompt is
-    short rather than truncated. For a model whose audio spans windows, so is the number of windows of each audio: from
-    short placeholders alone the model could not always tell which windows belong together.
+    shortened rather than truncated. For a model whose audio spans windows, the number of windows of each audio is added
+    too: from the remaining placeholders alone, the model could not always tell which windows belong together.
     """
     features, texts = original(processor, "_process_audio")(audio, **kwargs)
     config: CompressionConfig = processor.compression_config
@@ -50,7 +50,7 @@ def short_audio(processor: Any, audio: Any, **kwargs: Any) -> tuple[Any, list[st
 
 
 def _shortened(text: str, count: int, left: int, token: str) -> str:
-    """A text with fewer of its placeholders; they must be in one row."""
+    """Remove placeholders from a text, in which they must be consecutive."""
     before, run, after = text.partition(token * count)
     if not run:
         raise ValueError(
@@ -62,16 +62,16 @@ def _shortened(text: str, count: int, left: int, token: str) -> str:
 
 @dataclass(frozen=True)
 class ShortCall:
-    """Stands before a method of a processor that returns a whole prompt in ids.
+    """Replaces a processor method that returns a whole prompt as ids.
 
     Args:
-        name: the method's.
+        name: the method's name.
     """
 
     name: str
 
     def __call__(self, processor: Any, *args: Any, **kwargs: Any) -> Any:
-        """What upstream returns, with fewer placeholders where it is a batch of ids with features."""
+        """Upstream's output, with fewer placeholders if it is a batch of ids with features."""
         result = original(processor, self.name)(*args, **kwargs)
         config, patch = processor.compression_config, patch_of(processor)
         if config.is_upstream or not isinstance(result, MutableMapping) or result.get(patch.features) is None:
@@ -97,13 +97,13 @@ class ShortCall:
 
 
 def _picked(values: Tensor, kept: Tensor, pad_left: bool, fill: int) -> Tensor:
-    """``(batch, prompt)`` to ``(batch, short)``."""
+    """Select the kept columns: ``(batch, prompt)`` to ``(batch, short)``."""
     rows = [row[keep] for row, keep in zip(values, kept, strict=True)]
     return torch.nn.utils.rnn.pad_sequence(rows, True, fill, "left" if pad_left else "right")
 
 
 def _announced(patch: ModelPatch, features: Mapping[str, Any], counts: list[int], short: list[int]) -> dict[str, Any]:
-    """What the model must know beside features and prompt, from the audios' tokens before and after."""
+    """What the model must know besides features and prompt, from each audio's token counts before and after."""
     said = {PLACEHOLDERS: torch.tensor(short)}
     if patch.audio_spans_windows:
         said[WINDOWS] = torch.tensor(_windows(patch, features, counts))
@@ -111,7 +111,7 @@ def _announced(patch: ModelPatch, features: Mapping[str, Any], counts: list[int]
 
 
 def _windows(patch: ModelPatch, features: Mapping[str, Any], counts: list[int]) -> list[int]:
-    """Windows of each audio, from the features and the audios' tokens."""
+    """Number of windows of each audio, from the features and each audio's token count."""
     audio = patch.audio_inputs(features)
     if audio.windows is not None:
         return audio.windows

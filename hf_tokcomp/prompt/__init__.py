@@ -1,1 +1,1 @@
-"""Shorten: where a prompt's audio placeholders are, and the prompt with fewer of them."""
+"""Shorten: finding a prompt's audio placeholders and dropping some of them."""

@@ -1,9 +1,9 @@
-"""Which audio belongs to which placeholders: by counts, and by marks only where a model always has them.
+"""Matching audios to placeholders: by counts, and by marks only if a model always has them.
 
-A batch comes with windows and with prompts that hold placeholders. An audio has one window, or several: then a window
-with fewer than all its frames ends its audio, and full windows group from left to right. A prompt has one audio, or
-several: if those may span windows, too, their placeholders are runs, which marks part from each other. Whoever knows
-how many windows an audio has may say so, for every model.
+A batch consists of windows and of prompts that hold placeholders. An audio has one or several windows; if several, a
+window that is not full ends its audio, and full windows are grouped from left to right. A prompt has one or several
+audios; if several that may span windows, their placeholders form runs separated by marks. For every model, the caller
+may pass the number of windows per audio if it is known.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class AudioLayout:
     """The audios of a batch, in the order of their placeholders.
 
     Args:
-        tokens: tokens of each audio before compression.
+        tokens: number of tokens of each audio before compression.
         first_window: index of each audio's first window.
-        rows: the prompt each audio belongs to.
+        rows: index of the prompt that each audio belongs to.
         already_short: whether the prompt's placeholders are those of the compressed audio.
     """
 
@@ -34,7 +34,7 @@ class AudioLayout:
     already_short: bool
 
     def numbers(self, windows: int) -> list[int]:
-        """Which window of its audio each of so many is, from 0."""
+        """The index of each of this many windows within its audio, from 0."""
         begins = set(self.first_window)
         found: list[int] = []
         for window in range(windows):
@@ -52,23 +52,23 @@ def match_audios(
     windows_per_audio: Sequence[int] | None = None,
     written: Sequence[int] | None = None,
 ) -> AudioLayout:
-    """Find the audios of a batch; a prompt takes the next ones until its placeholders are used up.
+    """Find the audios of a batch; each prompt takes the next ones until its placeholders are used up.
 
     Args:
-        placeholders: placeholders of each prompt.
-        window_tokens: tokens of each window.
-        output_length: tokens after compression, for prompts that a patched processor has already shortened; None
-            where only the content can tell.
-        window_is_full: whether a window has all its frames, so that its audio may go on in the next one; None where
-            every window is an audio.
-        runs: the row and length of each run of placeholders, where every run is an audio; None where the placeholders
-            of a row are those of one audio, or may be taken in turn.
-        windows_per_audio: windows of each audio where the caller knows (a patched processor says so).
-        written: placeholders that a patched processor wrote for each audio. Without its word a prompt is never taken
-            for a shortened one: it may as well have been cut off.
+        placeholders: number of placeholders in each prompt.
+        window_tokens: number of tokens of each window.
+        output_length: number of tokens after compression, for prompts that a patched processor has already shortened;
+            None if it depends on the content.
+        window_is_full: whether each window is full, so that its audio may continue in the next one; None if every
+            window is an audio.
+        runs: the row and length of each run of placeholders, if every run is an audio; None if the placeholders of a
+            row belong to one audio or may be taken in order.
+        windows_per_audio: number of windows of each audio, if the caller knows (from a patched processor).
+        written: number of placeholders that a patched processor wrote for each audio. Without it, a prompt is never
+            assumed to be shortened, since it may just as well have been truncated.
 
     Raises:
-        PlaceholderMismatchError: the counts do not fit, or fit in several ways.
+        PlaceholderMismatchError: the counts do not match, or match in several ways.
     """
     if windows_per_audio is None and window_is_full is not None:
         return _group(placeholders, window_tokens, window_is_full, runs, output_length, written)
@@ -114,10 +114,10 @@ def _group(
     output_length: OutputLength | None,
     written: Sequence[int] | None,
 ) -> AudioLayout:
-    """Every prompt with placeholders has one audio, or one for every run, of one or more consecutive windows."""
+    """Find the audios if every prompt, or every run, has one audio of one or more consecutive windows."""
     parts = [(row, count) for row, count in enumerate(placeholders) if count > 0] if runs is None else runs
     rows = [row for row, _ in parts]
-    # Windows too short for a token carry nothing, but they still end their audio.
+    # Windows too short for a token contribute nothing, but they still end their audio.
     solid = [i for i, n in enumerate(window_tokens) if n > 0]
     may_go_on = [
         window_is_full[i] and i + 1 < len(window_tokens) and window_tokens[i + 1] > 0 for i in range(len(window_tokens))
@@ -147,8 +147,8 @@ Grouping = list[tuple[int, int]]
 
 
 def _groupings(wanted: list[int], counts: list[int], goes_on: list[bool], length: OutputLength) -> list[Grouping]:
-    """Up to two ways to cut the windows into consecutive audios with these counts."""
-    # ways[i] are groupings of windows 0..i-1 into the audios done so far; two are enough to know it is ambiguous.
+    """Up to two ways to split the windows into consecutive audios with these counts."""
+    # ways[i] holds groupings of windows 0..i-1 into the audios so far; two are enough to show an ambiguity.
     ways: dict[int, list[Grouping]] = {0: [[]]}
     for count in wanted:
         following: dict[int, list[Grouping]] = {}

@@ -1,4 +1,4 @@
-"""What a method may ask of the language model's side: the question's words, the projected tokens, the first layer."""
+"""Method inputs from the language model's side: the question's words, the projected tokens and the first layer."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def add_language_model_side(
     attention_mask: Tensor | None,
     rows: list[int],
 ) -> AudioTokens:
-    """The audios with those of `FROM_LANGUAGE_MODEL` that a method needs; no gradients go this way.
+    """Add those of `FROM_LANGUAGE_MODEL` that a method needs to the audios, without gradients.
 
     Args:
         tokens: the audios.
-        needs: what the method asks for.
+        needs: the inputs that the method needs.
         model: the model.
-        patch: what is known of it.
+        patch: its `ModelPatch`.
         input_ids: ``(batch, prompt)``.
         attention_mask: ``(batch, prompt)`` or None.
-        rows: each audio's prompt.
+        rows: index of each audio's prompt.
     """
     values: dict[str, Any] = {}
-    device = tokens.features.device  # projector and language model may be on other ones
+    device = tokens.features.device  # projector and language model may be on other devices
     with torch.no_grad():
         if "projected" in needs:
             values["projected"] = patch.project(model, tokens.features).to(device)
@@ -51,12 +51,12 @@ def add_language_model_side(
 def _questions(
     model: Any, patch: ModelPatch, ids: Tensor, mask: Tensor | None, rows: list[int]
 ) -> tuple[Tensor, Tensor]:
-    """The embedded question of each audio ``(audios, words, hidden)`` and its words ``(audios,)``."""
+    """The embedded question of each audio ``(audios, words, hidden)`` and its number of words ``(audios,)``."""
     text = patch.question(model, ids, mask)
     lengths = text.sum(1)
-    # The text's columns to the front, in order.
+    # Move the text's columns to the front, in order.
     order = (~text).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(lengths.max())]
-    # A placeholder need not be in the vocabulary; what is embedded in its place is padding.
+    # A placeholder need not be in the vocabulary; id 0 is embedded in its place, as padding.
     words = model.get_input_embeddings()(ids.masked_fill(~text, 0).gather(1, order))
     index = on_device(rows, ids.device)
     return words[index.to(words.device)], lengths[index]

@@ -1,6 +1,6 @@
-"""Shortening a prompt: placeholders, attention mask, labels and positions follow the slots that are left.
+"""Shortening a prompt: placeholders, attention mask, labels and positions are reduced to the slots that are left.
 
-A slot takes the place of the placeholder at its position, so the whole shortening is one gather of columns.
+A slot takes the place of the placeholder at its position, so the whole shortening is a single gather of columns.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .layout import AudioLayout
 
 @dataclass(frozen=True, eq=False)
 class PromptFacts:
-    """What a prompt's ids and masks say. Lists are read from the device, before anything is computed, in one transfer.
+    """Facts from a prompt's ids and masks. Lists are read from the device in one transfer, before any computation.
 
     Args:
-        placeholder: ``(batch, prompt)`` bool, the audio placeholders.
-        unmasked: ``(batch, prompt)`` bool, what the attention mask does not hide; None where there is no mask.
-        placeholders: audio placeholders of each prompt.
-        spans: first and one past the last unmasked column of each prompt.
-        runs: the row and length of each run of placeholders; None where nobody asked.
-        frames: valid frames of each window.
-        restarts: whether given positions begin again within a row, as those of packed samples do.
+        placeholder: ``(batch, prompt)`` bool, True for audio placeholders.
+        unmasked: ``(batch, prompt)`` bool, True for columns the attention mask keeps; None if there is no mask.
+        placeholders: number of audio placeholders in each prompt.
+        spans: first unmasked column and one past the last of each prompt.
+        runs: the row and length of each run of placeholders; None if not requested.
+        frames: number of valid frames in each window.
+        restarts: whether the given positions restart within a row, as those of packed samples do.
     """
 
     placeholder: Tensor
@@ -47,9 +47,9 @@ def read_facts(
     position_ids: Tensor | None = None,
     runs: bool = False,
 ) -> PromptFacts:
-    """Count placeholders ``(batch, prompt)``, the mask's spans and the windows' frames ``(windows,)``.
+    """Read the facts from ids and mask ``(batch, prompt)`` and the windows' frames ``(windows,)``.
 
-    Runs of placeholders are read only if asked for: how many there are is known on the device alone.
+    Runs of placeholders are read only if requested, since their number is known only on the device.
     """
     batch, width = input_ids.shape
     device = input_ids.device
@@ -59,7 +59,7 @@ def read_facts(
         first = torch.zeros(batch, dtype=torch.long, device=device)
         end = first + width
     else:
-        # Masked placeholders stay in the span: their features are there and must not go to somebody else's columns.
+        # Masked placeholders stay in the span: their features exist and must not go to other columns.
         valid = (unmasked | placeholder).long()
         some = valid.amax(1)
         first = valid.argmax(1) * some
@@ -68,7 +68,7 @@ def read_facts(
     if position_ids is not None:
         falls = (position_ids.diff(dim=-1) < 0).to(device)
         if unmasked is not None and unmasked.shape[-1] == width == position_ids.shape[-1]:
-            falls = falls & unmasked[:, 1:] & unmasked[:, :-1]  # at the edge of padding they mean nothing
+            falls = falls & unmasked[:, 1:] & unmasked[:, :-1]  # at the edge of padding a drop means nothing
         restarts = falls.any().view(1)
     numbers = [placeholder.sum(1), first, end, frames.to(device), restarts]
     *values, restarted = torch.cat([n.long() for n in numbers]).tolist()
@@ -78,7 +78,7 @@ def read_facts(
 
 
 def runs_of(placeholder: Tensor) -> list[tuple[int, int, int]]:
-    """Row, first column, and one past the last of every run of True in ``(batch, prompt)``, in order."""
+    """Row, first column and one past the last of every run of True in ``(batch, prompt)``, in order."""
     edges = torch.nn.functional.pad(placeholder.int(), (1, 1)).diff(dim=1)
     begins, ends = (edges == 1).nonzero().tolist(), (edges == -1).nonzero().tolist()
     return [(row, begin, end) for (row, begin), (_, end) in zip(begins, ends, strict=True)]
@@ -94,8 +94,8 @@ class ShortPrompt:
         attention_mask: ``(batch, short)`` long.
         position_ids: ``(batch, short)`` long.
         labels: ``(batch, short)`` or None.
-        columns: ``(batch, short)`` each column's place in the user's prompt, -1 for padding.
-        is_audio: ``(batch, short)`` bool, where the compressed features go, in the order of the audios.
+        columns: ``(batch, short)`` each column's index in the user's prompt, -1 for padding.
+        is_audio: ``(batch, short)`` bool, True where the compressed features go, in the order of the audios.
         next_position: ``(batch,)`` position id of the first token after the prompt.
     """
 
@@ -109,7 +109,7 @@ class ShortPrompt:
     next_position: Tensor
 
     def take(self, values: Tensor, fill: float) -> Tensor:
-        """Values per column ``(batch, prompt, ...)`` of the columns that are left, ``fill`` where there is padding."""
+        """Select from values per column ``(batch, prompt, ...)`` those of the kept columns; padding gets ``fill``."""
         columns = self.columns.to(values.device)
         row = torch.arange(len(columns), device=values.device)[:, None]
         taken = values[row, columns.clamp(min=0)]
@@ -132,16 +132,16 @@ def shorten(
 
     Args:
         input_ids: ``(batch, prompt)``.
-        position_ids: ``(batch, prompt)`` the user's own, or None for those the mask gives.
+        position_ids: ``(batch, prompt)`` the user's own, or None for the default ones.
         labels: ``(batch, prompt)`` or None.
-        facts: what these ids and their mask say.
+        facts: the facts from these ids and their mask.
         layout: the batch's audios.
-        audio: what the compressor made of them.
+        audio: the compressed audios.
         pad_token: id for padding columns.
-        positions: where the language model believes the kept tokens to be.
-        generating: whether `generate` asks: padding then goes to the left, else to the side the prompt was padded on
-            (left if it was not); positions without `position_ids` follow the mask, else they count all columns, as
-            upstream's `generate` and `forward` have it.
+        positions: which position ids the kept tokens get.
+        generating: whether the call comes from `generate`. If so, padding goes to the left, and default positions
+            follow the mask, as in upstream's `generate`; otherwise padding goes to the side the prompt was padded on
+            (left if it was not), and default positions count all columns, as in upstream's `forward`.
     """
     device = input_ids.device
     batch, width = input_ids.shape
@@ -185,7 +185,7 @@ def shorten(
 
 
 def _kept_placeholders(tokens: list[int], audio: CompressedAudio) -> Tensor:
-    """``(placeholders,)`` bool over all audios in a row: the places the slots take."""
+    """``(placeholders,)`` bool over all audios, concatenated: True for placeholders that slots take."""
     total = sum(tokens)
     device = audio.positions.device
     starts = on_device([0, *tokens], device)[:-1].cumsum(0)
@@ -208,7 +208,7 @@ def _was_padded_left(facts: PromptFacts, width: int) -> bool:
 
 
 def _columns(kept: Tensor, lengths: list[int], pad_left: bool) -> tuple[Tensor, Tensor]:
-    """``(batch, short)`` the kept columns of each row in order, padded on one side, and the same with -1 as padding."""
+    """The kept columns of each row in order ``(batch, short)``, padded on one side, and the same with -1 as padding."""
     short = max(lengths, default=0)
     first = (~kept if not pad_left else kept).to(torch.uint8).argsort(dim=1, stable=True)
     order = first[:, kept.shape[1] - short :] if pad_left else first[:, :short]
@@ -216,7 +216,7 @@ def _columns(kept: Tensor, lengths: list[int], pad_left: bool) -> tuple[Tensor, 
 
 
 def _base_positions(mask: Tensor, position_ids: Tensor | None, generating: bool) -> tuple[Tensor, Tensor]:
-    """Each column's position in the full prompt, and whether the column advances it, both ``(batch, prompt)``."""
+    """Each column's position in the full prompt, and whether it advances the position, both ``(batch, prompt)``."""
     if position_ids is not None:
         if position_ids.dim() != 2 or position_ids.shape[1] != mask.shape[1]:
             raise ValueError(f"position_ids must be (batch, {mask.shape[1]}), got {tuple(position_ids.shape)}.")
@@ -227,14 +227,14 @@ def _base_positions(mask: Tensor, position_ids: Tensor | None, generating: bool)
 
 
 def _stretch(placeholder: Tensor, rank: Tensor, tokens: list[int], audio: CompressedAudio) -> tuple[Tensor, Tensor]:
-    """For prompts that came short: how far each column is from its place in the full prompt, and each row's total."""
+    """For already short prompts: each column's offset from its place in the full prompt, and each row's total."""
     device = audio.positions.device
     slot = torch.arange(audio.positions.shape[1], device=device)
-    ahead = audio.positions - slot  # within its audio, a slot stands this much later than among the slots
+    ahead = audio.positions - slot  # how much later a slot is within its audio than among the slots
     step = ahead.diff(dim=1, prepend=torch.zeros_like(ahead[:, :1]))
     counts = on_device(audio.counts, device)[:, None]
     rest = on_device(tokens, device)[:, None] - counts - ahead
-    rest = torch.where(slot == counts - 1, rest, 0)  # what an audio lost behind its last slot moves the text after it
+    rest = torch.where(slot == counts - 1, rest, 0)  # tokens an audio lost after its last slot shift the text after it
     flat = torch.cat([torch.arange(k, device=device) + i * slot.numel() for i, k in enumerate(audio.counts)])
     on_column = [torch.where(placeholder, v.flatten()[flat].to(rank.device)[rank], 0) for v in (step, rest)]
     stretch = on_column[0].cumsum(1) + on_column[1].cumsum(1) - on_column[1]

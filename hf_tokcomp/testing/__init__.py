@@ -1,4 +1,4 @@
-"""Does a patch do what it should? Checks for any model, the library's own and yours, see `conformance_checks`.
+"""Checks that a patch is correct, for the library's own models and for yours, see `conformance_checks`.
 
 Example: in a test of your own,
 

@@ -1,4 +1,4 @@
-"""Checks of what is around a model: its processor, adapters, gradients, saving."""
+"""Checks of everything around a model's calls: its processor, adapters, gradients and saving."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .subject import ConformanceError, NotApplicable, Subject, same
 
 
 def the_processor_announces_the_count(subject: Subject) -> None:
-    """A patched processor writes fewer placeholders and leaves everything else; the model says the same to both."""
+    """A patched processor writes fewer placeholders and changes nothing else; the logits are the same for both."""
     for name, seconds in subject.layouts.items():
         compression = config("average_pooling", positions="original")
         processor, token = subject.make_processor(), subject.patch.audio_token_id(subject.model())
@@ -41,7 +41,7 @@ def the_processor_announces_the_count(subject: Subject) -> None:
 
 
 def lora_on_and_off(subject: Subject) -> None:
-    """With an adapter the compressed model is the oracle's with that adapter; switched off, the one without."""
+    """With an adapter, the compressed model matches the oracle with that adapter; disabled, the oracle without it."""
     if find_spec("peft") is None:
         raise NotApplicable("peft is not installed")
     from peft import LoraConfig, get_peft_model
@@ -69,7 +69,7 @@ def lora_on_and_off(subject: Subject) -> None:
 
 
 def gradients_reach_the_features(subject: Subject) -> None:
-    """The loss's gradient by the audio is upstream's where all tokens are kept, and reaches the encoder below that."""
+    """With all tokens kept, gradients of the features are upstream's; with fewer, they still reach the encoder."""
     inputs = subject.inputs(subject.layouts["ragged"])
     labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100)
     labels = labels.masked_fill(labels == subject.patch.audio_token_id(subject.model()), -100)
@@ -97,7 +97,7 @@ def _gradient(subject: Subject, model: Any, inputs: dict[str, Any]) -> Tensor:
 
 
 def saved_and_loaded(subject: Subject) -> None:
-    """A saved compressed model is compressed when it is loaded, and says the same; so does one with learned weights."""
+    """A saved compressed model is compressed when loaded and gives the same logits, also with learned weights."""
     inputs = subject.inputs(subject.plain)
     for compression in (config("average_pooling", positions="original"), config("conv_resampler")):
         model = patch(subject.model(), compression)

@@ -1,4 +1,4 @@
-"""Checks of a call: what `forward` says of every kind of batch."""
+"""Checks of `forward` on every kind of batch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .subject import ConformanceError, NotApplicable, Subject, same
 
 
 def config(method: str, ratio: float = 0.4, **options: Any) -> CompressionConfig:
-    """A method at a retention ratio."""
+    """The config of a method at a retention ratio."""
     return CompressionConfig.from_dict({"method": method, "retention_ratio": ratio, **options})
 
 
 def none_is_upstream(subject: Subject) -> None:
-    """Under ``none``, and after `unpatch`, logits and answers are upstream's to the last bit."""
+    """With ``none``, and after `unpatch`, logits and answers are bit-for-bit upstream's."""
     model, inputs = subject.model(), subject.inputs(subject.plain)
     logits = model(**inputs).logits
     answer = model.generate(**inputs, max_new_tokens=4, do_sample=False)
@@ -36,7 +36,7 @@ def none_is_upstream(subject: Subject) -> None:
 
 
 def every_layout_is_the_oracles(subject: Subject) -> None:
-    """Selected and merged tokens, at either kind of positions, for every kind of batch: windows, audios, padding."""
+    """Logits match the oracle's for selection and merging, both kinds of positions, and every kind of batch."""
     for name, seconds in subject.layouts.items():
         inputs, model = subject.inputs(seconds), subject.model()
         if subject.patch.features not in inputs:
@@ -56,7 +56,7 @@ def every_layout_is_the_oracles(subject: Subject) -> None:
 
 
 def ratio_one_is_upstream(subject: Subject) -> None:
-    """With all tokens kept, by our way to the encoder, logits are upstream's, also where padding is not encoded."""
+    """With all tokens kept, encoded through the patch, logits are upstream's, even if padding is not encoded."""
     method = "top_k" if "attention" in subject.patch.supplies else SELECTION
     for name, seconds in subject.layouts.items():
         inputs, model = subject.inputs(seconds), subject.model()
@@ -71,7 +71,7 @@ def ratio_one_is_upstream(subject: Subject) -> None:
 
 
 def ragged_rows_are_those_alone(subject: Subject) -> None:
-    """A row of a left-padded batch says what it says alone."""
+    """A row of a left-padded batch gives the same logits as alone."""
     model = patch(subject.model(), config("average_pooling"))
     seconds = subject.layouts["ragged"]
     inputs = subject.inputs(seconds)
@@ -85,7 +85,7 @@ def ragged_rows_are_those_alone(subject: Subject) -> None:
 
 
 def one_row(subject: Subject, inputs: dict[str, Any], row: int, windows: list[int]) -> dict[str, Any]:
-    """One row of a batch without its padding, where each row has so many windows."""
+    """One row of a batch without its padding; ``windows`` is the number of windows of each row."""
     valid = inputs["attention_mask"][row].bool()
     first = sum(windows[:row])
     found = {}
@@ -98,7 +98,7 @@ def one_row(subject: Subject, inputs: dict[str, Any], row: int, windows: list[in
 
 
 def attention_is_what_eager_returns(subject: Subject) -> None:
-    """The attention that tokens receive is that of the weights which eager attention returns, averaged over heads."""
+    """The attention that tokens receive equals that of the weights from eager attention, averaged over heads."""
     known = subject.patch
     if "attention" not in known.supplies:
         raise NotApplicable(f"no attention scores: {known.unsupplied}")
@@ -128,7 +128,7 @@ def attention_is_what_eager_returns(subject: Subject) -> None:
 
 
 def images_are_refused(subject: Subject) -> None:
-    """A call with what cannot stand beside compressed audio raises, and names it."""
+    """A call with inputs that cannot be combined with compressed audio raises and names them."""
     refused = subject.patch.refuses
     if not refused:
         raise NotApplicable("the model refuses nothing")

@@ -1,4 +1,4 @@
-"""The checks: each takes a `Subject` and raises where its model does not do under its patch what it should."""
+"""The checks: each takes a `Subject` and raises if its model does not behave correctly when patched."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Check = Callable[[Subject], None]
 def conformance_checks() -> tuple[Check, ...]:
     """All checks, for parametrising a test; together they take seconds for a tiny model.
 
-    A check raises `ConformanceError` where a model does something wrong, `NotApplicable` where it has nothing to say
-    about a model, and whatever upstream raises.
+    A check raises `ConformanceError` if a model behaves incorrectly, `NotApplicable` if it does not apply to the model,
+    and any error that upstream raises.
     """
     return tuple(_in_one_thread_of_ours(check) for check in (*calls.CHECKS, *decoding.CHECKS, *around.CHECKS))
 
 
 def _in_one_thread_of_ours(check: Check) -> Check:
-    """The check with gradients off, unless it turns them on, and with the same random numbers every time."""
+    """Wrap a check to run with gradients disabled, unless it enables them, and with a fixed random seed."""
 
     def run(subject: Subject) -> None:
         whole = subject.model()

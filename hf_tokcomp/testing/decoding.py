@@ -1,4 +1,4 @@
-"""Checks of decoding: `generate`, beams, caches that are gone on with."""
+"""Checks of decoding: `generate`, beams, and continuing on a cache."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .oracle import SELECTION, greedy, prompts
 from .subject import ConformanceError, Subject, same
 
 NEW = 4
-"""Tokens that are generated."""
+"""Number of tokens to generate."""
 
 
 def generate_is_the_oracles(subject: Subject) -> None:
-    """The most likely answer to every row is the one that whole texts give, behind the user's own prompt."""
+    """Greedy answers match those computed without a cache from the whole text, and follow the user's own prompt."""
     inputs, model = subject.inputs(subject.plain), subject.model()
     width = inputs["input_ids"].shape[1]
     for method in (SELECTION, "average_pooling"):
@@ -30,7 +30,7 @@ def generate_is_the_oracles(subject: Subject) -> None:
 
 
 def answers_depend_on_the_audio(subject: Subject) -> None:
-    """Other sounds, other words: else the subject would show nothing."""
+    """Different audio gives different answers; otherwise the subject could not reveal errors."""
     inputs, model = subject.inputs(subject.plain), subject.model()
     said = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)
     name = subject.patch.features
@@ -40,7 +40,7 @@ def answers_depend_on_the_audio(subject: Subject) -> None:
 
 
 def all_tokens_kept_say_what_upstream_says(subject: Subject) -> None:
-    """At retention ratio 1.0 `generate` answers as upstream does."""
+    """At a retention ratio of 1.0, `generate` gives upstream's answers."""
     inputs, model = subject.inputs(subject.plain), subject.model()
     wanted = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)
     patch(model, config(SELECTION, 1.0))
@@ -48,7 +48,7 @@ def all_tokens_kept_say_what_upstream_says(subject: Subject) -> None:
 
 
 def beams_of_a_batch_are_those_alone(subject: Subject) -> None:
-    """Two beams find the same in a batch as upstream's `generate` finds behind the oracle's embeddings."""
+    """Beam search with two beams on a batch gives what upstream's `generate` gives for the oracle's embeddings."""
     inputs, model = subject.inputs(subject.plain), subject.model()
     compression = config("average_pooling")
     options = {"max_new_tokens": NEW, "do_sample": False, "num_beams": 2}
@@ -62,7 +62,7 @@ def beams_of_a_batch_are_those_alone(subject: Subject) -> None:
 
 
 def a_cache_is_gone_on_with(subject: Subject) -> None:
-    """Prefill with a cache, then one id after the other, says what `generate` says; so does `generate` on the cache."""
+    """Prefill with a cache, then one id at a time, gives what `generate` gives; so does `generate` on the cache."""
     inputs = subject.inputs(subject.plain)
     for positions in ("contiguous", "original"):
         model = patch(subject.model(), config("average_pooling", positions=positions))

@@ -1,7 +1,7 @@
-"""What a patched model should say, from the unpatched one: a prompt at a time, without padding, cache or `generate`.
+"""The expected outputs of a patched model, from the unpatched one: prompt by prompt, no padding, cache or `generate`.
 
-Nothing here asks the patch to encode or to shorten. The audio's features are what upstream's projector gets, its
-prompt what upstream's language model gets, both read off while upstream runs.
+Nothing here uses the patch to encode or shorten. The audio features are the input of upstream's projector, and the
+prompt is the input of upstream's language model, both recorded while upstream runs.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..ops.audio_tokens import AudioTokens
 from .subject import Subject
 
 SELECTION = "stride"
-"""A method whose slots are tokens as they are, so that not even the projector need be asked."""
+"""A method whose slots are unchanged tokens, so that not even the projector needs to be called."""
 
 
 @dataclass(eq=False)
 class Read:
-    """What upstream makes of a batch.
+    """What upstream computes from a batch.
 
     Args:
-        embeds: ``(batch, prompt, hidden)``, the prompt as the language model gets it.
-        features: ``(tokens, dim)`` of each audio, as the projector gets them.
-        runs: of each row, see `Subject.audio_runs`.
+        embeds: ``(batch, prompt, hidden)``, the language model's input.
+        features: ``(tokens, dim)`` of each audio, the projector's input.
+        runs: the runs of each row, see `Subject.audio_runs`.
     """
 
     embeds: Tensor
@@ -38,7 +38,7 @@ class Read:
 
 
 def read(subject: Subject, model: Any, inputs: dict[str, Any]) -> Read:
-    """Run upstream once and see what goes where."""
+    """Run upstream once and record the inputs of its projector and language model."""
     patch, seen = subject.patch, dict[str, Tensor]()
 
     def at_projector(_module: Any, args: tuple[Any, ...]) -> None:
@@ -58,7 +58,7 @@ def read(subject: Subject, model: Any, inputs: dict[str, Any]) -> Read:
 
 
 def _of_audios(features: Tensor, counts: list[int]) -> list[Tensor]:
-    """Of each audio, from windows ``(windows, tokens, dim)`` or from tokens in a row ``(tokens, dim)``."""
+    """The features of each audio, from windows ``(windows, tokens, dim)`` or concatenated tokens ``(tokens, dim)``."""
     if features.dim() == 2:
         return list(torch.split(features, counts))
     found, window = [], 0
@@ -73,7 +73,7 @@ def _of_audios(features: Tensor, counts: list[int]) -> list[Tensor]:
 
 @dataclass(eq=False)
 class Prompt:
-    """A short prompt of one row: embeddings ``(1, short, hidden)``, positions ``(1, short)``, and the next one."""
+    """A short prompt of one row: embeddings ``(1, short, hidden)``, positions ``(1, short)`` and the next position."""
 
     embeds: Tensor
     positions: Tensor
@@ -81,7 +81,7 @@ class Prompt:
 
 
 def prompts(subject: Subject, model: Any, inputs: dict[str, Any], config: CompressionConfig) -> list[Prompt]:
-    """The short prompt of every row under a compression."""
+    """The short prompt of every row for a compression."""
     upstream, patch = read(subject, model, inputs), subject.patch
     features, found = iter(upstream.features), []
     for row, runs in enumerate(upstream.runs):
@@ -114,7 +114,7 @@ def prompts(subject: Subject, model: Any, inputs: dict[str, Any], config: Compre
 
 
 def greedy(model: Any, prompt: Prompt, new: int) -> tuple[Tensor, list[int]]:
-    """The prompt's logits ``(short, vocabulary)`` and the most likely ids that follow, each from the whole text."""
+    """The prompt's logits ``(short, vocabulary)`` and the greedy ids that follow, each computed from the whole text."""
     embeds, positions, every, said = prompt.embeds, prompt.positions, list[Tensor](), list[int]()
     for step in range(max(1, new)):
         ones = torch.ones_like(positions)

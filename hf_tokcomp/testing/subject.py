@@ -1,4 +1,4 @@
-"""Subject: a model type as the checks meet it, a tiny model with its processor and a way to make batches."""
+"""Subject: a model type under test, given by a tiny model, its processor and a function that makes batches."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..models.registry import patch_for_class
 RATE = 16000
 """Samples per second."""
 Seconds = Sequence[Sequence[float]]
-"""Of every recording of every prompt of a batch."""
+"""Lengths in seconds of every recording of every prompt in a batch."""
 
 
 class ConformanceError(AssertionError):
-    """A model does something else under its patch than it should."""
+    """A model does not behave correctly when patched."""
 
 
 class NotApplicable(Exception):
@@ -31,17 +31,17 @@ class NotApplicable(Exception):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model type.
+    """A model type under test.
 
     Args:
-        make_model: makes a tiny model with random weights, in evaluation mode: the same at every call. Its weights
-            should be so large that the audio decides what it says, and it should never say a placeholder.
+        make_model: makes a tiny model with random weights in evaluation mode, the same at every call. Its weights
+            should be large enough for the audio to determine its answers, and it should never generate a placeholder.
         make_processor: makes its processor.
-        make_inputs: ``(processor, seconds)`` to a batch for the model, padded on the left, with a prompt for each entry
-            of ``seconds``, which has the seconds of the prompt's recordings: ``[[0.9], [0.4, 0.7]]``. The prompts'
-            texts must differ in length, and there must be a mark or a word between two audios.
-        window: seconds of a full window of the encoder, or of what it attends to at once. Short ones make quick checks.
-        tolerance: how far logits may be from the oracle's.
+        make_inputs: makes a batch from ``(processor, seconds)``, padded on the left, with a prompt for each entry of
+            ``seconds``, which lists the lengths of the prompt's recordings: ``[[0.9], [0.4, 0.7]]``. The prompts' texts
+            must differ in length, and there must be a mark or a word between two audios.
+        window: length in seconds of a full encoder window, or of its attention block. Short ones make fast checks.
+        tolerance: maximum difference between logits and the oracle's.
     """
 
     make_model: Callable[[], Any]
@@ -60,20 +60,20 @@ class Subject:
 
     @cached_property
     def patch(self) -> ModelPatch:
-        """What is known of the model."""
+        """The model's patch."""
         return patch_for_class(type(self._made))[1]
 
     def model(self) -> Any:
-        """The model, unpatched, as a copy of its own."""
+        """A fresh copy of the unpatched model."""
         return copy.deepcopy(self._made)
 
     def inputs(self, seconds: Seconds, processor: Any = None) -> dict[str, Any]:
-        """A batch."""
+        """Make a batch."""
         return dict(self.make_inputs(self._processor if processor is None else processor, seconds))
 
     @property
     def layouts(self) -> dict[str, Seconds]:
-        """Batches of every kind that the model takes, by what is special about them."""
+        """Batches of every kind that the model accepts, named after what is special about them."""
         w, patch = self.window, self.patch
         found: dict[str, Seconds] = {
             "ragged": [[0.9 * w], [0.43 * w], [0.61 * w]],
@@ -90,11 +90,11 @@ class Subject:
 
     @property
     def plain(self) -> Seconds:
-        """A batch with what is special about the model in it."""
+        """The batch that exercises what is special about the model."""
         return list(self.layouts.values())[-1]
 
     def audio_runs(self, inputs: dict[str, Any]) -> list[list[tuple[int, int]]]:
-        """First column and one past the last of every audio's placeholders, for each row."""
+        """First column and one past the last of each audio's placeholders, for each row."""
         token = self.patch.audio_token_id(self._made)
         found = []
         for row in inputs["input_ids"].tolist():
@@ -129,7 +129,7 @@ def same(what: str, found: Any, wanted: Any) -> None:
 
 
 def sound(seconds: float, seed: int) -> np.ndarray[Any, Any]:
-    """``(samples,)`` float32, a chirp with noise: no two stretches of it are alike."""
+    """A chirp with noise, ``(samples,)`` float32; no two parts of it are alike."""
     generator = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     tone = np.sin(2 * np.pi * (200 + 300 * seed + 900 * time) * time)
@@ -139,12 +139,12 @@ def sound(seconds: float, seed: int) -> np.ndarray[Any, Any]:
 def by_text(
     prompt: Callable[[int, str], str], words: Sequence[str], **options: Any
 ) -> Callable[[Any, Seconds], dict[str, Any]]:
-    """A `Subject.make_inputs` for a processor that takes texts with a placeholder for each recording.
+    """A `Subject.make_inputs` for a processor that takes texts with one placeholder per recording.
 
     Args:
-        prompt: ``(recordings, words)`` to a prompt's text.
-        words: that the tokenizer knows; prompts take more and more of them.
-        options: for the processor.
+        prompt: makes a prompt's text from ``(recordings, words)``.
+        words: words the tokenizer knows; successive prompts use more of them.
+        options: keywords for the processor.
     """
 
     def make(processor: Any, seconds: Seconds) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The audio encoder that Qwen3-Omni and Qwen3-ASR share: two-dimensional convolutions over chunks of a second."""
+"""The audio encoder shared by Qwen3-Omni and Qwen3-ASR: two-dimensional convolutions over chunks of one second."""

@@ -1,8 +1,8 @@
-"""What Qwen3-Omni and Qwen3-ASR have in common: the audio encoder.
+"""The base patch for the audio encoder of Qwen3-Omni and Qwen3-ASR.
 
-Three two-dimensional convolutions, each with a stride of two, make 13 tokens of a chunk of 100 mel frames, and of the
-rest behind the last chunk what three halvings leave. The layers attend within blocks of whole chunks. Audios of any
-length lie packed, one behind the other, so that what they say depends on none of the padding.
+Three two-dimensional convolutions, each with a stride of two, turn a chunk of 100 mel frames into 13 tokens, and the
+remainder after the last whole chunk into what three halvings leave. The layers attend within blocks of whole chunks.
+Audios of any length are packed one after another, so their tokens do not depend on padding.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ...ops.attention import recorded_outputs
 from ...ops.device import on_device
 
 CHUNK = 100
-"""Mel frames that are convolved together."""
+"""Number of mel frames convolved together."""
 CHUNK_TOKENS = 13
-"""Tokens of a whole chunk."""
+"""Number of tokens in a whole chunk."""
 
 
 class Qwen3EncoderPatch(ModelPatch):
-    """Encodes audios of any length, and reads attention and keys off the last layer's projections."""
+    """Encodes audios of any length, and computes attention and keys from the last layer's projections."""
 
     audio_spans_windows = False
     frame_rate: ClassVar[float] = 13.0
@@ -75,11 +75,11 @@ class Qwen3EncoderPatch(ModelPatch):
 
     @abstractmethod
     def run_encoder(self, model: Any, windows: Windows) -> None:
-        """Call the encoder; what counts is what its last norm returns, ``(tokens of all windows, dim)``."""
+        """Call the encoder; its last norm's output, ``(tokens of all windows, dim)``, is recorded as the result."""
 
     @abstractmethod
     def projector(self, model: Any) -> nn.Module:
-        """The module that reads the encoder's states first."""
+        """The first module that reads the encoder's states."""
 
     def parts(self, model: Any) -> Parts:
         tower = model.model.audio_tower

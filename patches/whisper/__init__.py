@@ -1,1 +1,1 @@
-"""The audio encoder that several models share: Whisper's, with the pooling that Qwen2-Audio added."""
+"""The audio encoder shared by several models: Whisper's, with the pooling added by Qwen2-Audio."""

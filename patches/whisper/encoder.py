@@ -1,6 +1,6 @@
-"""What models with a Whisper-type encoder (two convolutions, 50 positions per second) have in common.
+"""The base patch for models with a Whisper-type encoder (two convolutions, 50 positions per second).
 
-Lengths, with pooling by two: L1 = (mel - 1) // 2 + 1 positions, (L1 - 2) // 2 + 1 tokens at 25 Hz.
+Lengths with pooling by two: L1 = (mel - 1) // 2 + 1 positions, (L1 - 2) // 2 + 1 tokens at 25 Hz.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from .forward import SEEN_BEYOND, check_merging, run_on_sound
 
 
 class WhisperEncoderPatch(ModelPatch):
-    """Encodes windows and reads attention and keys off the last layer's projections."""
+    """Encodes windows, and computes attention and keys from the last layer's projections."""
 
     frame_rate: ClassVar[float] = 25.0
     positions_per_token: ClassVar[int] = 2
-    """Encoder positions, 50 a second, that become a token."""
+    """Number of encoder positions, at 50 per second, that become a token."""
     masks_padding: ClassVar[bool] = True
-    """Whether the encoder masks the positions behind a window's sound; where not, they are all encoded."""
+    """Whether the encoder masks the positions after a window's sound; if not, they are all encoded."""
     last_norm: ClassVar[str] = "layer_norm"
     """Name of the last module that the encoder calls."""
     chat: ClassVar[ChatTokens | None] = QWEN_CHAT
 
-    # What a compressed prompt changes is what the language model reads, so LoRA goes there unless told otherwise.
+    # Compression changes what the language model reads, so LoRA goes there by default.
     lora_targets: ClassVar[dict[str, str]] = {
         "language_model": LANGUAGE_MODEL,
         "projector": r".*\.multi_modal_projector\.linear(_1|_2)?",
@@ -56,7 +56,7 @@ class WhisperEncoderPatch(ModelPatch):
         return max(0, ((frames - 1) // 2 + 1) // self.positions_per_token)
 
     def window_frames(self, model: Any) -> int:
-        """Mel frames of a full window."""
+        """Number of mel frames in a full window."""
         tower = model.model.audio_tower
         return int(tower.config.max_source_positions * tower.conv1.stride[0] * tower.conv2.stride[0])
 
@@ -75,7 +75,7 @@ class WhisperEncoderPatch(ModelPatch):
         layer = tower.layers[-1].self_attn
         wanted = needs & READ
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
-        longest = max([2, *frames])  # of no sound at all 2 frames are run, which pool to a token
+        longest = max([2, *frames])  # with no sound at all, 2 frames are run, which pool to a token
         skipping = options.skip_padding and self.masks_padding
         width = longest + SEEN_BEYOND if skipping else features.shape[-1]
         with watch as recorded:
@@ -93,7 +93,7 @@ class WhisperEncoderPatch(ModelPatch):
                 "`model.config.audio_config.encoder_layerdrop = 0` (and on `model.model.audio_tower.layerdrop`)."
             )
         query, key = self.as_scored(model, recorded["query"], recorded["key"])
-        if place is not None:  # what stands for s positions attends, and is attended to, as s of them
+        if place is not None:  # a position that stands for s others attends, and is attended to, as s positions
             query, key = restored(query, place), restored(key, place)
         counts = [((n - 1) // 2 + 1) // options.stride * options.stride for n in frames]
         add_scores(
@@ -110,7 +110,7 @@ class WhisperEncoderPatch(ModelPatch):
         return encoded
 
     def as_scored(self, model: Any, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """What the last layer projects ``(windows, positions, heads * head_dim)``, as it enters the scores."""
+        """The last layer's queries and keys ``(windows, positions, heads * head_dim)``, as they enter the scores."""
         return query, key
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:

@@ -1,4 +1,4 @@
-"""The forward of Whisper-type encoders, on fewer positions than upstream's."""
+"""The forward of Whisper-type encoders on fewer positions than upstream's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...ops.attention import mean_over_heads, recorded_outputs
 from ...ops.device import on_device
 
 SEEN_BEYOND = 2
-"""Mel frames beyond the last valid one that its encoder position looks at: one for each convolution."""
+"""Mel frames after the last valid one that its encoder position depends on: one per convolution."""
 
 
 def run_on_sound(
@@ -22,20 +22,20 @@ def run_on_sound(
 ) -> tuple[Tensor, Tensor | None]:
     """The encoder's last hidden state ``(windows, tokens, dim)``.
 
-    Upstream's encoders take whole windows only, so what their `forward` does is written out here. Padding is masked in
-    every layer, hence the tokens of the sound are the same however much of it there is.
+    Upstream's encoders accept only whole windows, so their `forward` is reimplemented here. Padding is masked in every
+    layer, so the tokens of the sound are the same for any amount of padding.
 
     Args:
         tower: the encoder.
-        features: ``(windows, mel bins, frames)``, to the end, or to the longest window's last valid frame and
-            `SEEN_BEYOND` more.
-        frames: valid frames of each window.
-        options: under ``stride`` the average of a token's two positions is taken before the layers and not behind them,
-            so that a trailing odd position is not read; under ``merge`` positions merge between layers.
+        features: ``(windows, mel bins, frames)``, up to the end, or up to `SEEN_BEYOND` frames after the longest
+            window's last valid frame.
+        frames: number of valid frames in each window.
+        options: with ``stride``, a token's two positions are averaged before the layers rather than after them, so a
+            trailing odd position is not read; with ``merge``, positions merge between layers.
 
     Returns:
-        The tokens; and ``(windows, positions)`` where each position, 50 per second, is in the last layer; None where
-        that is its own place.
+        The tokens, and ``(windows, positions)``, the index in the last layer of each position, at 50 per second; None
+        if every position keeps its own index.
     """
     weight = tower.conv1.weight
     features = features.to(weight.dtype) if weight.is_meta else features.to(weight.device, weight.dtype)
@@ -61,9 +61,9 @@ def _pooled(tower: Any, states: Tensor) -> Tensor:
 
 
 def _through_layers(tower: Any, states: Tensor, counts: list[int]) -> Tensor:
-    """The states ``(windows, positions, dim)`` behind the last layer."""
+    """The states ``(windows, positions, dim)`` after the last layer."""
     valid = torch.arange(states.shape[1], device=states.device) < on_device(counts, states.device)[:, None]
-    from transformers.masking_utils import create_bidirectional_mask  # takes a second, which tables need not wait for
+    from transformers.masking_utils import create_bidirectional_mask  # takes a second to import, so not at the top
 
     mask = create_bidirectional_mask(config=tower.config, inputs_embeds=states, attention_mask=valid.long())
     for layer in tower.layers:
@@ -73,7 +73,7 @@ def _through_layers(tower: Any, states: Tensor, counts: list[int]) -> Tensor:
 
 
 def _merged_through_layers(tower: Any, states: Tensor, merged: MergedPositions, share: float) -> Tensor:
-    """The same with this share of the positions merged on the way, as ``merged`` then knows."""
+    """The same, with this fraction of the positions merged between layers and tracked in ``merged``."""
     *layers, last = tower.layers
     plans = [positions_left(n, share, len(layers)) for n in merged.left]
     for number, layer in enumerate(layers):
@@ -86,10 +86,10 @@ def _merged_through_layers(tower: Any, states: Tensor, merged: MergedPositions, 
 
 
 def check_merging(tower: Any) -> None:
-    """Raise where positions cannot merge between the layers of this encoder, as it is now.
+    """Raise if positions cannot merge between the layers of this encoder in its current state.
 
     Raises:
-        CompressionConfigError: it has one layer, its attention takes no weights, or layers are skipped in training.
+        CompressionConfigError: it has one layer, its attention accepts no size weights, or training skips layers.
     """
     attention = tower.config._attn_implementation
     if len(tower.layers) < 2:

@@ -1,4 +1,4 @@
-"""What models have in common that join four positions of a Whisper-type encoder to a token, one behind the other."""
+"""The base patch for models that concatenate four positions of a Whisper-type encoder into a token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .encoder import WhisperEncoderPatch
 
 
 class JoinedPositionsPatch(WhisperEncoderPatch):
-    """12.5 tokens a second, as wide as four positions. Padding is encoded and attended to like sound."""
+    """12.5 tokens per second, each as wide as four positions. Padding is encoded and attended to like sound."""
 
     frame_rate = 12.5
     positions_per_token = 4
@@ -20,7 +20,7 @@ class JoinedPositionsPatch(WhisperEncoderPatch):
     chat = None
 
     def feature_dim(self, model: Any) -> int:
-        return int(model.config.audio_config.intermediate_size)  # upstream's name for four positions together
+        return int(model.config.audio_config.intermediate_size)  # upstream's name for the width of four positions
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
         ModelPatch.check_encoder(self, model, options)

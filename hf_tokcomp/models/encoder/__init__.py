@@ -1,1 +1,1 @@
-"""What patches share around an audio encoder: merging inside it, running windows together, running it once."""
+"""Shared by patches around an audio encoder: merging inside it, batching windows, and reusing its output."""

@@ -1,4 +1,4 @@
-"""Which windows of a ragged batch run through the encoder together, so that short ones do not pay for long ones."""
+"""Grouping the windows of a ragged batch into encoder runs, so that short windows are not padded to long ones."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from ..base import EncodedWindows
 from ..windows import Windows
 
 FRAMES_PER_RUN = 100
-"""Mel frames that a run of the encoder costs on a CPU beside its windows' own: what starting its operations takes.
+"""Fixed cost of an encoder run on a CPU, in mel frames: the overhead of starting its operations.
 
-Measured on the shipped model (two cores: 1.2 ms a run and 1.0 ms for 100 frames); larger encoders gain earlier.
+Measured on the shipped model (two cores: 1.2 ms per run and 1.0 ms per 100 frames); larger encoders benefit sooner.
 """
 LARGEST_RUN = 2000
-"""Mel frames of a run of several windows on a CPU. Longer windows run one by one: that takes no longer, and needs the
-memory of one. On the shipped model eight windows of 10 s then need 9 MiB and not 31."""
+"""Maximum mel frames in a run of several windows on a CPU. Longer windows run one by one, which takes no longer and
+needs memory for only one: on the shipped model, eight windows of 10 s need 9 MiB instead of 31."""
 
 
 def runs(frames: list[int], device: torch.device) -> list[list[int]]:
-    """The windows of each run, so that the frames computed, padding included, and the runs cost least together.
+    """Group windows into runs with the lowest total cost of frames, including padding, and per-run overhead.
 
-    Only a CPU takes several: what a run costs was not measured elsewhere, and the weights of an encoder that is
-    offloaded would be fetched for each. Several processes always take one, since those that share an encoder's weights
-    must call it equally often.
+    Several runs are used only on a CPU: the overhead was not measured elsewhere, and an offloaded encoder's weights
+    would be fetched for each run. With several processes there is always one run, since processes that share an
+    encoder's weights must call it equally often.
 
     Args:
-        frames: valid mel frames of each window.
-        device: where the encoder's weights are.
+        frames: number of valid mel frames in each window.
+        device: device of the encoder's weights.
 
     Returns:
-        Indices of windows, rising within a run; every window is in one run.
+        Indices of the windows in each run, in ascending order; every window is in exactly one run.
     """
     if device.type != "cpu" or (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [list(range(len(frames)))]
     order = sorted(range(len(frames)), key=lambda window: frames[window])
-    # By length, a run is a stretch of that order: what the first so many cost, and where the last run of those begins.
+    # Sorted by length, a run is a contiguous range: the cost of the first n windows, and where their last run begins.
     cost, begins = [0], [0]
     for end, window in enumerate(order, 1):
         longest = frames[window]
@@ -60,12 +60,12 @@ def runs(frames: list[int], device: torch.device) -> list[list[int]]:
 def in_runs(
     encode: Callable[[Windows], EncodedWindows], windows: Windows, device: torch.device | None
 ) -> EncodedWindows:
-    """Encode run by run; what is behind the tokens of a shorter run is 0. Gradients flow through.
+    """Encode run by run; the outputs of shorter runs are padded with 0. Gradients flow through.
 
     Args:
-        encode: some windows to what the encoder makes of them.
-        windows: all of them.
-        device: where the encoder's weights are; None for all windows in one run.
+        encode: encodes the windows of a run.
+        windows: all windows.
+        device: device of the encoder's weights; None for all windows in one run.
     """
     plan = [] if device is None else runs(windows.frames, device)
     if len(plan) <= 1:
@@ -74,7 +74,7 @@ def in_runs(
 
 
 def _joined(parts: list[EncodedWindows], windows: list[list[int]]) -> EncodedWindows:
-    """The windows of all runs in their own order."""
+    """Join the windows of all runs in their original order."""
     place = [window for run in windows for window in run]
     back = sorted(range(len(place)), key=place.__getitem__)
     width = max(part.features.shape[1] for part in parts)
@@ -91,6 +91,6 @@ def _joined(parts: list[EncodedWindows], windows: list[list[int]]) -> EncodedWin
 
 
 def _to_width(values: Tensor, width: int) -> Tensor:
-    """``(windows, tokens, ...)`` to ``(windows, width, ...)``."""
+    """Pad ``(windows, tokens, ...)`` with 0 to ``(windows, width, ...)``."""
     missing = width - values.shape[1]
     return torch.cat([values, values.new_zeros(len(values), missing, *values.shape[2:])], 1) if missing else values

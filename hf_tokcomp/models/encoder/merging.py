@@ -1,14 +1,14 @@
-"""Merging between the encoder's layers, after ToMe (arXiv 2210.09461), derived anew from the paper.
+"""Merging between the encoder's layers, after ToMe (arXiv 2210.09461), implemented from the paper.
 
-The paper: between layers, tokens alternate between two sets A and B; every a finds its most similar b, by the cosine of
-the layer's keys, averaged over heads; the best edges merge into a mean weighted by size, as many in every layer; and a
-token that stands for s others counts s times in attention, log s being added to its scores.
+The paper: between layers, tokens alternate between two sets A and B. Each token in A is matched with the most similar
+one in B by the cosine of the layer's keys, averaged over heads; the best edges merge into a size-weighted mean, the
+same number in every layer. A token that stands for s others counts s times in attention: log s is added to its scores.
 
-Our readings: it is the encoder's positions that merge, 50 per second. The paper merges between attention and MLP; here
-a layer stays as it is, and what it leaves is merged, after every layer but the last. How many merge in all is a share
-of a window's positions, spread evenly, so that it depends neither on the batch nor on the depth. Behind the last layer
-every position gets back the state of what it was merged into: time keeps its scale, and how many tokens reach the
-language model stays the business of the budget.
+Our choices: the merged tokens are the encoder's positions, 50 per second. The paper merges between attention and MLP;
+here layers are unchanged, and their outputs are merged after every layer except the last. The total number of merges is
+a fraction of a window's positions, spread evenly over the layers, so it depends on neither the batch nor the depth.
+After the last layer, every position gets back the state of the position it was merged into: the time scale is kept, and
+the budget alone decides how many tokens reach the language model.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ...ops.merging import one_round
 
 
 def positions_left(positions: int, fraction: float, rounds: int) -> list[int]:
-    """How many of a window's positions are left after each round.
+    """Number of a window's positions left after each round.
 
     Args:
-        positions: valid positions of the window.
-        fraction: share of them that merges in all. A round merges half of what is there at most, so few rounds may not
-            reach it.
-        rounds: how often there is merging.
+        positions: number of valid positions in the window.
+        fraction: fraction of them to merge in total. A round merges at most half of the remaining positions, so a few
+            rounds may not reach it.
+        rounds: number of rounds.
     """
     merged, left, found = int(positions * fraction + 0.5), positions, []
     for number in range(1, rounds + 1):
@@ -41,12 +41,12 @@ def positions_left(positions: int, fraction: float, rounds: int) -> list[int]:
 
 @dataclass(eq=False)
 class MergedPositions:
-    """The positions of each window that are left between two layers.
+    """The positions of each window left between two layers.
 
     Args:
-        left: how many there are in each window.
-        size: ``(windows, width)`` float32, how many original positions each stands for.
-        place: ``(windows, positions)`` long, where each original position went.
+        left: number of positions left in each window.
+        size: ``(windows, width)`` float32, number of original positions each one stands for.
+        place: ``(windows, positions)`` long, index of the position each original one was merged into.
     """
 
     left: list[int]
@@ -55,17 +55,17 @@ class MergedPositions:
 
     @classmethod
     def separate(cls, left: list[int], width: int, device: torch.device) -> MergedPositions:
-        """Nothing is merged yet."""
+        """The initial state, with nothing merged."""
         place = torch.arange(width, device=device).expand(len(left), width)
         return cls(list(left), torch.ones(len(left), width, device=device), place)
 
     def merge(self, states: Tensor, keys: Tensor, left: list[int]) -> Tensor:
-        """One round.
+        """Run one round of merging.
 
         Args:
             states: ``(windows, width, dim)``; gradients flow through.
-            keys: ``(windows, width, head_dim)``, what is compared.
-            left: how many shall be left in each window.
+            keys: ``(windows, width, head_dim)``, compared to find similar positions.
+            left: number of positions to leave in each window.
 
         Returns:
             ``(windows, new width, dim)`` in the dtype of ``states``.
@@ -83,22 +83,22 @@ class MergedPositions:
         return sum_per_slot(states.to(wide) * weight.to(wide), joined, width).to(states.dtype)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
-        """``(windows, 1, 1, width)`` what is added to attention scores: log size, and next to nothing for padding."""
+        """``(windows, 1, 1, width)``, added to attention scores: log size, or the dtype's minimum for padding."""
         real = torch.arange(self.size.shape[1], device=self.size.device) < self._lengths()[:, None]
         scores = torch.where(real, self.size.clamp(min=1).log(), torch.finfo(dtype).min)
         return scores[:, None, None].to(dtype)
 
     def _lengths(self) -> Tensor:
-        # Attention over padding alone has no answer; a window without sound has one position that nobody reads.
+        # Attention over padding alone is undefined, so a window without sound gets one position, which is never read.
         return on_device([max(1, n) for n in self.left], self.size.device)
 
 
 def restored(states: Tensor, place: Tensor) -> Tensor:
-    """``(windows, width, dim)`` to ``(windows, positions, dim)``: each position as what it was merged into.
+    """Map ``(windows, width, dim)`` to ``(windows, positions, dim)``: each position gets the state it was merged into.
 
     Args:
-        states: of what is left.
-        place: ``(windows, positions)`` where each position went.
+        states: states of the positions left.
+        place: ``(windows, positions)``, index of the position each original one was merged into.
     """
     place = place.to(states.device)
     return states.gather(1, place[..., None].expand(*place.shape, states.shape[2]))

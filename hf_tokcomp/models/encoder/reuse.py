@@ -17,7 +17,7 @@ _ACTIVE: ContextVar[_Kept | None] = ContextVar("hf_tokcomp_encoder_reuse", defau
 
 
 class _Kept:
-    """The last encoding, and what it was made of; the tensors are held, so that no other can take their identity."""
+    """The last encoding and its inputs; the tensors are kept alive so that no other can take their identity."""
 
     def __init__(self, needs: frozenset[str]) -> None:
         self.needs = needs
@@ -34,13 +34,13 @@ class _Kept:
 def reuse_encoder(needs: Iterable[str] = ()) -> Iterator[None]:
     """Within the ``with`` block, calls on the very same feature tensors share one run of the encoder.
 
-    What compressions differ in comes after the encoder, so comparing them need not repeat it. Nothing else changes: the
-    results are those without it, bit for bit. Options of the encoder have an encoding each. It has no effect where
-    gradients are computed, and none on ``none``, which is the model's own code. Features must not be changed in place
-    meanwhile; one encoding is kept at a time.
+    Compressions differ only after the encoder, so comparing them need not repeat it. Results are bit-for-bit the same
+    as without it. Different encoder options get different encodings. It has no effect if gradients are enabled, nor on
+    ``none``, which runs the model's own code. Do not change the features in place inside the block; one encoding is
+    kept at a time.
 
     Args:
-        needs: what the methods to come ask of the encoder (``compressor.requires``), so that the first run serves all.
+        needs: the encoder outputs that the methods need (``compressor.requires``), so that the first run serves all.
     """
     token = _ACTIVE.set(_Kept(frozenset(needs)))
     try:
@@ -52,13 +52,13 @@ def reuse_encoder(needs: Iterable[str] = ()) -> Iterator[None]:
 def encode(
     model: Any, patch: ModelPatch, windows: Windows, needs: frozenset[str], options: EncoderOptions
 ) -> EncodedWindows:
-    """`ModelPatch.encode`, or what it returned for the same tensors where `reuse_encoder` is in force."""
+    """Call `ModelPatch.encode`, or return its last result for the same tensors inside `reuse_encoder`."""
     kept = _ACTIVE.get()
     if kept is None or torch.is_grad_enabled():
         return patch.encode(model, windows, needs, options)
     made_of, under = (model, windows.features, windows.mask), (options, windows.numbers)
     if kept.encoded is None or not kept.fits(made_of, under, needs):
-        kept.encoded = None  # frees its memory before the next one takes as much
+        kept.encoded = None  # frees its memory before the next one is allocated
         kept.needs |= needs
         kept.encoded = patch.encode(model, windows, kept.needs, options)
         kept.made_of, kept.under = made_of, under

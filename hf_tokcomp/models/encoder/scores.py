@@ -1,4 +1,4 @@
-"""What methods ask of an encoder's last layer, read off its queries and keys."""
+"""Scores that methods need from an encoder's last layer, computed from its queries and keys."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ...ops.attention import Reduction, attention_received, attention_to_self, k
 from ..base import EncodedWindows
 
 RECEIVED: dict[str, Reduction] = {"attention": "mean", "attention_max": "max", "attention_peak": "peak"}
-"""Fields with attention received, by what is made of the heads.
+"""Fields with attention received, and how each reduces the heads.
 
-A token's value is the average of its positions. Under "peak" that is the sum over its keys of the average over as many
-queries, too: the same share of a double sum either way.
+A token's value is the average over its positions. For "peak" this equals the sum over its keys of the average over as
+many queries: the same fraction of a double sum either way.
 """
 READ = frozenset({*RECEIVED, "attention_self", "keys"})
-"""All that is read."""
+"""All fields that are computed here."""
 
 
 def add_scores(
@@ -33,19 +33,19 @@ def add_scores(
     block: int | None = None,
     seen: Tensor | None = None,
 ) -> None:
-    """Fill in what is asked for.
+    """Fill in the requested scores.
 
     Args:
-        encoded: where it goes.
-        needs: which of `READ`.
-        query: ``(windows, positions, heads * head_dim)``, as it goes into the scores: rotated, where the layer rotates.
+        encoded: where the scores are stored.
+        needs: which of `READ` to compute.
+        query: ``(windows, positions, heads * head_dim)``, as it enters the scores: rotated if the layer rotates it.
         key: ``(windows, positions, heads * head_dim)``; grouped heads are repeated.
-        positions: ``(windows,)`` long, those with sound.
-        heads: attention heads.
+        positions: ``(windows,)`` long, number of positions with sound.
+        heads: number of attention heads.
         scale: factor on the scores.
-        per_token: positions that become a token.
-        block: positions that attend to each other, where that is not the whole window; a multiple of ``per_token``.
-        seen: ``(windows,)`` long, positions that are attended to, where the encoder does not mask its padding.
+        per_token: number of positions that become a token.
+        block: number of positions that attend to each other, a multiple of ``per_token``; None for the whole window.
+        seen: ``(windows,)`` long, number of positions attended to, if the encoder does not mask its padding.
     """
     windows, width = query.shape[:2]
     asked = needs & {*RECEIVED, "attention_self"}
@@ -70,12 +70,12 @@ def add_scores(
 
 
 def _blocks(states: Tensor, block: int) -> Tensor:
-    """``(windows, positions, dim)`` to ``(windows * blocks, block, dim)``, padded with 0."""
+    """Split ``(windows, positions, dim)`` into ``(windows * blocks, block, dim)``, padded with 0."""
     missing = -states.shape[1] % block
     return torch.nn.functional.pad(states, (0, 0, 0, missing)).reshape(-1, block, states.shape[2])
 
 
 def _in_blocks(positions: Tensor, width: int, block: int) -> Tensor:
-    """``(windows,)`` valid positions to those of each block ``(windows * blocks,)``; more than it has are all of it."""
+    """Valid positions ``(windows,)`` to those from each block on ``(windows * blocks,)``; may exceed the block size."""
     before = torch.arange(0, width, block, device=positions.device)
     return (positions[:, None] - before).clamp(min=0).flatten()
