@@ -16,7 +16,7 @@ def by_question(rows: Sequence[Row]) -> list[Row]:
     """Merge rows into one item per recording and question, with its part of the benchmark.
 
     Unanimous questions are yes/no questions on which all annotators agree; non-binary questions have no yes or no among
-    their answers (ECOSYSTEM's reading of the harnesses). The rest, yes/no questions with divided answers, belong to
+    their answers (our reading of the public harnesses). The rest, yes/no questions with divided answers, belong to
     neither. An answer to a non-binary question is right if any annotator gave it (our reading).
     """
     found = gathered(rows, "recording", "question")
