@@ -42,7 +42,7 @@ def budget(config: CompressionConfig) -> str:
 
 
 def counts(config: CompressionConfig, frame_rate: float) -> tuple[int, int | None]:
-    """Tokens of `SECONDS` of audio before and after compression; None after if it depends on the content."""
+    """Tokens of `SECONDS` of audio before and after compression; None for the latter if it depends on content."""
     before = round(SECONDS * frame_rate)
     return before, config.output_length(before, frame_rate) if config.deterministic_length else None
 
