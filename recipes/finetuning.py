@@ -1,8 +1,8 @@
-"""What LoRA fine-tuning wins back: word error rates of the small model on digit strings, before and after.
+"""Measures what LoRA fine-tuning recovers: word error rates of the small model on digit strings, before and after.
 
 ``python -m recipes.finetuning FOLDER --data RECORDINGS`` trains one adapter per method and seed on mixed
-retention ratios, measures it at each of them, and prints a table; ``--quick`` takes one seed and one ratio. Whatever is
-in FOLDER already is not done again, and a training that was cut off goes on from its last checkpoint.
+retention ratios, measures it at each of them, and prints a table; ``--quick`` uses one seed and one ratio. Results
+already in FOLDER are reused, and an interrupted training resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Job:
     """One adapter to train and measure.
 
     Args:
-        folder: where everything goes.
-        method: its key; ``none`` is the uncompressed model with the same training.
-        ratios: what it is trained on and measured at.
-        seed: of the adapter's weights, the rows' order and the draws of ratios.
-        steps: optimizer steps.
+        folder: the output folder.
+        method: key of the method; ``none`` is the uncompressed model with the same training.
+        ratios: the retention ratios for training and measuring.
+        seed: seed of the adapter's weights, the order of rows and the draws of ratios.
+        steps: number of optimizer steps.
         rows: rows per step.
-        learning_rate: at its highest.
-        rank: LoRA's.
+        learning_rate: the peak learning rate.
+        rank: rank of the LoRA adapter.
     """
 
     folder: Path
@@ -60,21 +60,21 @@ class Job:
         return self.folder / f"{self.method}-{_slug(self.ratios)}-seed{self.seed}"
 
     def compression(self, ratio: str) -> dict[str, Any]:
-        """The config at a ratio; positions as in the full prompt, which suits this model (docs/results.md)."""
+        """The config at a ratio, with positions as in the full prompt, which suits this model (docs/results.md)."""
         if self.method == "none":
             return {"method": "none"}
         return {"method": self.method, "retention_ratio": float(Fraction(ratio)), "positions": "original"}
 
 
 def run(job: Job) -> None:
-    """Train and measure, if that is not done already."""
+    """Train and measure, unless this is already done."""
     file = job.output / RESULTS
     if file.is_file():
         return
     import torch
 
-    torch.set_num_threads(1)  # models this small are fastest so, with one process per core
-    before = measure(job, None) if job.seed == 0 else {}  # no seed has a part in it
+    torch.set_num_threads(1)  # fastest for models this small, with one process per core
+    before = measure(job, None) if job.seed == 0 else {}  # does not depend on the seed
     train(job)
     after = measure(job, job.output)
     values = {
@@ -93,7 +93,7 @@ def run(job: Job) -> None:
 
 
 def train(job: Job) -> None:
-    """`hf-tokcomp finetune`, from its own arguments."""
+    """Run `hf-tokcomp finetune`, built from its own arguments."""
     from transformers import TrainingArguments
 
     from hf_tokcomp.checkpoints import SMALL_MODEL
@@ -134,7 +134,7 @@ def train(job: Job) -> None:
 
 
 def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
-    """Word errors at every ratio, by ratio."""
+    """The word errors by ratio."""
     import transformers
 
     from hf_tokcomp.checkpoints import SMALL_MODEL
@@ -154,20 +154,20 @@ def measure(job: Job, adapter: Path | None) -> dict[str, dict[str, float]]:
     if adapter is None:
         model = model_class.from_pretrained(SMALL_MODEL, compression=compression)
         if learned_weights(model):
-            return {}  # untrained it is what average pooling is, and nobody would use it
+            return {}  # untrained it is equivalent to average pooling, so not useful
     else:
         model = load_adapter(adapter)
     found = {}
     for ratio in ratios:
         set_config(model, CompressionConfig.from_dict(job.compression(ratio)))
         values = measuring.measure(model, rows)
-        # Rates as fractions, as in the measurements that are kept under docs/evidence.
+        # Rates as fractions, as in the measurements stored under docs/evidence.
         found[ratio] = {name: value if name == "tokens_kept" else value / 100 for name, value in values.items()}
     return found
 
 
 def prepare(folder: Path, data: Path, train_count: int, test_count: int) -> None:
-    """Strings of digits to train on and to measure with: other recordings, the same speakers."""
+    """Write strings of digits for training and for measuring, from different recordings of the same speakers."""
     from hf_tokcomp.checkpoints.test_sets.items import digit_strings
 
     from .small_model.test_set import write
@@ -178,7 +178,7 @@ def prepare(folder: Path, data: Path, train_count: int, test_count: int) -> None
 
 
 def table(folder: Path, ratios: Sequence[str]) -> str:
-    """What is there, as a Markdown table: word error rates in percent, mean and spread over the seeds."""
+    """The available results as a Markdown table: word error rates in percent, mean and spread over seeds."""
     files = sorted(folder.glob(f"*-{_slug(ratios)}-seed*/{RESULTS}"))
     found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     lines = ["| method | training | seeds | " + " | ".join(ratios) + " |", "|---|---|---|" + "---|" * len(ratios)]

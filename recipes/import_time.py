@@ -1,7 +1,7 @@
-"""What `import hf_tokcomp` costs beside `from transformers import PreTrainedModel`, in turns, each in a fresh process.
+"""Import time of `hf_tokcomp` compared with `from transformers import PreTrainedModel`, each in a fresh process.
 
-``python -m recipes.import_time [ROUNDS]`` prints both medians, in seconds of processor time (user and system): that of
-the clock would be that of whatever else the machine does.
+``python -m recipes.import_time [ROUNDS]`` alternates between them and prints both medians in seconds of processor time
+(user and system), since wall-clock time depends on other load.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def processor_seconds(program: str) -> float:
 
 
 def measure(rounds: int = ROUNDS, programs: tuple[str, ...] = (UPSTREAM, OURS)) -> dict[str, float]:
-    """The median of each program's processor time, after a round that only fills the caches of files."""
+    """The median processor time of each program, after a round that only warms up the file cache."""
     seconds = [[processor_seconds(program) for program in programs] for _ in range(rounds + 1)][1:]
     return {
         program: statistics.median(column) for program, column in zip(programs, zip(*seconds, strict=True), strict=True)

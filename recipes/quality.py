@@ -1,8 +1,8 @@
-"""What the methods do to the shipped model's three skills: docs/results.md, in one command.
+"""Measures how the methods affect the three skills of the shipped model, for docs/results.md.
 
-``python -m recipes.quality FOLDER --data CORPORA`` asks the model about 500 items of each skill under
-every method that needs no training, at 1/2, 1/4 and 1/10 of the tokens and with both kinds of positions, and says which
-methods differ. A second start goes on; under ``torchrun`` processes share the work.
+``python -m recipes.quality FOLDER --data CORPORA`` runs the model on 500 items per skill under every method
+that needs no training, at 1/2, 1/4 and 1/10 of the tokens and with both kinds of positions, and reports which
+methods differ. A second run resumes the first; under ``torchrun`` the processes share the work.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ PAIRS = (
     ("average_pooling:allocation=content", "average_pooling"),
     ("ltbm:allocation=content", "ltbm"),
 )
-"""Methods to compare with each other, on the same items."""
+"""Pairs of methods to compare on the same items."""
 DRAWN = (
     "none",
     "average_pooling",
@@ -66,7 +66,7 @@ DRAWN = (
     "bottom_k",
     "sa_map",
 )
-"""Methods in the picture, which has no room for all."""
+"""Methods shown in the plot, which has no room for all."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,9 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def comparisons(asked: Sequence[Asked], runs: Sequence[Run], answers: Mapping[Key, Given]) -> list[Table]:
-    """A table for each task: how much the first of two methods, or kinds of positions, scores above the second.
+    """One table per task: by how much the first of two methods, or kinds of positions, outscores the second.
 
-    Methods are compared with original positions, positions under every method.
+    Methods are compared with original positions, and positions under every method.
     """
     cells = by_cell(runs)
     ratios = [ratio for ratio in RATIOS if ratio < 1]

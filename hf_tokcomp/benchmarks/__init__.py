@@ -1,1 +1,1 @@
-"""Measuring what compression saves: in phases under `speed`, and everything at full size in `full_size`."""
+"""Benchmarks of what compression saves: by phase in `speed`, and at full model size in `full_size`."""

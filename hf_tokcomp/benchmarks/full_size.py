@@ -1,9 +1,9 @@
-"""What compression saves at full size: both public models with random weights, on one GPU, in one command.
+"""Benchmark at full model size: both public models with random weights, on one GPU, in one command.
 
-``hf-tokcomp bench --full-size FOLDER`` measures Qwen2-Audio 7B and Audio Flamingo 3, one clip and eight, ten minutes of
-audio, ragged batches, and the usual way to attention scores. A part that is in FOLDER already is not measured again.
-docs/benchmarks.md explains the tables. ``python -m hf_tokcomp.benchmarks.full_size FOLDER`` does the same, also in
-parts, and on a small machine: ``--layers 1 --small``.
+``hf-tokcomp bench --full-size FOLDER`` measures Qwen2-Audio 7B and Audio Flamingo 3 with one clip and eight, ten
+minutes of audio, ragged batches, and the usual way to get attention scores. Parts that are already in FOLDER are not
+measured again. docs/benchmarks.md explains the tables. ``python -m hf_tokcomp.benchmarks.full_size FOLDER`` does the
+same, optionally in parts or on a small machine: ``--layers 1 --small``.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ METHODS = ("segmentwise_top_k", "average_pooling", "ltbm")
 
 @dataclass(frozen=True)
 class Part:
-    """What is measured on one model.
+    """The measurements on one model.
 
     Args:
-        title: of its tables.
+        title: title of its tables.
         model: its name among the architectures.
         windows: lengths of the clips, in windows of the model's encoder (30 s).
-        batch_sizes: clips together.
-        methods: compressions.
+        batch_sizes: numbers of clips per batch.
+        methods: the compressions.
         ratios: their retention ratios.
-        ragged: whether clips differ in length; then they are also read one by one, and the rivals' way.
+        ragged: whether clips differ in length; if so, they are also read one by one and with eager attention scores.
     """
 
     title: str
@@ -74,13 +74,13 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """How everything in a folder is measured.
+    """The settings shared by all measurements in a folder.
 
     Args:
-        layers: so many of each stack; None for all.
-        small: little of everything, to see whether it works.
-        device: ``"auto"`` is a GPU if there is one, else the CPU.
-        dtype: ``"auto"`` is float32 on a CPU, bfloat16 elsewhere.
+        layers: number of layers of each stack; None for all.
+        small: measure a small version of everything, as a smoke test.
+        device: ``"auto"`` is a GPU if available, otherwise the CPU.
+        dtype: ``"auto"`` is float32 on a CPU and bfloat16 elsewhere.
     """
 
     layers: int | None = None
@@ -89,7 +89,7 @@ class Settings:
     dtype: str = "auto"
 
     def resolved(self) -> Settings:
-        """The same with a device and a precision instead of ``"auto"``.
+        """The same settings with an explicit device and precision instead of ``"auto"``.
 
         Raises:
             ValueError: this machine has no such device.
@@ -104,8 +104,8 @@ def main(arguments: Sequence[str] | None = None, sizes: Mapping[str, Mapping[str
     """Run the command and return its exit code.
 
     Args:
-        arguments: without the program's name; None for those of the process.
-        sizes: of the models by name; small ones for a test.
+        arguments: arguments without the program name; None for those of the process.
+        sizes: model sizes by name; small ones in tests.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -127,24 +127,24 @@ def run(
     plots: bool = True,
     sizes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
-    """Measure what is not in the folder yet, and write the tables of all that is.
+    """Measure the parts that are missing from the folder, and write the tables of all parts.
 
     Args:
-        folder: where reports, tables and pictures go.
-        how: the same for all that is in one folder.
-        page: whose tables to write anew, too.
-        names: of the parts; None for all.
-        plots: whether to draw pictures, which need matplotlib.
-        sizes: of the models by name; None for those that ship.
+        folder: the folder for reports, tables and plots.
+        how: the settings, which must be the same for everything in a folder.
+        page: a page whose tables are also updated.
+        names: names of the parts; None for all.
+        plots: whether to draw plots, which need matplotlib.
+        sizes: model sizes by name; None for those that ship with the package.
 
     Returns:
-        A line that says what is in the folder.
+        A line that summarises the contents of the folder.
 
     Raises:
-        FileNotFoundError: there is no such page.
-        ImportError: there is no matplotlib for the pictures.
-        ValueError: the page has no place for the tables, there is no such device, or the folder holds what was measured
-            in another way.
+        FileNotFoundError: the page does not exist.
+        ImportError: matplotlib is needed for the plots but not installed.
+        ValueError: the page has no section for the tables, there is no such device, or the folder holds measurements
+            with other settings.
     """
     if page is not None:
         check_place(page, BEGIN)
@@ -159,9 +159,9 @@ def run(
 def _measure(
     folder: Path, how: Settings, names: Sequence[str], plots: bool, sizes: Mapping[str, Mapping[str, Any]] | None
 ) -> dict[str, dict[str, Any]]:
-    """The reports of all parts that are in the folder in the end, by name."""
+    """Measure, and return the reports of all parts in the folder by name."""
     if plots:
-        from .. import plotting  # noqa: F401  # complains of a missing matplotlib before anything is measured
+        from .. import plotting  # noqa: F401  # reports a missing matplotlib before anything is measured
     settings = dataclasses.asdict(how)
     folder.mkdir(parents=True, exist_ok=True)
     reports = {name: found for name in PARTS if (found := _finished(folder, name, settings)) is not None}
@@ -172,7 +172,7 @@ def _measure(
             continue
         part = PARTS[name]
         if subject is None or subject.name != part.model:
-            subject = None  # its memory is needed
+            subject = None  # free its memory
             make_room(torch.device(how.device))
             values = sizes_of(part.model, how.layers) if sizes is None else sizes[part.model]
             subject = random_subject(part.model, values, how.device, getattr(torch, how.dtype), how.layers)
@@ -194,7 +194,7 @@ def _measure(
 
 
 def _plan(part: Part, window_seconds: float, small: bool) -> SpeedPlan:
-    """The part's plan; a small one has the same shape, with less of everything."""
+    """The plan of a part; a small one has the same structure, scaled down."""
     windows = part.windows[:2] if small else part.windows
     batch_sizes = tuple(min(audios, 2) for audios in part.batch_sizes[-1:]) if small else part.batch_sizes
     runs, _ = plan(part.methods[:1] if small else part.methods, part.ratios[:1] if small else part.ratios, [], 1)
@@ -212,10 +212,10 @@ def _plan(part: Part, window_seconds: float, small: bool) -> SpeedPlan:
 
 
 def _finished(folder: Path, name: str, settings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The report of a part that is finished.
+    """The report of a part, or None if it is not finished.
 
     Raises:
-        ValueError: it was measured in another way.
+        ValueError: it was measured with other settings.
     """
     file = folder / f"{name}.json"
     if not file.is_file():
@@ -227,7 +227,7 @@ def _finished(folder: Path, name: str, settings: Mapping[str, Any]) -> dict[str,
 
 
 def _save(file: Path, report: dict[str, Any]) -> None:
-    """Also while it runs, so that what ends it takes nothing along."""
+    """Save a report, also during the run, so that nothing is lost if the run is interrupted."""
     write_whole(file, json.dumps(report, indent=2) + "\n")
 
 

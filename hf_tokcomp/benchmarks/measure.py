@@ -1,4 +1,4 @@
-"""Meters of what is measured: repeats in turns, their spread, peak memory, and growth with the length."""
+"""Measuring tools: interleaved repeats, their spread, peak memory, and growth with the length."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ import torch
 from ..inference.timing import wait_for
 
 FEWEST = 3
-"""Repeats of a measurement, whatever the time limit."""
+"""Minimum number of repeats of a measurement, whatever the time limit."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, smallest and largest of repeated measurements."""
+    """Median, minimum and maximum of repeated measurements."""
 
     median: float
     low: float
@@ -37,15 +37,15 @@ class Spread:
 
 
 def in_turns(calls: Mapping[Any, Callable[[], Any]], seconds: float, rounds: int = FEWEST) -> dict[Any, Any]:
-    """Call everything in turns, so that what else the machine does hits all alike.
+    """Call everything in turns, so that other load on the machine affects all calls equally.
 
     Args:
-        calls: what is measured; each returns its result. Every round begins with another one.
-        seconds: no round begins after this time, but for the first ones.
-        rounds: how many there are in any case.
+        calls: the calls to measure; each returns its result. Every round starts with a different one.
+        seconds: time limit, after which no round starts except to reach the minimum.
+        rounds: minimum number of rounds.
 
     Returns:
-        A list of results per key, one for each round.
+        A list of results per key, one per round.
     """
     results: dict[Any, Any] = {key: [] for key in calls}
     order, start, done = list(calls), time.perf_counter(), 0
@@ -57,10 +57,10 @@ def in_turns(calls: Mapping[Any, Callable[[], Any]], seconds: float, rounds: int
 
 
 def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
-    """Most bytes that tensors made during the call held at once, beside those there were before it.
+    """Peak bytes of tensors created during the call, not counting those that existed before it.
 
-    On a GPU the allocator says so. On a CPU the profiler records every allocation, the temporary ones inside of an
-    operation included; what libraries hold for themselves (BLAS) is not seen.
+    On a GPU the allocator reports this. On a CPU the profiler records every allocation, including temporary ones inside
+    operations; memory held by libraries (BLAS) is not visible.
     """
     if device.type == "cuda":
         wait_for(device)
@@ -69,7 +69,7 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
         call()
         wait_for(device)
         return torch.cuda.max_memory_allocated(device) - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or the profiler reports every start and stop on stderr
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise the profiler reports every start and stop on stderr
     profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
     with _quiet(), profiler as profile:
         kept = call()
@@ -84,7 +84,7 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the profiler from telling stderr of memory that is older than itself, which is left out on purpose."""
+    """Silence the profiler's warnings on stderr about memory older than itself, which is ignored on purpose."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -97,7 +97,7 @@ def _quiet() -> Iterator[None]:
 
 
 def most_held(changes: Sequence[tuple[float, int, int]]) -> int:
-    """The peak of allocations and releases ``(time, address, bytes)``; releases of older memory do not count."""
+    """The peak of allocations and releases ``(time, address, bytes)``; releases of older memory are ignored."""
     held: dict[int, int] = {}
     total = most = 0
     for _, address, size in sorted(changes, key=lambda change: change[0]):
@@ -111,6 +111,6 @@ def most_held(changes: Sequence[tuple[float, int, int]]) -> int:
 
 
 def power(lengths: Sequence[float], seconds: Sequence[float]) -> float:
-    """The exponent p of the power ``c * length ** p`` that fits best, by least squares of the logarithms."""
+    """The exponent p of the best-fitting power ``c * length ** p``, by least squares of the logarithms."""
     x, y = [math.log(value) for value in lengths], [math.log(value) for value in seconds]
     return statistics.linear_regression(x, y).slope

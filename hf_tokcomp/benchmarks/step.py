@@ -1,12 +1,12 @@
-"""What a patched model adds to a decoding step on the host: `python -m hf_tokcomp.benchmarks.step`.
+"""Overhead on the host that a patched model adds to a decoding step: `python -m hf_tokcomp.benchmarks.step`.
 
-Upstream's `forward` is replaced by one that returns a stored output, so what is left is the way there: the module's
-call, and our functions where the model is patched. The models have their public sizes, on the meta device; nothing is
-computed but what our functions compute. What counts is the difference between the two calls, the smallest of several
-runs, which other work on the machine disturbs least.
+Upstream's `forward` is replaced by one that returns a stored output, so that only the overhead of the call remains:
+that of the module and, if the model is patched, of our functions. The models have their public sizes, on the meta
+device; nothing is computed except in our functions. The result is the difference between the two calls, using the
+minimum of several runs, which is least affected by other load.
 
-Two steps are measured. In a step of `generate` masks and positions are in the cache's columns already. In a step of a
-loop written by hand they are in those of the user's prompt, and are mapped.
+Two steps are measured. In a step of `generate`, masks and positions already refer to the cache's columns. In a step of
+a hand-written loop they refer to those of the user's prompt and are mapped.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from .speed.architectures import architectures, build, config_of, sizes_of
 RUNS, CALLS = 5, 10_000
 METHODS = ("none", "top_k")
 PROMPT, SHORT = 780, 217
-"""Columns of a prompt with 30 s of audio, and of what is left of it with a quarter of the audio's tokens."""
+"""Columns of a prompt with 30 s of audio, and of the same prompt with a quarter of the audio tokens."""
 
 
 def model_of(name: str) -> Any:
-    """A model of public sizes on the meta device: it has no weights, and cannot compute.
+    """A model with public sizes on the meta device, without weights.
 
     Args:
         name: one of `architectures`.
@@ -43,7 +43,7 @@ def model_of(name: str) -> Any:
 
 
 def filled_cache(model: Any, columns: int) -> Any:
-    """A cache with so many columns of one row in each layer of the language model, narrow ones."""
+    """A narrow cache with this many columns of one row in each layer of the language model."""
     from transformers import DynamicCache
 
     config = model.config.get_text_config()
@@ -54,7 +54,7 @@ def filled_cache(model: Any, columns: int) -> Any:
 
 
 def step_of_generate(model: Any) -> dict[str, Any]:
-    """The keywords of a decoding step as `generate` makes it; the cache has the columns of the short prompt."""
+    """The keywords of a decoding step of `generate`; the cache has the columns of the shortened prompt."""
     return {
         "input_ids": torch.ones(1, 1, dtype=torch.long),
         "attention_mask": torch.ones(1, SHORT + 1, dtype=torch.long),
@@ -65,7 +65,7 @@ def step_of_generate(model: Any) -> dict[str, Any]:
 
 
 def step_by_hand(model: Any) -> dict[str, Any]:
-    """The same step from a loop written by hand: the cache knows its prompt, and the mask has the user's columns."""
+    """The same step in a hand-written loop: the cache knows its prompt, and the mask has the user's columns."""
     row = torch.ones(1, PROMPT, dtype=torch.long)
     short = row[:, :SHORT]
     step = step_of_generate(model) | {"attention_mask": torch.ones(1, PROMPT + 1, dtype=torch.long)}
@@ -79,7 +79,7 @@ STEPS = {"generate": step_of_generate, "by hand": step_by_hand}
 
 @contextmanager
 def stored_output(model: Any) -> Iterator[None]:
-    """While this holds, the model's own `forward` returns a stored output."""
+    """Within the ``with`` block, the model's own `forward` returns a stored output."""
     output = object()
 
     def stored(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -90,7 +90,7 @@ def stored_output(model: Any) -> Iterator[None]:
 
 
 def microseconds(model: Any, step: dict[str, Any], runs: int = RUNS, calls: int = CALLS) -> float:
-    """Microseconds of one call with these keywords, the smallest of several runs."""
+    """Microseconds of one call with these keywords, the minimum of several runs."""
     with stored_output(model), torch.no_grad():
         return min(timeit.repeat(lambda: model(**step), number=calls, repeat=runs)) / calls * 1e6
 

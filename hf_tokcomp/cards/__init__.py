@@ -1,4 +1,4 @@
-"""Model cards: what a repository's README.md says of a compression, and how to load it."""
+"""Model cards: the README.md of a repository, which describes a compression and how to load it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def make_card(config: CompressionConfig, repo_id: str, old: str | None = None, *
     Args:
         config: the compression.
         repo_id: the repository that the card is for.
-        old: the card that is there already: what its front matter says beyond ours is kept, its text is not. Whether
-            somebody wrote it is for the caller to ask (`existing.is_written`).
+        old: the existing card: entries of its front matter that ours lacks are kept, its text is not. The caller must
+            check whether it is hand-written (`existing.is_written`).
         fields: the other fields of `CompressionCard`.
 
     Example:
@@ -50,17 +50,17 @@ def make_card(config: CompressionConfig, repo_id: str, old: str | None = None, *
 def write_card(
     folder: str | os.PathLike[str], config: CompressionConfig, repo_id: str, overwrite: bool = False, **fields: Any
 ) -> Path | None:
-    """Write a folder's README.md, unless somebody wrote one.
+    """Write a folder's README.md, unless it has a hand-written one.
 
     Args:
-        folder: a folder that exists.
+        folder: an existing folder.
         config: the compression.
         repo_id: the repository that the card is for.
-        overwrite: replace a card that somebody wrote, too.
+        overwrite: also replace a hand-written card.
         fields: the other fields of `CompressionCard`.
 
     Returns:
-        The file's path; None if a card was kept.
+        The path of the file; None if the existing card was kept.
 
     Example:
         >>> from hf_tokcomp.cards import write_card

@@ -22,9 +22,9 @@ from .snippets import snippet
 Kind = Literal["config", "model", "adapter"]
 LIBRARIES: dict[Kind, str] = {"config": "hf_tokcomp", "model": "transformers", "adapter": "peft"}
 RELATIONS: dict[Kind, str] = {"config": "adapter", "model": "finetune", "adapter": "adapter"}
-"""Of the Hub's four: a config is put on top of a model, as an adapter is; a saved model has its own weights."""
+"""Relation on the Hub by kind: a config is applied to a model, like an adapter; a saved model has its own weights."""
 ANY_MODEL = "Qwen/Qwen2-Audio-7B-Instruct"
-"""In the program on a card that names no base model."""
+"""Base model in the code snippet of a card that names none."""
 UNKNOWN = "path/to/its/base/model"
 ANY_CLASS = "AutoModelForSeq2SeqLM"
 """The Auto class that loads every supported model."""
@@ -32,23 +32,23 @@ ANY_CLASS = "AutoModelForSeq2SeqLM"
 
 @dataclass(frozen=True, kw_only=True)
 class CompressionCard:
-    """What a repository's card says. `str(card)` is the text of its README.md.
+    """The contents of a repository's card. `str(card)` is the text of its README.md.
 
     Args:
-        repo_id: the repository, as the program on the card loads it.
+        repo_id: the repository, as loaded by the code snippet on the card.
         revision: its branch; None for the main one.
         config: the compression.
-        kind: what the repository holds: a ``"config"`` alone, a ``"model"`` that was saved compressed, or an
+        kind: what the repository holds: only a ``"config"``, a ``"model"`` that was saved compressed, or an
             ``"adapter"`` that was trained under the compression.
-        base_model: the model it is for or comes from. A folder of this machine means nothing to others and is left out.
-        base_revision: its revision.
-        model_type: the base model's ``config.model_type``; None where that is not known.
+        base_model: the model it is for or derived from. A local folder is omitted.
+        base_revision: the revision of the base model.
+        model_type: the base model's ``config.model_type``; None if unknown.
         has_processor: whether the repository has the processor's files.
-        measurements: what was measured under this compression.
-        prompt: what the program on the card asks, and whoever loads the repository by default; None where nobody said.
-        license: the Hub's name of a licence.
-        relation: ``base_model_relation``; None for the one that fits the kind.
-        tags: more tags.
+        measurements: results measured under this compression.
+        prompt: the prompt in the code snippet and the default prompt of the repository; None if not specified.
+        license: the Hub's identifier of a licence.
+        relation: ``base_model_relation``; None for the one that matches the kind.
+        tags: additional tags.
 
     Example:
         >>> from hf_tokcomp.cards import CompressionCard
@@ -74,7 +74,7 @@ class CompressionCard:
 
     @property
     def name(self) -> str:
-        """The repository's name, without its owner's."""
+        """The name of the repository without its owner."""
         return self.repo_id.rsplit("/", 1)[-1]
 
     def data(self) -> ModelCardData:
@@ -93,7 +93,7 @@ class CompressionCard:
         )
 
     def snippet(self) -> str:
-        """The program that loads the repository."""
+        """The code snippet that loads the repository."""
         patch = find_patch(self.model_type)
         return snippet(
             self.kind,

@@ -1,4 +1,4 @@
-"""What to cite for a compression: the library, and the papers that its methods come from."""
+"""Citations for a compression: the library and the papers its methods come from."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Paper:
     """A paper on arXiv.
 
     Args:
-        key: of its BibTeX entry.
-        title: in BibTeX's spelling.
-        authors: in BibTeX's spelling, joined by ``and``.
+        key: key of its BibTeX entry.
+        title: title in BibTeX notation.
+        authors: authors in BibTeX notation, joined by ``and``.
     """
 
     key: str
@@ -87,11 +87,11 @@ PAPERS: dict[str, Paper] = {
         "Luo, Jiale and Liang, Xiaoyu and Hu, Haoji",
     ),
 }
-"""By arXiv number. A paper that is not here is cited by its number and a link."""
+"""Papers by arXiv number. A paper that is not listed is cited by its number and a link."""
 
 
 def methods_of(config: CompressionConfig) -> list[str]:
-    """The keys of the methods that work under a config: its own, or those of a composition's stages."""
+    """The keys of the methods that a config uses: its own, or those of the stages of a composition."""
     return list(dict.fromkeys(stage.method for stage in getattr(config, "stages", (config,))))
 
 
@@ -121,7 +121,7 @@ def entry(number: str) -> str:
 
 
 def citations(config: CompressionConfig) -> tuple[list[str], list[str]]:
-    """What a compression rests on: BibTeX entries, the library's first, and sources of which only a line is known."""
+    """Citations for a compression: BibTeX entries, the library's first, and one-line sources without an entry."""
     entries, lines = {"": library_entry()}, {}
     for name in methods_of(config):
         source = get_method(name).source

@@ -1,8 +1,8 @@
-"""Cards that are there already: which of them somebody wrote, and which a program did.
+"""Existing cards: telling hand-written ones from generated ones.
 
-A card of ours ends with a line that has a checksum of its text. While that fits, nobody has worked on the text, and it
-may be renewed. A template that huggingface_hub, transformers or PEFT left behind unfilled may be replaced. Anything
-else is somebody's work, and stays.
+Our cards end with a line that holds a checksum of the text. As long as it matches, nobody has edited the card and it
+may be regenerated. An unfilled template of huggingface_hub, transformers or PEFT may be replaced. Anything else is
+considered hand-written and kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..hub.shared_files import local_paths
 
 MARK = re.compile(r"\n*<!-- hf_tokcomp card ([0-9a-f]{12}): .*? -->\s*\Z")
 OWN = ("library_name", "base_model", "base_model_relation", "pipeline_tag", "model-index")
-"""What the front matter of a new card says in place of an old one's, even if it says nothing."""
+"""Front matter keys that are always taken from the new card, even if it lacks them."""
 GENERATED = (
     r"This is the model card of a .* transformers model that has been pushed on the Hub\. "
     r"This model card has been automatically generated\.",
@@ -33,14 +33,14 @@ GENERATED = (
 
 @dataclass
 class Card:
-    """A card in two parts."""
+    """A card, split into front matter and text."""
 
     data: dict[str, Any]
     text: str
 
     @staticmethod
     def parse(content: str) -> Card:
-        """Split a card. A front matter that is no mapping counts as text."""
+        """Split a card. Front matter that is not a mapping counts as text."""
         found = REGEX_YAML_BLOCK.search(content)
         try:
             data = yaml.safe_load(found.group(2)) if found else None
@@ -56,10 +56,10 @@ class Card:
 
 
 def read_card(file: Path) -> str:
-    """A card's text.
+    """The contents of a card's file.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the file is not text.
 
     Example:
         >>> from pathlib import Path
@@ -76,14 +76,14 @@ def read_card(file: Path) -> str:
 
 
 def sign(card: Card) -> str:
-    """The card with the line that tells an untouched card of ours from one that somebody worked on."""
+    """The card with the line that distinguishes a card of ours from one that was edited."""
     text = MARK.sub("", card.text).rstrip() + "\n"
     line = f"<!-- hf_tokcomp card {_checksum(text)}: renewed by `hf-tokcomp push` as long as nobody edits it -->"
     return str(Card(card.data, f"{text}\n{line}\n"))
 
 
 def is_written(content: str) -> bool:
-    """Whether somebody worked on this card, so that it must not be replaced unasked.
+    """Whether this card was written or edited by hand, so that it must not be replaced without being asked to.
 
     Example:
         >>> from hf_tokcomp.cards import is_written, make_card
@@ -104,9 +104,9 @@ def is_written(content: str) -> bool:
 
 
 def may_renew(content: str, library: str) -> bool:
-    """Whether a card may be replaced by one of ours whose ``library_name`` is this.
+    """Whether a card may be replaced by one of ours with this ``library_name``.
 
-    A config's card does not take the place of a model's or an adapter's, even where no person wrote that.
+    The card of a config does not replace that of a model or an adapter, even if the latter was generated.
 
     Example:
         >>> from hf_tokcomp.cards import make_card, may_renew
@@ -119,11 +119,11 @@ def may_renew(content: str, library: str) -> bool:
 
 
 def renew(new: str, old: str) -> str:
-    """The new card, with what only the old one's front matter says: a licence, languages, tags of somebody's own."""
+    """The new card, plus what only the old front matter has: a licence, languages, custom tags."""
     card, before = Card.parse(new), Card.parse(old).data
     tags = before.get("tags")
     for tag in tags if isinstance(tags, list) else ():
-        # The Hub makes the tags with a colon itself; the methods of an old compression are not those of the new one.
+        # The Hub adds tags with a colon itself; the methods of the old compression may not be those of the new one.
         if isinstance(tag, str) and ":" not in tag and find_method(tag) is None and tag not in card.data["tags"]:
             card.data["tags"].append(tag)
     card.data |= {

@@ -1,4 +1,4 @@
-"""Names on the Hub: which strings are ids of repositories, and which are folders of this machine."""
+"""Names on the Hub: telling repository ids from local folders."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ..hub.ids import is_hub_id
 
 
 def check_repo_id(repo_id: str) -> str:
-    """The id itself.
+    """Return the id unchanged if it is valid.
 
     Raises:
-        ValueError: it cannot be the id of a repository; the message shows what one looks like.
+        ValueError: it is not a valid repository id; the message shows an example.
     """
     try:
         validate_repo_id(repo_id)
@@ -24,6 +24,6 @@ def check_repo_id(repo_id: str) -> str:
 
 
 def hub_id(name: object) -> str | None:
-    """The name if it is ``USER/NAME`` on the Hub; None for a folder of this machine, and for what is no name."""
+    """The name if it is ``USER/NAME`` on the Hub; None for a local folder or anything that is not a name."""
     known = isinstance(name, str) and "@" not in name and is_hub_id(name) and not os.path.exists(name)
     return str(name) if known else None

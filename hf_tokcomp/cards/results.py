@@ -1,4 +1,4 @@
-"""What was measured under a compression, read from a JSON file: results of `eval` and `compare`, or plain numbers."""
+"""Measurements under a compression, read from a JSON file: results of `eval` and `compare`, or plain numbers."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ TASK = "audio-text-to-text"
 NUMBERS = ("metrics", "before", "uncompressed")
 KEYS = ("dataset", "dataset_id", "split", "task", "prompt", *NUMBERS, "units", "note")
 UNNAMED = "recordings named one by one"
-"""What results call recordings that have no name together."""
+"""Name in results for recordings without a common name."""
 RATE = "audio_tokens_per_second"
 NAMES = {"wer_plain": "wer"}
-"""What the Hub calls metrics of ours that have another name; the note says how texts are compared."""
+"""The Hub's names of our metrics, where they differ; the note says how texts are compared."""
 PERCENT = ("wer", "wer_plain", "exact_match", "accuracy")
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number, with what the uncompressed model, and the compressed one before training, reach if that is known.
+    """One number, with those of the uncompressed model and of the compressed one before training, if known.
 
     Args:
-        name: of the metric.
-        value: under the compression.
-        uncompressed: with all tokens.
-        before: under the compression, before training.
-        unit: of all three; "" for a bare number.
+        name: name of the metric.
+        value: value under the compression.
+        uncompressed: value with all tokens.
+        before: value under the compression before training.
+        unit: unit of all three; "" for a plain number.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Measurement:
     Args:
         dataset: its name.
         scores: the numbers.
-        dataset_id: its id on the Hub; None for one that is not there.
-        split: which part of it.
+        dataset_id: its id on the Hub; None if it is not on the Hub.
+        split: the split.
         task: the Hub's name for the task.
-        note: how it was measured, in a line.
-        prompt: what was asked about every item; "" where that is not known, or differs.
+        note: how it was measured, in one line.
+        prompt: the prompt of all items; "" if it is unknown or differs.
     """
 
     dataset: str
@@ -71,7 +71,7 @@ class Measurement:
     prompt: str = ""
 
     def results(self) -> list[EvalResult]:
-        """As entries of a card's ``model-index``, which holds the compressed model's numbers only."""
+        """The entries of a card's ``model-index``, which holds only the numbers of the compressed model."""
         slug = re.sub(r"[^a-z0-9]+", "-", self.dataset.lower()).strip("-") or "data"
         return [
             EvalResult(
@@ -89,21 +89,21 @@ class Measurement:
 def read_measurements(
     path: str | os.PathLike[str], config: CompressionConfig, dataset: str | None = None, models: Sequence[str] = ()
 ) -> list[Measurement]:
-    """What a JSON file says about a compression.
+    """The measurements of a compression in a JSON file.
 
     Args:
-        path: one of: what ``hf-tokcomp eval`` or ``compare`` wrote (the folder, its ``results.json``, or the file),
-            where the config must be among those measured; an object of the keys `KEYS`, such as the ``metrics.json`` of
-            ``hf-tokcomp finetune``, with ``metrics``, ``before`` and ``uncompressed`` as names and numbers and
-            ``units`` as names and texts, or a list of them; names and numbers alone.
+        path: one of: the output of ``hf-tokcomp eval`` or ``compare`` (the folder, its ``results.json``, or the file),
+            where the config must be among those measured; an object with the keys `KEYS`, such as the ``metrics.json``
+            of ``hf-tokcomp finetune``, where ``metrics``, ``before`` and ``uncompressed`` map names to numbers and
+            ``units`` maps names to texts, or a list of such objects; a plain mapping of names to numbers.
         config: the compression.
-        dataset: the name of the data set, instead of the file's.
-        models: Hub ids of the model that the numbers may be of; empty if any will do. A report that was made with a
-            folder is taken to be of it.
+        dataset: the name of the data set, overriding that in the file.
+        models: Hub ids of the model that the numbers may belong to; empty for any. A report made with a local folder
+            is assumed to match.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is none of these; the message says what is wrong.
+        ValueError: the file has none of these formats; the message says what is wrong.
     """
     file = Path(path)
     if file.is_dir():
@@ -168,7 +168,7 @@ def _numbers(values: Mapping[str, Any], key: str) -> dict[str, float]:
     if not isinstance(numbers, Mapping):
         raise ValueError(f"{key} must be an object of names and numbers")
     for name, value in numbers.items():
-        # Not `math.inf`: an integer of hundreds of digits is below that, and no number for a card.
+        # Not `math.inf`: an integer with hundreds of digits is below it, but does not belong on a card.
         ok = isinstance(value, int | float) and not isinstance(value, bool)
         if not ok or not abs(value) <= sys.float_info.max:
             raise ValueError(f"{key}: {name!r} must be a finite number, not {shown(value)}")
@@ -178,7 +178,7 @@ def _numbers(values: Mapping[str, Any], key: str) -> dict[str, float]:
 def _from_results(
     results: Mapping[str, Any], config: CompressionConfig, dataset: str | None, models: Sequence[str]
 ) -> list[Measurement]:
-    """A measurement for every task, and every part of one, that the results have."""
+    """A measurement for every task, and for every part of a task, in the results."""
     model = results["model"]
     if models and hub_id(model) is not None and model not in models:
         raise ValueError(f"it was measured with {model}, and not with {' or '.join(models)}")
@@ -204,7 +204,7 @@ def _from_results(
 
 
 def _scores(scores: Sequence[Mapping[str, Any]], runs: Mapping[str, Any], key: str) -> list[Score]:
-    """The run's values beside those of `none`, of one part of a task."""
+    """The values of the run and those of `none`, for one part of a task."""
     run = runs[key]
     several = [name for name, other in runs.items() if _cell(other) == _cell(run)]
     found = []
@@ -219,7 +219,7 @@ def _scores(scores: Sequence[Mapping[str, Any]], runs: Mapping[str, Any], key: s
 
 
 def _spent(task: Mapping[str, Any], cost: Mapping[str, Any], plain: Mapping[str, Any]) -> list[Score]:
-    """Audio tokens a second, and seconds where they were measured, of the mean item."""
+    """Audio tokens per second and, if measured, seconds, averaged over items."""
     found = []
     if task.get("seconds"):
         rates = (round(each["tokens_after"] / task["seconds"], 2) for each in (cost, plain))
@@ -265,7 +265,7 @@ def _rounded(value: float | None) -> float:
 
 
 def _model_name(model: str) -> str:
-    """A model's name for others to read: of a folder, its own name without the path."""
+    """A model's name as shown to others: for a folder, its name without the path."""
     if model in (SMALL_MODEL.name, str(SMALL_MODEL)):
         return "the model that ships with hf_tokcomp"
     return hub_id(model) or Path(model).name

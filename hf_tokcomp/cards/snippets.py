@@ -1,4 +1,4 @@
-"""The program on a card: how to load what is in the repository, and how to ask it something."""
+"""The code snippet on a card: how to load the contents of the repository and run a prompt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ processor = AutoProcessor.from_pretrained({processor})
 }
 
 QUESTION = "What is being said?"
-"""Asked where nobody says what else."""
+"""The default question."""
 ASK = """
 content = [{"type": "audio", "path": "question.wav"}, {"type": "text", "text": {prompt}}]
 inputs = processor.apply_chat_template(
@@ -50,7 +50,7 @@ prompt = {prompt}
 samples = hf_tokcomp.audio.load_audio("question.wav", rate)
 inputs = processor(text=[prompt], audio=[samples], sampling_rate=rate, return_tensors="pt").to(model.device)
 """
-"""With a prompt that has the audio placeholder in it."""
+"""For a prompt that contains the audio placeholder."""
 ANSWER = """
 output = model.generate(**inputs, max_new_tokens=64)
 print(processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
@@ -67,21 +67,21 @@ def snippet(
     has_processor: bool,
     prompt: str | None = None,
 ) -> str:
-    """A program that loads a repository, and asks it something.
+    """A program that loads a repository and runs a prompt.
 
     Args:
         kind: what the repository holds: ``"config"``, ``"model"`` or ``"adapter"``.
         repo_id: the repository.
         revision: its branch; None for the main one.
-        model_class: name of a class of transformers.
+        model_class: name of a transformers class.
         base_model: the model that the compression or adapter is for.
-        base_revision: its revision; None for its newest.
-        has_processor: whether the repository has the processor's files; if not, they are the base model's.
-        prompt: what it is asked; None for `QUESTION`.
+        base_revision: the revision of the base model; None for the latest.
+        has_processor: whether the repository has the processor's files; if not, the base model's are used.
+        prompt: the prompt; None for `QUESTION`.
     """
     repo, base = _arguments(repo_id, revision), _arguments(base_model, base_revision)
     config = json.dumps(repo_id if revision is None else f"{repo_id}@{revision}")
-    if kind == "adapter" and base_revision is not None:  # which an adapter's own loader has no keyword for
+    if kind == "adapter" and base_revision is not None:  # the loader of adapters has no keyword for it
         kind = "adapter of a revision"
     processor = repo if has_processor else base
     named = "" if is_hub_id(base_model) else f"base={base}, "

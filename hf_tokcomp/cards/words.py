@@ -1,4 +1,4 @@
-"""A compression in words: its budget, its options, and what it cannot do."""
+"""A compression in words: its budget, options and limitations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from ..config.registry import get_method
 from .citations import methods_of
 
 SECONDS = 30
-"""The audio that counts are given for."""
+"""Length of the audio that token counts refer to."""
 EXAMPLE = 25.0
-"""Tokens per second for a compression that no model comes with; the card says that it is an example."""
+"""Tokens per second assumed for a compression without a model; the card says that it is an example."""
 POSITIONS = {
     "contiguous": "`contiguous`: the shortened prompt is renumbered",
     "original": "`original`: every token keeps the position it had in the full prompt",
@@ -18,7 +18,7 @@ SHARED = {"method", "positions", "stages", "schema_version", "hf_tokcomp_version
 
 
 def code(text: str) -> str:
-    """A text of somebody's own as it is, on one line."""
+    """A user's text as inline code, on one line."""
     line = " ".join(text.split()).replace("`", "'")
     return f"`{line}`"
 
@@ -42,18 +42,18 @@ def budget(config: CompressionConfig) -> str:
 
 
 def counts(config: CompressionConfig, frame_rate: float) -> tuple[int, int | None]:
-    """Tokens of `SECONDS` of audio before and after; None where that depends on the content."""
+    """Tokens of `SECONDS` of audio before and after compression; None for the latter if it depends on content."""
     before = round(SECONDS * frame_rate)
     return before, config.output_length(before, frame_rate) if config.deterministic_length else None
 
 
 def title(config: CompressionConfig) -> str:
-    """The methods in the order in which they work."""
+    """The methods in the order in which they are applied."""
     return " + ".join(f"`{name}`" for name in methods_of(config))
 
 
 def facts(config: CompressionConfig, frame_rate: float | None) -> list[tuple[str, str]]:
-    """What is set, as rows of a table; counts are those of an example where no model says its tokens per second."""
+    """The settings as table rows; the counts are an example if the model's tokens per second are unknown."""
     rate = EXAMPLE if frame_rate is None else frame_rate
     audio = f"{SECONDS} s of audio" + ("" if frame_rate is not None else f", for a model that makes {rate:g} a second")
     before, after = counts(config, rate)
@@ -81,7 +81,7 @@ def limits(config: CompressionConfig, trained: bool | None) -> list[str]:
 
     Args:
         config: the compression.
-        trained: whether weights come with it that were trained under it; None where nobody said.
+        trained: whether it comes with weights that were trained under it; None if unknown.
     """
     said = [
         "Prefill gets faster and the key-value cache smaller. Decoding does not get faster: the time per generated "

@@ -1,8 +1,8 @@
-"""A small real model that ships with the package, and recordings it can be tried on.
+"""A small real model that ships with the package, and recordings to try it on.
 
-The model reads strings of spoken digits, captions clips of environmental sounds and answers multiple choice questions
-about them; it is a plain Qwen2-Audio model of 2.35 million parameters. What it can do, and
-how it was made, is in its README.md; `test_sets` has what it is asked there.
+The model reads strings of spoken digits, captions clips of environmental sounds and answers multiple-choice questions
+about them; it is a plain Qwen2-Audio model with 2.35 million parameters. Its README.md describes its abilities and how
+it was made; `test_sets` contains the test sets used there.
 """
 
 import json
@@ -17,7 +17,7 @@ SMALL_MODEL: Path = _HERE / "digits_and_sounds"
 
 
 def recordings() -> list[tuple[Path, str]]:
-    """The shipped recordings (16 kHz mono files) with the digits spoken in each, in words.
+    """The shipped recordings (16 kHz mono files), each with its spoken digits in words.
 
     Example:
         >>> from hf_tokcomp.checkpoints import recordings

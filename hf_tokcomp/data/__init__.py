@@ -1,4 +1,4 @@
-"""Recordings with their texts, from tables, folders and the Hub, to train on or to measure with."""
+"""Loading of recordings with their texts from tables, folders and the Hub, for training and evaluation."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["Examples", "load_examples"]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: `datasets` takes a second, and whether a file is there needs none of it.
+    # Imported lazily: importing `datasets` takes a second, and checking whether a file exists does not need it.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import examples

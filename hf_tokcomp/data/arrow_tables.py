@@ -1,4 +1,4 @@
-"""Tables that `datasets` reads, from parquet, a folder of its own or the Hub, with every audio left undecoded."""
+"""Tables read by `datasets`, from parquet files, saved folders or the Hub, with all audio left undecoded."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from ..messages import several, shown
 
 
 class NeedsFilesError(Exception):
-    """`datasets` cannot read this folder of recordings: it takes torchcodec for it, also where nothing is decoded."""
+    """`datasets` cannot read this folder of recordings: it needs torchcodec for it, even if nothing is decoded."""
 
 
 def load_table(what: str, name: str, /, **options: Any) -> datasets.Dataset:
-    """`datasets.load_dataset` without progress bars in logs, and with errors that name what was asked for.
+    """`datasets.load_dataset` without progress bars in logs, and with errors that name what was requested.
 
     Args:
         what: the first argument of `load_dataset`.
-        name: how messages call it.
+        name: its name in messages.
         options: further arguments of `load_dataset`.
 
     Raises:
-        NeedsFilesError: its files must be read without `datasets`.
-        FileNotFoundError: there is nothing of this name.
+        NeedsFilesError: the files must be read without `datasets`.
+        FileNotFoundError: nothing with this name exists.
         ValueError: there is no such split or config, or the table cannot be read.
         ConnectionError: the Hub could not be reached.
     """
@@ -53,7 +53,7 @@ def load_table(what: str, name: str, /, **options: Any) -> datasets.Dataset:
 
 
 def undecoded(table: datasets.Dataset) -> datasets.Dataset:
-    """The table with ``{"bytes", "path"}`` in its audio columns: `datasets` decodes by torchcodec only."""
+    """The table with ``{"bytes", "path"}`` in its audio columns: `datasets` decodes with torchcodec only."""
     for column, feature in table.features.items():
         if isinstance(feature, datasets.Audio):
             table = table.cast_column(column, datasets.Audio(decode=False))
@@ -61,7 +61,7 @@ def undecoded(table: datasets.Dataset) -> datasets.Dataset:
 
 
 def holds_audio(table: datasets.Dataset, column: str) -> bool:
-    """Whether a column has audio by its type, and not only perhaps by its name."""
+    """Whether a column holds audio according to its type, not just its name."""
     if isinstance(table.features[column], datasets.Audio):
         return True
     kind = table.data.schema.field(column).type
@@ -71,10 +71,10 @@ def holds_audio(table: datasets.Dataset, column: str) -> bool:
 
 
 def saved_table(folder: Path, split: str | None) -> datasets.Dataset:
-    """What `save_to_disk` wrote: a `Dataset`, or one split of a `DatasetDict`.
+    """Load what `save_to_disk` wrote: a `Dataset`, or one split of a `DatasetDict`.
 
     Raises:
-        ValueError: it has no such split.
+        ValueError: there is no such split.
     """
     with quiet():
         found = datasets.load_from_disk(str(folder))
@@ -89,13 +89,13 @@ def saved_table(folder: Path, split: str | None) -> datasets.Dataset:
 
 
 def literal(path: Path) -> str:
-    """A path for `data_files`, which takes patterns."""
+    """A path escaped for `data_files`, which interprets patterns."""
     return glob.escape(str(path.absolute()))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the progress bars of `datasets` where nobody watches: in a log, each is many lines."""
+    """Disable the progress bars of `datasets` if stderr is not a terminal: in a log, each takes many lines."""
     silence = not sys.stderr.isatty() and not datasets.utils.are_progress_bars_disabled()
     if silence:
         datasets.utils.disable_progress_bars()
@@ -113,6 +113,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _said(error: BaseException) -> str:
-    """What an error says, in one line that is not too long."""
+    """The message of an error as a single line of limited length."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 400 else f"{text[:400]}..."

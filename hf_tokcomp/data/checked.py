@@ -1,4 +1,4 @@
-"""Whether recordings can be used: they are there, can be decoded and have the right length; and what is said if not."""
+"""Checks that recordings exist, can be decoded and have a valid length, and the report of those that do not."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class AudioCheck:
-    """How recordings are looked at.
+    """How recordings are checked.
 
     Args:
-        decode: decode them; else it is only seen whether the file is there.
-        min_seconds: the least length.
-        max_seconds: the greatest, if there is one.
+        decode: decode them; otherwise only check that the file exists.
+        min_seconds: the minimum length.
+        max_seconds: the maximum length, if any.
         sampling_rate: the rate they are decoded to.
     """
 
@@ -39,7 +39,7 @@ class AudioCheck:
     sampling_rate: int
 
     def __call__(self, audio: dict[str, Any]) -> tuple[str | None, int | None]:
-        """What is wrong with an audio ``{"bytes", "path"}``, None where nothing is; and its samples, where decoded."""
+        """The problem with an audio ``{"bytes", "path"}`` or None, and its number of samples if it was decoded."""
         content, path = audio["bytes"], audio["path"]
         name = shortened(path or "the audio")
         if content is None and path is None:
@@ -71,15 +71,15 @@ class AudioCheck:
 def check_audio(
     table: datasets.Dataset, rows: Sequence[int], check: AudioCheck, workers: int | None
 ) -> tuple[dict[int, str], dict[int, int]]:
-    """What is wrong with the audio of rows, by row; and the samples of each that was decoded.
+    """The problems with the audio of rows, by row, and the number of samples of each row that was decoded.
 
-    Threads and not processes: libsndfile and soxr leave Python's lock, and forking beside torch's threads may hang.
+    Uses threads, not processes: libsndfile and soxr release the GIL, and forking next to torch's threads may hang.
 
     Args:
-        table: with a column ``audio``, undecoded.
-        rows: those to look at.
-        check: how.
-        workers: how many are decoded at once; None for as many as there are cores.
+        table: a table with a column ``audio``, undecoded.
+        rows: the rows to check.
+        check: how to check them.
+        workers: number of recordings decoded at once; None for one per core.
     """
     wrong: dict[int, str] = {}
     lengths: dict[int, int] = {}
@@ -92,7 +92,7 @@ def check_audio(
         ThreadPoolExecutor(workers or cores) as pool,
         tqdm(total=len(rows), desc="Checking recordings", unit=" rows", disable=None) as bar,
     ):
-        for start in range(0, len(rows), BLOCK):  # in blocks, so that an interrupt is heard and no queue piles up
+        for start in range(0, len(rows), BLOCK):  # in blocks, so that interrupts work and the queue stays short
             block = rows[start : start + BLOCK]
             for row, (reason, samples) in zip(block, pool.map(look, block), strict=True):
                 if reason is not None:
@@ -109,10 +109,10 @@ def report(table: Table, wrong: Mapping[int, str], skip_bad: bool) -> list[tuple
     Args:
         table: the table.
         wrong: reasons by row.
-        skip_bad: such rows are left out.
+        skip_bad: whether such rows are skipped.
 
     Raises:
-        ValueError: they are not to be left out, or no other is left.
+        ValueError: they must not be skipped, or no usable row is left.
     """
     skipped = [(table.number(row), wrong[row]) for row in sorted(wrong)]
     if not skipped:
@@ -130,7 +130,7 @@ def report(table: Table, wrong: Mapping[int, str], skip_bad: bool) -> list[tuple
 
 
 def _listed(skipped: Sequence[tuple[int, str]], unit: str) -> str:
-    """The first few of what is wrong, a line each."""
+    """The first few problems, one per line."""
     lines = [f"  {unit} {number}: {reason}." for number, reason in skipped[:NAMED]]
     more = len(skipped) - NAMED
     return "\n".join([*lines, f"  and {more} more."] if more > 0 else lines)

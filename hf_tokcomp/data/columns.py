@@ -1,4 +1,4 @@
-"""Which columns of a table are audio, text and prompt, and their values in one form."""
+"""Finding the audio, text and prompt columns of a table, and reading their values in a uniform format."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PROMPT = ("prompt", "instruction", "question")
 
 
 def find_column(table: Table, what: str, given: str | None, usual: Sequence[str]) -> str | None:
-    """The column that holds something: the one given, or the only one with a usual name; None where there is none.
+    """The column for a role: the given one, or the only one with a usual name; None if there is none.
 
     Raises:
-        ValueError: there is no such column, or several fit.
+        ValueError: the given column does not exist, or several columns match.
     """
     has = f"{table.name} has the columns {several(table.columns)}"
     if given:
@@ -36,7 +36,7 @@ def find_column(table: Table, what: str, given: str | None, usual: Sequence[str]
     if what == "audio":
         inline = [column for column in fits if _is_inline(table, column)]
         fits = inline or fits
-        if "audio" in fits:  # beside `path` or `file`, which name the same recording
+        if "audio" in fits:  # next to `path` or `file`, which name the same recording
             return "audio"
     if len(fits) > 1:
         none = ' ("" for none)' if what == "prompt" else ""
@@ -47,10 +47,10 @@ def find_column(table: Table, what: str, given: str | None, usual: Sequence[str]
 
 
 def required_column(table: Table, what: str, given: str | None, usual: Sequence[str]) -> str:
-    """The column that holds something, as `find_column` has it.
+    """The column for a role, as in `find_column`, but required.
 
     Raises:
-        ValueError: there is none, or several fit.
+        ValueError: there is none, or several columns match.
     """
     found = find_column(table, what, given, usual)
     if found is None:
@@ -62,7 +62,7 @@ def required_column(table: Table, what: str, given: str | None, usual: Sequence[
 
 
 def _options(what: str) -> str:
-    """How the column is named: in Python and for `finetune`, and for the other commands."""
+    """How to specify the column: in Python and for `finetune`, and for the other commands."""
     role = "question" if what == "prompt" else what
     return f"{what}_column=... (--columns {role}:NAME)"
 
@@ -72,7 +72,7 @@ def _is_inline(table: Table, column: str) -> bool:
 
 
 def has_column(table: Table, name: str) -> bool:
-    """Whether there is a column of this name, or for ``column.field`` one of structs with this field."""
+    """Whether there is a column with this name or, for ``column.field``, a column of structs with this field."""
     column, dot, field = name.partition(".")
     if not dot or name in table.columns:
         return name in table.columns
@@ -85,7 +85,7 @@ def has_column(table: Table, name: str) -> bool:
 
 
 def values(table: Table, column: str) -> list[Any]:
-    """The values of a column, those of a class label as the class's name; ``column.field`` for a field of structs."""
+    """The values of a column, with class labels as class names; ``column.field`` selects a field of structs."""
     if column not in table.columns and has_column(table, column):
         column, _, field = column.partition(".")
         return [value.get(field) if isinstance(value, dict) else None for value in values(table, column)]
@@ -99,10 +99,10 @@ def values(table: Table, column: str) -> list[Any]:
 
 
 def texts(value: Any) -> list[str]:
-    """The texts in a value: one, or those of a list; numbers as they are written, nothing as "".
+    """The texts in a value: a single one or those of a list; numbers as strings, missing values as "".
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the value has another type.
     """
     if isinstance(value, list | tuple | np.ndarray):
         return [single for entry in value for single in texts(entry)] or [""]

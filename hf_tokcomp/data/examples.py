@@ -1,4 +1,4 @@
-"""load_examples: recordings with their texts, from a table, a folder or the Hub, checked before any training."""
+"""load_examples: recordings with their texts from a table, a folder or the Hub, checked before training."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ MIN_SECONDS = 0.08  # two audio tokens
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What can be trained on, and what cannot.
+    """The usable examples of a table, and the rows that were skipped.
 
     Args:
-        dataset: with the columns ``audio`` (``{"bytes", "path"}``, undecoded, for `load_audio`), ``text`` and, where
-            the table has one, ``prompt`` (None in rows without); and, where recordings were decoded, ``length``, their
-            samples at the model's rate, for ``train_sampling_strategy="group_by_length"``.
-        rows: how many rows were read.
-        skipped: number and reason of each row that was left out.
-        unit: what the numbers are: "line", of the file and from 1; or "row", from 0.
+        dataset: has the columns ``audio`` (``{"bytes", "path"}``, undecoded, for `load_audio`), ``text`` and, if the
+            table has one, ``prompt`` (None in rows without); and, if the recordings were decoded, ``length``, the
+            number of samples at the model's rate, for ``train_sampling_strategy="group_by_length"``.
+        rows: number of rows read.
+        skipped: number and reason of each skipped row.
+        unit: the unit of these numbers: "line" of the file, from 1; or "row", from 0.
 
     Example:
         >>> from hf_tokcomp.data import load_examples
@@ -62,43 +62,43 @@ def load_examples(
     token: str | bool | None = None,
     cache_dir: str | None = None,
 ) -> Examples:
-    """Recordings with their texts. No code of a data set is ever run.
+    """Load recordings with their texts. Code in a data set is never run.
 
     Args:
         name: one of
 
-            - a table: .jsonl, .json, .csv, .tsv or .parquet, with audio as paths from the table's folder, addresses,
-              or, in parquet, bytes or dicts;
-            - a folder: one that `Dataset.save_to_disk` wrote; or with a table named as the split (for "train" also
-              ``manifest`` or ``metadata``), or in a folder named as the split; or with ``metadata`` beside that folder,
-              of which the rows count whose recordings are in it; or with parquet files;
+            - a table: .jsonl, .json, .csv, .tsv or .parquet, with audio as paths relative to the table's folder,
+              addresses or, in parquet, bytes or dicts;
+            - a folder: one written by `Dataset.save_to_disk`; or with a table named after the split (for "train" also
+              ``manifest`` or ``metadata``), or in a folder named after the split; or with ``metadata`` next to that
+              folder, of which only the rows with recordings in the folder are used; or with parquet files;
             - a data set on the Hub, ``user/name`` or ``user/name@revision``.
-        split: which part, "train" by default. It means nothing for a single table.
-        config_name: which configuration of a data set on the Hub.
-        audio_column: the column of audio; None for the one with a usual name.
-        text_column: the column of what the model is to say; likewise.
-        prompt_column: the column of what it is asked; likewise, and "" for none.
-        prompt_required: rows without a prompt are bad, as no other is given.
-        flatten_texts: make one example of each text where a row has a list of them, as captions do; without it such
-            a row is bad.
-        skip_bad: leave bad rows out, and say so in a warning, instead of stopping.
-        check: decode every recording. Without it only texts are looked at, and whether files are there.
-        max_seconds: the longest recording that is good: where the model stops listening. None for any.
-        min_seconds: the shortest.
-        max_samples: how many rows are read, from the first; None for all.
+        split: the split, "train" by default. Ignored for a single table.
+        config_name: the configuration of a data set on the Hub.
+        audio_column: the audio column; None for the one with a usual name.
+        text_column: the column with the text the model should produce; likewise.
+        prompt_column: the column with the prompt; likewise, and "" for none.
+        prompt_required: treat rows without a prompt as bad, since there is no default prompt.
+        flatten_texts: make one example per text if a row has a list of texts, such as captions; otherwise such a row
+            is bad.
+        skip_bad: skip bad rows with a warning instead of raising.
+        check: decode every recording. Otherwise only the texts and the existence of files are checked.
+        max_seconds: the maximum length of a recording, at which the model stops listening. None for no limit.
+        min_seconds: the minimum length.
+        max_samples: number of rows to read, from the first; None for all.
         sampling_rate: the model's rate.
-        num_proc: how many recordings are decoded at once, in threads; None for as many as there are cores.
-        revision: of a data set on the Hub.
-        token: for the Hub.
-        cache_dir: where `datasets` and the Hub keep what they fetch or convert.
+        num_proc: number of recordings decoded at once, in threads; None for one per core.
+        revision: the revision of a data set on the Hub.
+        token: token for the Hub.
+        cache_dir: where `datasets` and the Hub cache what they fetch or convert.
 
     Returns:
         The examples, in the order of the table.
 
     Raises:
-        FileNotFoundError: there is nothing under this name.
-        ValueError: a table cannot be read, no column or more than one fits (of prompts none need, unless they are
-            required), or rows are bad: the first few are named, with the reason. Also where no row is good.
+        FileNotFoundError: nothing with this name exists.
+        ValueError: a table cannot be read, no column or more than one matches a role (prompts are optional unless
+            required), rows are bad (the first few are listed with the reason), or no row is usable.
         ConnectionError: the Hub could not be reached.
 
     Example:

@@ -1,4 +1,4 @@
-"""The audio column of a table in the one form that `datasets` stores: ``{"bytes", "path"}``, undecoded."""
+"""Conversion of a table's audio column to the format that `datasets` stores: ``{"bytes", "path"}``, undecoded."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Stored = dict[str, Any]
 
 
 def audio_table(table: Table, column: str, sampling_rate: int) -> tuple[datasets.Dataset, dict[int, str]]:
-    """The audio as a table of one column ``audio``, paths in it made absolute, and what is wrong with rows without.
+    """The audio as a table with one column ``audio`` with absolute paths, and the reasons for rows without audio.
 
     Args:
         table: the table.
-        column: its column of audio.
+        column: its audio column.
         sampling_rate: the rate of arrays that come without one.
     """
     wrong: dict[int, str] = {}
@@ -54,15 +54,15 @@ def audio_table(table: Table, column: str, sampling_rate: int) -> tuple[datasets
             named[place] = stored(row + place, named[place])["path"]
             changed = True
         row += len(chunk)
-        # The bytes are those of the chunk, which may be mapped from a file larger than the memory.
+        # The bytes are not copied: the chunk may be memory-mapped from a file larger than the memory.
         chunks.append(pa.StructArray.from_arrays([contents, pa.array(named, pa.string())], ["bytes", "path"]))
     return (_built(chunks) if changed else kept), wrong
 
 
 def _is_stored(table: datasets.Dataset, column: str) -> bool:
-    """Whether a column is in the form that `datasets` stores, or only a cast away from it."""
+    """Whether a column is in the format that `datasets` stores, or can be cast to it."""
     kind = table.data.schema.field(column).type
-    # `datasets` would turn arrays into bytes by torchcodec.
+    # `datasets` would encode arrays with torchcodec.
     return holds_audio(table, column) and not (pa.types.is_struct(kind) and kind.get_field_index("array") >= 0)
 
 
@@ -72,10 +72,10 @@ def _built(chunks: list[pa.Array]) -> datasets.Dataset:
 
 
 def _stored(value: Any, table: Table, sampling_rate: int) -> Stored:
-    """One audio in the stored form.
+    """One audio in the stored format.
 
     Raises:
-        ValueError: there is none, or it may not be read; the message says why.
+        ValueError: there is none, or it must not be read; the message says why.
     """
     if isinstance(value, Mapping):
         if value.get("array") is not None:
@@ -93,7 +93,7 @@ def _stored(value: Any, table: Table, sampling_rate: int) -> Stored:
 
 
 def _encoded(array: Any, rate: int) -> Stored:
-    """Samples as the bytes of a WAV file, without loss."""
+    """Samples encoded losslessly as the bytes of a WAV file."""
     try:
         samples = scaled(array).astype(np.float32)
         content = io.BytesIO()
@@ -104,15 +104,15 @@ def _encoded(array: Any, rate: int) -> Stored:
 
 
 def _located(path: str, table: Table) -> str:
-    """A path made absolute, from the table's folder; addresses as they are.
+    """A path made absolute, relative to the table's folder; addresses are returned unchanged.
 
     Raises:
-        ValueError: the path leads out of what was downloaded.
+        ValueError: the path leads outside the downloaded files.
     """
     folder = os.path.abspath(table.folder or ".")
     if not table.confined:
         return path if is_address(path) else os.path.abspath(os.path.join(folder, path))
-    # Not resolved: the Hub's cache is made of links to where the files are.
+    # Links are not resolved: the Hub's cache consists of links to the actual files.
     located = os.path.abspath(os.path.join(folder, path))
     if is_address(path) or table.folder is None or not located.startswith(folder + os.sep):
         raise ValueError(f"{shown(path)} is not a file of the data set")

@@ -1,4 +1,4 @@
-"""Texts and prompts of a table, and one table of them and the audio, which is never copied."""
+"""Texts and prompts of a table, and joining them with the audio into one table without copying the audio."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .table import Table
 def all_texts(
     table: Table, column: str, flatten: bool, wrong: dict[int, str], required: bool = True
 ) -> list[list[str]]:
-    """The texts of every row; rows without a good one go into `wrong`, unless none is required."""
+    """The texts of every row; rows without a valid text are added to `wrong`, unless texts are not required."""
     found = []
     for row, value in enumerate(values(table, column)):
         try:
@@ -35,9 +35,9 @@ def all_texts(
 
 
 def all_prompts(table: Table, column: str, wrong: dict[int, str], required: bool = False) -> list[str | None]:
-    """The prompt of every row, None where it has none; rows with something else go into `wrong`.
+    """The prompt of every row, or None; rows with an invalid prompt are added to `wrong`.
 
-    Where prompts are required, rows without go there, too.
+    If prompts are required, so are rows without one.
     """
     found: list[str | None] = []
     for row, value in enumerate(values(table, column)):
@@ -61,10 +61,10 @@ def joined(
     lengths: Mapping[int, int],
     wrong: set[int],
 ) -> datasets.Dataset:
-    """One table of audio, texts, prompts and, where they are known, lengths, without the bad rows.
+    """One table of audio, texts, prompts and, if known, lengths, without the bad rows.
 
-    Audio is never copied: where rows have several texts, tables with the first, the second ... text of every row lie
-    one behind the other, and the result picks from them.
+    Audio is never copied: if rows have several texts, tables with the first, the second ... text of every row are
+    concatenated, and the result selects rows from them.
     """
     layers = max(len(several) for row, several in enumerate(spoken) if row not in wrong)
     tables: list[Any] = []

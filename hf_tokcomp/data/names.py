@@ -1,4 +1,4 @@
-"""Names of data: what is a file, a folder or a data set on the Hub; known without `datasets`, which takes a second."""
+"""Names of data sets: files, folders or Hub ids, checked without `datasets`, which takes a second to import."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..messages import shortened
 
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 FILES = (*TEXT_SUFFIXES, ".parquet")
-"""Endings of tables."""
+"""File extensions of tables."""
 
 
 def check_dataset(name: str) -> None:
-    """Raise where a name is of nothing here, and can be of nothing on the Hub.
+    """Raise if a name is neither a local file or folder nor a possible Hub id.
 
     Raises:
-        FileNotFoundError: so it is.
+        FileNotFoundError: it is neither.
     """
     path = Path(name).expanduser()
-    if os.path.isfile(path) or os.path.isdir(path):  # not path.is_file(), which raises where a name is too long
+    if os.path.isfile(path) or os.path.isdir(path):  # not path.is_file(), which raises if a name is too long
         return
     if path.suffix.lower() in FILES or not is_hub_id(name):
         why = "." if path.suffix else ", and it is no Hub id (user/name)."

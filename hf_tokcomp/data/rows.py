@@ -1,4 +1,4 @@
-"""read_rows: the rows of a table before any recording is read; texts and prompts where they are known."""
+"""read_rows: the rows of a table, with texts and prompts if known, before any recording is read."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Row:
 
     Args:
         place: the table and the line or row.
-        audio: ``{"bytes", "path"}``, undecoded, its path absolute.
-        text: what there is to read; None where that is not known.
-        prompt: what is asked; None for the usual.
-        wrong: why it cannot be used; None where it can, as far as is known without reading the audio.
+        audio: ``{"bytes", "path"}``, undecoded, with an absolute path.
+        text: the reference text; None if unknown.
+        prompt: the prompt; None for the default.
+        wrong: why the row cannot be used; None if it can, as far as is known without reading the audio.
     """
 
     place: str
@@ -43,20 +43,20 @@ def read_rows(
     max_samples: int | None = None,
     sampling_rate: int = 16_000,
 ) -> list[Row]:
-    """The rows of all that `load_examples` takes, and of a folder of recordings without any table.
+    """The rows of anything that `load_examples` takes, or of a folder of recordings without a table.
 
     Args:
         name: a table, a folder or a data set on the Hub.
-        split: which part, "train" by default. It means nothing for a single table.
-        columns: names of columns by role: audio, text and question; without one, that with a usual name.
-        skip_bad: give bad rows, too, with what is wrong, instead of stopping.
-        max_samples: how many rows are read, from the first; None for all.
-        sampling_rate: of arrays that come without a rate.
+        split: the split, "train" by default. Ignored for a single table.
+        columns: column names by role: audio, text and question; a missing role uses the column with a usual name.
+        skip_bad: return bad rows as well, with the reason, instead of raising.
+        max_samples: number of rows to read, from the first; None for all.
+        sampling_rate: the rate of arrays that come without one.
 
     Raises:
-        FileNotFoundError: there is nothing under this name.
-        ValueError: a table cannot be read, no column or more than one fits, or rows are bad, as in `load_examples`; but
-            no row needs a text.
+        FileNotFoundError: nothing with this name exists.
+        ValueError: a table cannot be read, no column or more than one matches a role, or rows are bad, as in
+            `load_examples`; but rows need no text.
         ConnectionError: the Hub could not be reached.
     """
     given = dict(columns or {})

@@ -1,4 +1,4 @@
-"""Where training data come from: a table, a folder or a Hub id, found and opened as a `Table`."""
+"""Sources of data: a table, a folder or a Hub id, located and opened as a `Table`."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ WHOLE = ("manifest", "metadata")
 
 @dataclass(frozen=True)
 class Source:
-    """What is asked for.
+    """The requested part of a data set and how to fetch it.
 
     Args:
-        split: as `load_examples` has it, and so are the next four.
-        config_name: which configuration.
-        revision: of a data set on the Hub.
-        token: for the Hub.
-        cache_dir: of `datasets` and the Hub.
-        bare: a folder without any table is one of its recordings, as no truth is needed.
+        split: as in `load_examples`, like the next four.
+        config_name: the configuration.
+        revision: the revision of a data set on the Hub.
+        token: token for the Hub.
+        cache_dir: cache of `datasets` and the Hub.
+        bare: accept a folder of recordings without a table, when no reference texts are needed.
     """
 
     split: str | None = None
@@ -46,14 +46,14 @@ class Source:
     bare: bool = False
 
     def open(self, name: str) -> Table:
-        """The table under a name: a file, a folder or a Hub id, looked for in this order.
+        """The table with this name: a file, a folder or a Hub id, tried in this order.
 
         Raises:
             FileNotFoundError: there is none.
-            ValueError: it cannot be read, or more than one fits.
+            ValueError: it cannot be read, or more than one matches.
         """
         path = Path(name).expanduser()
-        if os.path.isfile(path):  # not path.is_file(), which raises where a name is too long
+        if os.path.isfile(path):  # not path.is_file(), which raises if a name is too long
             return self._file(path)
         if os.path.isdir(path):
             return self._folder(path)
@@ -72,12 +72,12 @@ class Source:
         raise ValueError(f"{path} is not a table of examples; it should end in {', '.join(FILES)}.")
 
     def _folder(self, folder: Path, confined: bool = False) -> Table:
-        """What is in a folder: what `datasets` saved, a file by its name, here or in the split's folder, or parquet."""
+        """The table in a folder: saved by `datasets`, a table file here or in the split's folder, or parquet files."""
         split = self.split or "train"
         if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
             return Table(str(folder), saved_table(folder, self.split), folder, confined=confined)
         part = folder / split
-        # The nearest table to the recordings, as `datasets` has it for an AudioFolder.
+        # The table nearest to the recordings, as in an AudioFolder of `datasets`.
         found = _named(folder, (split, "manifest") if split == "train" else (split,)) or _named(part, (*WHOLE, split))
         if found is not None:
             return self._file(found, confined)
@@ -114,7 +114,7 @@ class Source:
         try:
             found = load_table(repo, name, name=self.config_name, split=self.split or "train", **where)
             if any(holds_audio(found, column) for column in found.column_names):
-                # A stranger wrote the table: paths are taken from it only where `datasets` has put the files there.
+                # The table is untrusted: its paths are used only if `datasets` itself placed the files there.
                 return Table(name, found, confined=found.builder_name != "audiofolder")
         except NeedsFilesError:
             pass
@@ -125,10 +125,10 @@ class Source:
 
 
 def _named(folder: Path, stems: tuple[str, ...]) -> Path | None:
-    """The table in a folder with the first of these names that is there.
+    """The table in a folder with the first of these names that exists.
 
     Raises:
-        ValueError: there is more than one, by their endings.
+        ValueError: several exist, with different extensions.
     """
     for stem in stems:
         found = [folder / f"{stem}{suffix}" for suffix in FILES if (folder / f"{stem}{suffix}").is_file()]
@@ -140,7 +140,7 @@ def _named(folder: Path, stems: tuple[str, ...]) -> Path | None:
 
 
 def _inside(table: Table, split: str) -> Table:
-    """The rows of an AudioFolder's table whose recordings are in the folder of a split.
+    """The rows of an AudioFolder's table whose recordings are in a split's folder.
 
     Raises:
         ValueError: there are none.

@@ -1,4 +1,4 @@
-"""A table of recordings as it was found: its rows, its columns, and what a row is called in messages."""
+"""Table: a table of recordings as found, with its rows, its columns and how messages refer to a row."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import datasets
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table as it was found.
+    """A table as found, before any check.
 
     Args:
-        name: how messages call it.
-        content: rows of a text table, or a `datasets.Dataset` with its audio undecoded.
-        folder: where relative paths start.
-        lines: the line of each row, where there are lines.
-        rows: where each row was, of a table that is part of another without lines.
-        confined: paths must lead to files in `folder`: a stranger wrote them.
+        name: its name in messages.
+        content: rows of a text table, or a `datasets.Dataset` with undecoded audio.
+        folder: the folder that paths are relative to.
+        lines: the line of each row, if the table has lines.
+        rows: the original index of each row, if this is part of a table without lines.
+        confined: paths must lead to files in `folder`, because they are untrusted.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Table:
 
     @property
     def unit(self) -> str:
-        """What rows are counted in: "line", of the file and from 1; or "row", from 0."""
+        """The unit in which rows are numbered: "line" of the file, from 1; or "row", from 0."""
         return "row" if self.lines is None else "line"
 
     def number(self, row: int) -> int:
@@ -42,19 +42,19 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """The names of the columns; those of any row where rows differ."""
+        """The names of the columns; those of all rows together if rows differ."""
         if isinstance(self.content, list):
             return list(dict.fromkeys(key for row in self.content for key in row))
         return list(self.content.column_names)
 
     def first(self, rows: int | None) -> Table:
-        """The table of the first rows; all of them for None."""
+        """The table with the first rows only; all rows for None."""
         if rows is None or rows >= len(self.content):
             return self
         return self.only(range(rows))
 
     def only(self, rows: Sequence[int]) -> Table:
-        """The table of some rows, which keep their lines."""
+        """The table with these rows only, which keep their numbers."""
         part = [self.content[row] for row in rows] if isinstance(self.content, list) else self.content.select(rows)
         numbers = [self.number(row) for row in rows]
         lined = self.lines is not None

@@ -1,7 +1,7 @@
-"""Tables that are text: JSONL, JSON, CSV and TSV as rows of plain values, with the line each row stands on.
+"""Text tables: JSONL, JSON, CSV and TSV as rows of plain values, with the line number of each row.
 
-Python's own readers and not pandas or Arrow: every value of a CSV stays the string that it is ("007", "nan", "NA"), and
-what cannot be read names its line.
+Uses Python's own readers instead of pandas or Arrow, so that every value of a CSV stays a string ("007", "nan", "NA")
+and errors name the line.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Rows = tuple[list[dict[str, Any]], list[int] | None]
 
 
 def read_text_table(path: Path) -> Rows:
-    """The rows of a file by the ending of its name, one of ``TEXT_SUFFIXES``, and the lines they begin on, from 1.
+    """The rows of a file with one of ``TEXT_SUFFIXES``, and the lines they begin on, from 1.
 
-    The lines are None for a JSON document, whose rows have none. Blank lines are skipped; a byte order mark is too.
+    The lines are None for a JSON document, whose rows have none. Blank lines and a byte order mark are skipped.
 
     Raises:
-        ValueError: a line cannot be read; it is named.
+        ValueError: a line cannot be read; the message names it.
     """
     text = _text(path)
     if path.suffix.lower() == ".tsv":
@@ -44,7 +44,7 @@ def _text(path: Path) -> str:
 
 def _read_jsonl(text: str, path: Path) -> tuple[list[dict[str, Any]], list[int]]:
     rows, lines = [], []
-    # Not splitlines(), which also splits at characters that JSON allows within a string.
+    # Not splitlines(), which also splits at characters that JSON allows inside a string.
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         if not line.strip():
             continue
@@ -60,10 +60,10 @@ def _read_jsonl(text: str, path: Path) -> tuple[list[dict[str, Any]], list[int]]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, where Python's reader would take the last of several values in silence.
+    """An object without duplicate names, of which Python's reader would silently take the last value.
 
     Raises:
-        ValueError: a name is there more than once.
+        ValueError: a name occurs more than once.
     """
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -80,12 +80,12 @@ def _read_json(text: str, path: Path) -> Rows:
     try:
         found = json.loads(text, object_pairs_hook=_object)
     except ValueError as error:
-        if getattr(error, "msg", "") == "Extra data":  # several documents: lines of JSON under another name
+        if getattr(error, "msg", "") == "Extra data":  # several documents: JSON lines with another extension
             return _read_jsonl(text, path)
         raise ValueError(f"{path} is not valid JSON: {error}.") from error
     if isinstance(found, dict) and isinstance(found.get("data"), list):
         found = found["data"]
-    if isinstance(found, dict):  # a file of a single line
+    if isinstance(found, dict):  # a file with a single row
         found = [found]
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise ValueError(f'{path} is neither a list of objects nor an object with such a list as "data".')
@@ -93,13 +93,13 @@ def _read_json(text: str, path: Path) -> Rows:
 
 
 def _delimiter(text: str) -> str:
-    """What the first line is divided by: spreadsheets write semicolons where the comma is the decimal point."""
+    """The delimiter in the first line: spreadsheets write semicolons if the comma is the decimal separator."""
     header = text.lstrip().partition("\n")[0]
     return max(",;\t|", key=header.count)
 
 
 def _read_tsv(text: str, path: Path) -> Rows:
-    """Tabs; quotes are taken as CSV has them, or else, where that fails, as part of the text (as in Common Voice)."""
+    """Tab-separated; quotes are parsed as in CSV or, if that fails, kept as part of the text (as in Common Voice)."""
     try:
         return _read_csv(text, path, "\t", multiline=False)
     except ValueError:

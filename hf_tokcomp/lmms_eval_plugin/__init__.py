@@ -1,8 +1,8 @@
 """Plug-in for lmms-eval: compressed models for its ``--model``, and captioning tasks for its ``--include_path``.
 
-lmms-eval finds the models by the entry-point group ``lmms_eval.models`` (`hf_tokcomp_plugins`). It has none for tasks,
-so their folder is named on the command line: ``python -m hf_tokcomp.lmms_eval_plugin`` prints it. Nothing here imports
-lmms-eval before lmms-eval itself asks for it.
+lmms-eval finds the models through the entry point group ``lmms_eval.models`` (`hf_tokcomp_plugins`). There is no such
+group for tasks, so their folder is given on the command line: ``python -m hf_tokcomp.lmms_eval_plugin`` prints it.
+Nothing here imports lmms-eval until lmms-eval itself loads it.
 """
 
 from __future__ import annotations

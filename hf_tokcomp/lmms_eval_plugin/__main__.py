@@ -1,4 +1,4 @@
-"""`python -m hf_tokcomp.lmms_eval_plugin`: the folder of the tasks, for lmms-eval's ``--include_path``."""
+"""`python -m hf_tokcomp.lmms_eval_plugin`: print the folder of the tasks, for lmms-eval's ``--include_path``."""
 
 from . import TASKS
 

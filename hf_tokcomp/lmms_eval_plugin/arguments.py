@@ -1,4 +1,4 @@
-"""What ``--model_args`` may say: the compression, and how values that arrive as text are read."""
+"""Parsing of ``--model_args``: the compression, and values that arrive as text."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ def chosen_compression(
     positions: str | None,
     stored: CompressionConfig | None,
 ) -> CompressionConfig | None:
-    """The config that the model arguments ask for.
+    """The config requested by the model arguments.
 
     Args:
-        compression: a method's key, JSON, a folder or a Hub id; None for the checkpoint's own.
-        retention_ratio: fraction of the audio tokens to keep, instead of the config's budget.
-        positions: ``"contiguous"`` or ``"original"``, instead of the config's.
-        stored: what the checkpoint or adapter itself asks for.
+        compression: a method key, JSON, a folder or a Hub id; None for the checkpoint's own.
+        retention_ratio: fraction of the audio tokens to keep, overriding the config's budget.
+        positions: ``"contiguous"`` or ``"original"``, overriding the config's.
+        stored: the config of the checkpoint or adapter itself.
 
     Returns:
-        None where nobody asks for any.
+        The config; None if neither the arguments nor the checkpoint have one.
 
     Raises:
         CompressionConfigError: the compression is unknown or contradictory.
-        ValueError: it looks like JSON and is not, or there is no method to change.
+        ValueError: it looks like JSON but is invalid, or there is no method to modify.
     """
     config = stored
     if compression is not None:
@@ -46,10 +46,10 @@ def chosen_compression(
 
 
 def whole_number(name: str, value: object) -> int:
-    """A count above 0, which lmms-eval passes on as text.
+    """A count above 0, which lmms-eval passes as text.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not such a count.
     """
     text = str(value)
     if not text.isdecimal() or int(text) < 1:
@@ -58,10 +58,10 @@ def whole_number(name: str, value: object) -> int:
 
 
 def refuse_unknown(unknown: Iterable[str], known: Iterable[str], kind: str = "model argument") -> None:
-    """Raise for the first name that is not known.
+    """Raise for the first unknown name.
 
     Raises:
-        ValueError: there is one; the known names are listed.
+        ValueError: there is one; the message lists the known names.
     """
     known = sorted(known)
     for name in unknown:

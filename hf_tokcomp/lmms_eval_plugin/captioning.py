@@ -17,13 +17,13 @@ CAPTION_COLUMN = re.compile(r"captions?|answer|caption_\d+")
 
 @failing_the_run()
 def one_row_per_clip(dataset: Dataset) -> Dataset:
-    """Columns ``audio``, not decoded, and ``captions``, all of the clip's: for ``process_docs``.
+    """Columns ``audio``, undecoded, and ``captions``, with all captions of the clip: for ``process_docs``.
 
-    Benchmarks give a clip's captions in a list, in several columns, or in several rows with the same audio. Several
-    rows as several documents would have it captioned as often, and compared with one caption at a time.
+    Benchmarks store the captions of a clip as a list, in several columns, or in several rows with the same audio.
+    Without merging, such rows would be captioned several times and compared with only one caption each.
 
     Raises:
-        ValueError: there is no column with audio or with captions, or a clip has no caption.
+        ValueError: there is no audio or caption column, or a clip has no caption.
     """
     columns = [name for name in dataset.column_names if CAPTION_COLUMN.fullmatch(name)]
     if not columns:
@@ -45,7 +45,7 @@ def one_row_per_clip(dataset: Dataset) -> Dataset:
 
 
 def _identity(audio: Any) -> str:
-    """What tells a clip from others: its content, or its path."""
+    """The identity of a clip: its content or its path."""
     if not isinstance(audio, Mapping):
         return str(audio)
     content = audio.get("bytes")
@@ -59,30 +59,30 @@ def _texts(value: Any) -> list[str]:
 
 
 def doc_to_text(doc: Mapping[str, Any], specific: Mapping[str, Any]) -> str:
-    """The model's own prompt, from ``lmms_eval_specific_kwargs``."""
+    """The prompt of the model, from ``lmms_eval_specific_kwargs``."""
     return str(specific["prompt"])
 
 
 def process_results(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
-    """For every metric what the whole set is scored from: the clip's caption and its references."""
+    """The clip's caption and references for every metric, from which the whole set is scored."""
     pair = {"prediction": results[0], "references": list(doc["captions"])}
     return {"cider": pair, "rouge_l": pair}
 
 
 @failing_the_run()
 def cider(pairs: Sequence[Mapping[str, Any]]) -> float:
-    """CIDEr-D of all clips together, 0 to 10. Its weights come from these references: subsets do not compare."""
+    """CIDEr-D over all clips, 0 to 10. Its weights depend on these references, so subsets are not comparable."""
     return corpus_score("cider", pairs)
 
 
 @failing_the_run()
 def rouge_l(pairs: Sequence[Mapping[str, Any]]) -> float:
-    """ROUGE-L, the mean over clips, 0 to 1."""
+    """ROUGE-L, averaged over clips, 0 to 1."""
     return corpus_score("rouge_l", pairs)
 
 
 def corpus_score(metric: str, pairs: Sequence[Mapping[str, Any]]) -> float:
-    """A metric of `hf_tokcomp.evaluation`, by pycocoevalcap.
+    """A metric of `hf_tokcomp.evaluation`, computed by pycocoevalcap.
 
     Args:
         metric: ``"cider"`` or ``"rouge_l"``.

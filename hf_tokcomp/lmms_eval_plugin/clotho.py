@@ -1,4 +1,4 @@
-"""Clotho's evaluation split from a folder of the user's, as it was unpacked; no copy on the Hub is confirmed."""
+"""The evaluation split of Clotho from the user's unpacked folder, since no copy on the Hub is confirmed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECORDINGS = "evaluation"
 
 
 def __getattr__(name: str) -> str:
-    """``CAPTIONS``, which the task's YAML names; looked up when the task is loaded, not when tasks are listed."""
+    """``CAPTIONS``, used in the task's YAML; evaluated when the task is loaded, not when tasks are listed."""
     if name != "CAPTIONS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with failing_the_run():
@@ -37,7 +37,7 @@ def _folder() -> Path:
 
 @failing_the_run()
 def one_row_per_recording(dataset: Dataset) -> Dataset:
-    """The table with the recordings' paths, and the five captions as one list: for ``process_docs``.
+    """The table with the paths of the recordings and the five captions as one list: for ``process_docs``.
 
     Raises:
         FileNotFoundError: a recording is missing.

@@ -1,4 +1,4 @@
-"""From a task's ``generation_kwargs`` to the options of ``generate``, and from decoded text to an answer."""
+"""Converting a task's ``generation_kwargs`` to options of ``generate``, and decoded text to an answer."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 from .arguments import refuse_unknown
 
 DEFAULTS: dict[str, Any] = {"max_new_tokens": 256, "min_new_tokens": 1, "num_beams": 1}
-"""What a task does not say, as in lmms-eval's own wrappers."""
+"""Defaults for what a task does not specify, as in lmms-eval's own wrappers."""
 
 OF_SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 OPTIONS = frozenset(
     {*DEFAULTS, *OF_SAMPLING, "do_sample", "early_stopping", "length_penalty", "no_repeat_ngram_size"}
     | {"repetition_penalty", "until"}
 )
-"""What ``generation_kwargs`` may have: nothing that would change what ``generate`` returns."""
+"""Accepted ``generation_kwargs``: none that would change the return type of ``generate``."""
 
 
 def generate_options(task: Mapping[str, Any]) -> dict[str, Any]:
     """The options of ``generate``.
 
-    Tokens are sampled where ``temperature`` is above 0 and ``do_sample`` is not false, or where only ``do_sample`` is
-    given and true; else the most likely ones are taken, whatever the checkpoint's generation config says.
+    Tokens are sampled if ``temperature`` is above 0 and ``do_sample`` is not false, or if only ``do_sample`` is given
+    and true; otherwise decoding is greedy, whatever the checkpoint's generation config says.
 
     Args:
-        task: ``generation_kwargs`` of a task; its ``until`` is for `cut`.
+        task: ``generation_kwargs`` of a task; its ``until`` is handled by `cut`.
 
     Raises:
-        ValueError: an option is none of `OPTIONS`.
+        ValueError: an option is not in `OPTIONS`.
     """
     refuse_unknown(task, OPTIONS, "generation option")
     options = {name: value for name, value in task.items() if name != "until"}
@@ -43,7 +43,7 @@ def stops(task: Mapping[str, Any]) -> list[str]:
     """The strings at which a task's answers end.
 
     Raises:
-        ValueError: ``until`` is neither a string nor a list of them.
+        ValueError: ``until`` is neither a string nor a list of strings.
     """
     until = task.get("until")
     listed = [until] if isinstance(until, str) else until or []

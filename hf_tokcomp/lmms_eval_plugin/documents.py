@@ -1,4 +1,4 @@
-"""Audio of a task's documents, without torchcodec: for the tasks here and for YAML files of your own."""
+"""Audio of a task's documents without torchcodec, for the tasks here and for your own YAML files."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from ..audio.loading import load_audio
 from ..data.arrow_tables import undecoded
 
-__all__ = ["audio_column", "doc_to_audio", "undecoded"]  # what YAML files name
+__all__ = ["audio_column", "doc_to_audio", "undecoded"]  # used in YAML files
 
 COLUMNS = ("audio", "context")
-"""Where benchmarks have their recordings."""
+"""Columns in which benchmarks store recordings."""
 RATE = 16_000
 
 
 def doc_to_audio(doc: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A document's recording, decoded as lmms-eval's own models want it: for ``doc_to_visual``.
+    """The recording of a document, decoded as lmms-eval's own models expect it: for ``doc_to_visual``.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the document has none.
     """
     return [{"array": load_audio(doc[audio_column(doc)], RATE), "sampling_rate": RATE}]
 

@@ -1,4 +1,4 @@
-"""Errors that end the run: lmms-eval's command line would print them and exit as if all were well."""
+"""Making errors end the run: lmms-eval's command line would print them and exit with status 0."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from contextlib import contextmanager
 
 @contextmanager
 def failing_the_run() -> Iterator[None]:
-    """Let no error inside be lost; around a ``with`` block or, with ``()``, above a function.
+    """Make errors end the run; use it as a context manager or, with ``()``, as a decorator.
 
-    lmms-eval 0.7.3's command line catches every `Exception`, goes on without a table and exits with status 0, unless
-    ``--verbosity DEBUG`` is given; with several processes, the others wait for the one that is gone. `SystemExit` is no
-    `Exception`. Called from a program, as by ``lmms_eval.evaluator.simple_evaluate``, errors stay what they are.
+    The command line of lmms-eval 0.7.3 catches every `Exception`, continues without a table and exits with status 0,
+    unless ``--verbosity DEBUG`` is given; with several processes, the others wait for the one that failed. `SystemExit`
+    is not an `Exception`. If called from a program, as by ``lmms_eval.evaluator.simple_evaluate``, errors are not
+    changed.
 
     Raises:
-        SystemExit: below the command line, with the error's message and status 1; the traceback is printed before.
+        SystemExit: under the command line, with the error's message and status 1, after printing the traceback.
     """
     try:
         yield

@@ -32,25 +32,25 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
     """Any supported model, as ``--model hf_tokcomp``; the classes below differ in what they load by default.
 
     Args:
-        pretrained: a folder or a Hub id, of a model or of an adapter.
-        compression: a method's key, JSON, a folder or a Hub id; None for what the checkpoint asks for, or none at all.
+        pretrained: folder or Hub id of a model or an adapter.
+        compression: a method key, JSON, a folder or a Hub id; None for the checkpoint's own, if any.
         retention_ratio: fraction of the audio tokens to keep, above 0 and at most 1.
         positions: ``"contiguous"`` or ``"original"``.
-        device: ``"auto"`` (all GPUs there are, or else the CPU), ``"cpu"``, ``"cuda:0"``; one process per GPU under
+        device: ``"auto"`` (all available GPUs, or else the CPU), ``"cpu"``, ``"cuda:0"``; one process per GPU under
             accelerate.
         dtype: ``"auto"`` (the checkpoint's), ``"float32"``, ``"bfloat16"`` or ``"float16"``.
-        batch_size: documents that are answered together.
-        use_cache: False: every token is generated from the whole prompt anew.
-        add_system_prompt: False: without the system turn that the chat template may write.
-        simple_prompt: True: without the chat template, as base models want it.
+        batch_size: number of documents answered together.
+        use_cache: if False, recompute the whole prompt for every generated token.
+        add_system_prompt: if False, omit the system turn that the chat template may add.
+        simple_prompt: if True, do not use the chat template, as base models expect.
 
     Raises:
-        ValueError: an argument is unknown or impossible.
-        UnsupportedModelError: the checkpoint is of another kind.
+        ValueError: an argument is unknown or invalid.
+        UnsupportedModelError: the checkpoint is of another model type.
     """
 
     model_type: ClassVar[str | None] = None
-    """The only model type that is taken."""
+    """The only accepted model type; None for any."""
     default_checkpoint: ClassVar[str | None] = None
 
     @failing_the_run()
@@ -110,7 +110,7 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
 
     @property
     def batch_size(self) -> int:
-        """Documents that are answered together."""
+        """Number of documents answered together."""
         return self._batch_size
 
     @property
@@ -120,7 +120,7 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
         return device
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not there: no audio task of lmms-eval 0.7.3 asks for it, and its choices go to the *lowest* value.
+        """Not implemented: no audio task of lmms-eval 0.7.3 uses it, and it would choose the *lowest* value.
 
         Raises:
             NotImplementedError: always.
@@ -128,7 +128,7 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
         raise NotImplementedError("hf_tokcomp's models answer by generation only (output_type: generate_until).")
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not there: one compressed prompt is answered once.
+        """Not implemented: a compressed prompt is answered once.
 
         Raises:
             NotImplementedError: always.
@@ -137,11 +137,11 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
 
     @failing_the_run()
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
-        """The answers to all requests, in their order, with the tokens that the language model read and wrote.
+        """The answers to all requests, in order, with the numbers of tokens the language model read and generated.
 
         Raises:
-            RuntimeError: reading a document's audio or generating failed; the message names the documents. No answer
-                is ever left empty instead.
+            RuntimeError: reading the audio of a document or generating failed; the message names the documents.
+                Failures never result in empty answers.
         """
         begin = time.perf_counter()
         sorted_requests = Collator([request.args for request in requests], self._sorting_key, grouping=True)
@@ -158,7 +158,7 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
         return -len(self.tokenizer(arguments[0])["input_ids"]), arguments[0]
 
     def _answer(self, batch: Sequence[Sequence[Any]]) -> list[_Answer]:
-        """Answers to requests that have the same generation options."""
+        """The answers to requests with the same generation options."""
         questions = [self._question(*request) for request in batch]
         try:
             return self._generate(questions, batch[0][1])
@@ -221,7 +221,7 @@ def _place(doc_id: int, task: str, split: str) -> str:
 
 
 def _report(answers: Sequence[_Answer], seconds: float) -> None:
-    """What goes into the results file, under ``throughput``: audio tokens of a document, before and after."""
+    """Log for the results file, under ``throughput``: audio tokens per document before and after compression."""
     written = sum(answer.result.token_counts.output_tokens for answer in answers)
     means = {
         "audio_tokens_before": sum(answer.tokens_before for answer in answers) / len(answers),

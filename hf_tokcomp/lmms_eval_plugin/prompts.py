@@ -1,4 +1,4 @@
-"""Questions: whole prompts with their recordings, from what a task of lmms-eval hands over."""
+"""Questions: full prompts with their recordings, built from the input of an lmms-eval task."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ SYSTEM_TURN = re.compile(r"\A<\|im_start\|>system\n.*?<\|im_end\|>\n", re.DOTALL
 
 @dataclass(frozen=True)
 class Question:
-    """A whole prompt, and ``(samples,)`` of each recording in it."""
+    """A full prompt, and the samples ``(samples,)`` of each recording in it."""
 
     prompt: str
     samples: list[Samples]
 
 
 class Questions:
-    """Makes them.
+    """Builds questions.
 
     Args:
-        processor: the model's processor; its chat template is taken away for a simple prompt.
+        processor: the model's processor; its chat template is removed for simple prompts.
         patch: the model's patch.
-        add_system_prompt: False: without the system turn that the chat template may write.
-        simple_prompt: True: without the chat template.
+        add_system_prompt: if False, omit the system turn that the chat template may add.
+        simple_prompt: if True, do not use the chat template.
     """
 
     def __init__(self, processor: Any, patch: ModelPatch, add_system_prompt: bool, simple_prompt: bool) -> None:
@@ -45,15 +45,15 @@ class Questions:
             processor.chat_template = None
 
     def ask(self, context: str, audios: Sequence[Any] | None) -> Question:
-        """One document's question.
+        """The question for one document.
 
         Args:
-            context: what the task asks; with the audio placeholder in it, it is the whole prompt.
+            context: the question of the task, or the whole prompt if it contains the audio placeholder.
             audios: recordings, each in any form that `load_audio` takes.
 
         Raises:
-            ValueError: there is no recording, there are more than the model takes, or one is too short.
-            TypeError: something is not audio.
+            ValueError: there is no recording, there are more than the model accepts, or one is too short.
+            TypeError: an item is not audio.
         """
         if not audios:
             raise ValueError("The document has no recording, and these models need one.")
@@ -64,10 +64,10 @@ class Questions:
         return Question(prompt if self.add_system_prompt else SYSTEM_TURN.sub("", prompt), samples)
 
     def _pieces(self, samples: Samples) -> list[Samples]:
-        """A recording as the model takes it.
+        """A recording in the form the model accepts.
 
-        A model of one window per audio gets a longer one in pieces, as lmms-eval's own wrapper has it; of one that
-        reads minutes, its processor cuts off the rest.
+        For a model with one window per audio, a longer recording is split into pieces, as in lmms-eval's own wrapper;
+        for one that reads minutes, its processor truncates the recording.
         """
         if not self._enough(samples):
             raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s makes fewer than two audio tokens.")
@@ -83,5 +83,5 @@ class Questions:
         return [piece for piece in pieces if self._enough(piece)]
 
     def _enough(self, samples: Samples) -> bool:
-        # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
+        # With a single token, upstream's Qwen2-Audio takes its legacy branch, which fails.
         return self.patch.window_tokens(self.patch.mel_frames(self.processor, len(samples))) >= 2

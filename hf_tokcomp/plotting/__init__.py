@@ -1,6 +1,6 @@
-"""Pictures of what a compression does: spectrogram, attention, tokens and text, method below method on one time axis.
+"""Plots of what a compression does: spectrogram, attention, tokens and text of each method on a shared time axis.
 
-Needs matplotlib, the optional extra ``plot``, and leaves its global state alone. `import hf_tokcomp` does not import
+Needs matplotlib (the optional extra ``plot``) and does not change its global state. `import hf_tokcomp` does not import
 it.
 """
 

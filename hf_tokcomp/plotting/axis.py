@@ -1,4 +1,4 @@
-"""Axes without ornament, labels beside them, and the one time axis below."""
+"""Bare axes, their labels, and the shared time axis at the bottom."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MUTED = "#6b6b6b"
 
 
 def bare(axes: Axes) -> None:
-    """Axes without frame, ticks, grid or margins, whatever the user's own pictures have."""
+    """Remove frame, ticks, grid and margins, whatever the user's matplotlib settings."""
     axes.set_facecolor("none")
     axes.grid(False)
     axes.margins(0)
@@ -23,7 +23,7 @@ def bare(axes: Axes) -> None:
 
 
 def label_y(axes: Axes, label: str, ticks: Sequence[float] = (), names: Sequence[str] = ()) -> None:
-    """What an axis shows, and a few of its values."""
+    """Label the y axis and mark a few of its values."""
     axes.set_yticks(list(ticks), list(names))
     axes.tick_params(axis="y", length=2, pad=2, labelsize=7, labelcolor=MUTED, color=MUTED, labelleft=True, left=True)
     axes.annotate(
@@ -41,14 +41,14 @@ def label_y(axes: Axes, label: str, ticks: Sequence[float] = (), names: Sequence
 
 
 def nice_step(seconds: float, inches: float) -> float:
-    """Seconds between ticks: a round number, and about one tick per inch."""
+    """Seconds between ticks: a round number that gives about one tick per inch."""
     wanted = seconds / max(2.0, inches)
     steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600]
     return float(min(steps, key=lambda step: abs(np.log(step / wanted))))
 
 
 def clock(value: float, seconds: float) -> str:
-    """A time as on the axis: ``2.5``, or ``1:30`` where the audio has minutes."""
+    """A time as shown on the axis: ``2.5``, or ``1:30`` if the audio is minutes long."""
     if seconds <= 120:
         return f"{value:.10g}"
     whole = round(value)
@@ -56,7 +56,7 @@ def clock(value: float, seconds: float) -> str:
 
 
 def time_axis(axes: Axes, seconds: float, inches: float) -> None:
-    """Ticks and a label below these axes, and the whole audio's length for all that share them."""
+    """Add ticks and a label below these axes, and set the range of all axes that share them to the whole audio."""
     axes.set_xlim(0, seconds)
     axes.xaxis.set_major_locator(MultipleLocator(nice_step(seconds, inches)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: clock(value, seconds)))

@@ -1,4 +1,4 @@
-"""What a picture shows: a spectrogram, and a panel per method; plain arrays, whatever device the model was on."""
+"""Data of a plot: a spectrogram and a panel per method, as plain arrays independent of the model's device."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Spectrogram:
 
     Args:
         values: ``(mel bins, frames)``, on a logarithmic scale.
-        seconds: length of what is shown, and of the picture's time axis.
-        frequencies: ``(mel bins,)`` Hz; None if unknown, and the axis then counts bins.
+        seconds: length of the part shown, and of the time axis.
+        frequencies: ``(mel bins,)`` Hz; None if unknown, in which case the axis counts bins.
         frame_rate: frames per second.
-        whole: length of the audio where that is more than the picture shows, which then says so; else None.
+        whole: length of the audio if the plot shows only part of it, which the plot then says; otherwise None.
 
     Example:
         >>> from hf_tokcomp.plotting import Spectrogram
@@ -48,25 +48,25 @@ class Spectrogram:
 
     @classmethod
     def of_audio(cls, audio: Any) -> Spectrogram:
-        """Of audio in any form that `hf_tokcomp.audio.load_audio` takes; an array is taken to be at 16 kHz."""
+        """From audio in any form that `hf_tokcomp.audio.load_audio` takes; an array is assumed to be at 16 kHz."""
         from transformers import WhisperFeatureExtractor
 
         samples = load_audio(audio, RATE)
         extractor: Any = WhisperFeatureExtractor(feature_size=80, sampling_rate=RATE)
-        # One window as long as the audio. A blip has to fill at least one frame of the Fourier transform.
+        # One window as long as the audio. Very short audio must fill at least one frame of the Fourier transform.
         padded = np.pad(samples, (0, max(0, extractor.n_fft - len(samples))))
         features = extractor(padded, sampling_rate=RATE, padding="do_not_pad", truncation=False, return_tensors="np")
         return cls.of_features(extractor, features["input_features"], None, len(samples) / RATE)
 
     @classmethod
     def of_features(cls, extractor: Any, features: ArrayLike, mask: ArrayLike | None, seconds: float) -> Spectrogram:
-        """Of the very features a model gets.
+        """From the exact features a model receives.
 
         Args:
             extractor: the processor's feature extractor.
             features: ``(windows, mel bins, frames)``, one audio's windows.
             mask: ``(windows, frames)``, 0 for padding; None if there is no padding.
-            seconds: length of the audio. What the extractor cut off is not shown, and the picture says so.
+            seconds: length of the audio. A part cut off by the extractor is not shown, and the plot says so.
         """
         windows = np.asarray(features, dtype=np.float64)
         values = windows.transpose(1, 0, 2).reshape(windows.shape[1], -1)
@@ -75,28 +75,28 @@ class Spectrogram:
         rate = extractor.sampling_rate / extractor.hop_length
         filters = np.asarray(extractor.mel_filters)  # (frequencies up to half the sampling rate, mel bins)
         hertz = np.linspace(0, extractor.sampling_rate / 2, len(filters))
-        # The middle of each filter's triangle; low ones are so narrow that their peaks would coincide.
+        # The centre of each triangular filter; low ones are so narrow that their peaks would coincide.
         middle = (hertz[:, None] * filters).sum(0) / np.maximum(filters.sum(0), 1e-12)
         shown = values.shape[1] / rate
-        cut = seconds - shown > 1.5 / rate  # less than that is a last frame that was not full
+        cut = seconds - shown > 1.5 / rate  # less than that is an incomplete last frame
         length, whole = (shown, seconds) if cut else (seconds, None)
         return cls(values, length, np.maximum.accumulate(middle), rate, whole)
 
 
 @dataclass(eq=False)
 class Panel:
-    """One method's share of a picture.
+    """The panel of one method in a plot.
 
     Args:
-        name: heading, a method's key as a rule.
-        tokens_before: the audio's tokens.
-        tokens_after: tokens that are left.
-        slot: ``(tokens_before,)`` each token's slot, -1 for a dropped token; None for a method that is no map from
+        name: heading, usually the key of the method.
+        tokens_before: number of audio tokens before compression.
+        tokens_after: number of tokens kept.
+        slot: ``(tokens_before,)`` each token's slot, -1 for a dropped token; None for a method that does not map
             tokens to slots.
         position: ``(slots,)`` each slot's position in original tokens; None for the mean of its members.
         attention: ``(tokens_before,)`` attention received, drawn as a curve; None for no curve.
-        text: what the model said; None for no text.
-        tokens_asked: tokens that the budget asked for, of which a method may keep fewer; None without a budget.
+        text: the model's answer; None for no text.
+        tokens_asked: number of tokens allowed by the budget, of which a method may keep fewer; None without a budget.
 
     Raises:
         ValueError: the arrays do not fit the counts.
@@ -153,10 +153,10 @@ class Panel:
         Args:
             name: heading.
             record: the record of a call.
-            row: which of its audios.
+            row: index of the audio.
             attention: ``(tokens,)`` attention received.
-            text: what the model said.
-            tokens_asked: tokens that the budget asked for.
+            text: the model's answer.
+            tokens_asked: number of tokens allowed by the budget.
         """
         before, after = record.tokens_before[row], record.tokens_after[row]
         slot = position = None

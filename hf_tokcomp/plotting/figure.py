@@ -1,4 +1,4 @@
-"""plot_compression: the picture of ready data. Spectrogram on top; per method its text, attention and tokens."""
+"""plot_compression: plot prepared data, with the spectrogram on top and text, attention and tokens per method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .painting import AWAY, paint_arcs, paint_attention, paint_density, paint_sp
 from .tokens import DROPPED, KINDS, find_arcs, find_runs, main_colour, slot_colours
 
 NARROWEST = 0.45
-"""Points. Where tokens would be narrower, their number per second is drawn instead of each of them."""
+"""Width in points below which tokens are drawn as a density per second instead of one by one."""
 
 
 def plot_compression(
@@ -28,26 +28,26 @@ def plot_compression(
     width: float = 10.0,
     dpi: float = 150.0,
 ) -> Figure:
-    """Draw what methods did to one audio, method below method on a shared time axis.
+    """Draw what methods did to one audio, one below the other on a shared time axis.
 
-    A token that is a slot of its own is blue, merged neighbours are green, and members of a slot with others in between
-    share a colour of the rest, with arcs to the slot's position; of too many arcs, some. Dropped tokens are grey. Where
-    tokens are too many to be seen, the picture shows how many slots there are per second.
+    A token with a slot of its own is blue and merged neighbours are green. Non-adjacent members of a slot share one of
+    the other colours and have arcs to the slot's position, thinned out if there are too many. Dropped tokens are grey.
+    If there are too many tokens to be visible, the plot shows the number of slots per second instead.
 
     Args:
         audio: a `Spectrogram`, or audio in any form that `hf_tokcomp.audio.load_audio` takes.
         panels: one per method.
         frame_rate: the model's tokens per second.
-        title: above it all.
+        title: at the top.
         subtitle: below the title, for example the question.
-        width: inches; the height follows from what there is to show.
+        width: in inches; the height follows from the content.
         dpi: pixels per inch.
 
     Returns:
-        A matplotlib figure that belongs to no window; `hf_tokcomp.plotting.save` or its own ``savefig`` writes it.
+        A matplotlib figure without a window; `hf_tokcomp.plotting.save` or its own ``savefig`` writes it.
 
     Raises:
-        ValueError: there is no panel, or it is too narrow.
+        ValueError: there are no panels, or the width is too small.
 
     Example:
         >>> from hf_tokcomp.plotting import Panel, plot_compression, save
@@ -81,12 +81,12 @@ def plot_compression(
 
 
 def _add_panel(sheet: Sheet, number: int, panel: Panel, frame_rate: float, points: float) -> set[str]:
-    """A panel's rows; returns what the legend must explain.
+    """Add the rows of a panel; returns what the legend must explain.
 
     Args:
-        sheet: where to.
-        number: which panel.
-        panel: what is shown.
+        sheet: the sheet to draw on.
+        number: index of the panel.
+        panel: the panel.
         frame_rate: tokens per second.
         points: width of a token.
     """
@@ -122,7 +122,7 @@ def _add_panel(sheet: Sheet, number: int, panel: Panel, frame_rate: float, point
 
 
 def _add_legend(sheet: Sheet, shown: set[str], dense: bool) -> None:
-    """Keys of the kinds of tokens that are there."""
+    """Add a legend for the kinds of tokens that occur."""
     apart = "merged across others: " + ("" if dense else "same colour, ") + "arc to its place"
     keys = [
         ("kept", main_colour("kept"), "kept unchanged"),

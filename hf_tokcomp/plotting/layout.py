@@ -1,6 +1,6 @@
 """Sheet: rows of text and axes from top to bottom, measured in inches, so that nothing overlaps.
 
-Uses no pyplot, and sets what it needs on its own objects: the user's settings stay as they are.
+Does not use pyplot and sets options only on its own objects, so the user's settings are not changed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .axis import MUTED, bare, time_axis
 
 INK = "#1a1a1a"
 LEFT, RIGHT, BETWEEN = 0.85, 0.25, 0.12
-"""Inches: margins beside the axes, the left one with the labels, and what is between two texts."""
+"""Inches: left margin (with the labels) and right margin of the axes, and the gap between two texts."""
 KEY = 0.45
-"""Inches of a legend's patch and the space around it."""
+"""Width in inches of a legend patch with the space around it."""
 FONTS = (
     "DejaVu Sans",
     "Noto Sans",
@@ -28,7 +28,7 @@ FONTS = (
     *("PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "WenQuanYi Zen Hei"),
     *("Noto Sans Devanagari", "Noto Sans Thai", "Nirmala UI", "Arial Unicode MS", "Unifont"),
 )
-"""Asked one after another for a letter, so far as they are installed. matplotlib's own has no Chinese, for one."""
+"""Fonts tried in order for each character, if installed. matplotlib's default lacks Chinese, for example."""
 
 
 class Part(NamedTuple):
@@ -62,11 +62,11 @@ class Sheet:
         self._later: list[Callable[[float], None]] = []
 
     def gap(self, inches: float) -> None:
-        """Empty space."""
+        """Add empty space."""
         self.depth += inches
 
     def line(self, *parts: Part) -> None:
-        """One line of text, its parts beside each other; the first is cut short if they do not fit."""
+        """Add a line of text with its parts side by side; the first is shortened if they do not fit."""
         left, top = LEFT, self.depth
         for number, part in enumerate(parts):
             behind = sum(self.measure(printable(other.text), other) + BETWEEN for other in parts[number + 1 :])
@@ -77,17 +77,17 @@ class Sheet:
         self.depth += max(part.size for part in parts) / 72 * 1.35
 
     def paragraph(self, part: Part, most: int = 12) -> None:
-        """Text over as many lines as it needs; beyond ``most`` it is cut."""
+        """Add text on as many lines as it needs, cut off after ``most``."""
         for text in self.wrap(printable(part.text), part, self.inner, most):
             self.line(part._replace(text=text))
 
     def axes(self, name: str, height: float, paint: Callable[[Axes], None]) -> None:
-        """Axes as wide as the page.
+        """Add axes as wide as the page.
 
         Args:
-            name: their id, which an SVG has, too.
-            height: inches.
-            paint: draws into them.
+            name: their id, also in an SVG.
+            height: in inches.
+            paint: function that draws into them.
         """
         top = self.depth
         self.depth += height
@@ -103,7 +103,7 @@ class Sheet:
         self._later.append(place)
 
     def legend(self, handles: Sequence[Any]) -> None:
-        """A row of keys, or several where they do not fit into one."""
+        """Add a legend in one row, or in several if one is too short."""
         part, lines = Part("", 8, MUTED), 0
         for handle in handles:
             label = self.wrap(str(handle.get_label()), part, self.inner - KEY, most=3)
@@ -133,7 +133,7 @@ class Sheet:
         self._later.append(place)
 
     def finish(self) -> Figure:
-        """Everything in its place, and the time axis below the last axes."""
+        """Place everything, and add the time axis below the last axes."""
         height = self.depth + 0.08
         self.figure.set_size_inches(self.width, height)
         for place in self._later:
@@ -147,7 +147,7 @@ class Sheet:
         return float(width) / self.figure.dpi
 
     def wrap(self, text: str, part: Part, room: float, most: int) -> list[str]:
-        """The text as lines that fit; a word that is longer than a line is cut."""
+        """The text as lines that fit; a word longer than a line is split."""
         lines, rest = [], text.strip()
         while rest:
             if self.measure(rest, part) <= room:
@@ -164,7 +164,7 @@ class Sheet:
         return lines
 
     def _fitting(self, text: str, part: Part, room: float) -> int:
-        """How many letters fit, at least one."""
+        """Number of characters that fit, at least one."""
         low, high = 1, len(text)
         while low < high:
             middle = (low + high + 1) // 2
@@ -182,13 +182,13 @@ class Sheet:
             va="top",
             color=part.colour,
             fontproperties=self._font(part),
-            parse_math=False,  # a model may say "$5 and $6"
+            parse_math=False,  # an answer may contain "$5 and $6"
             usetex=False,
         )
 
 
 def printable(text: str) -> str:
-    """One line without what fonts cannot draw."""
+    """The text on one line, without characters that fonts cannot draw."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 

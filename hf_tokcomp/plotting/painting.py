@@ -1,4 +1,4 @@
-"""What is drawn into each kind of axes. Many shapes make one collection, so that long audio stays quick."""
+"""Drawing into each kind of axes. Shapes are grouped into collections, so that long audio is drawn quickly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AWAY: Colour = to_rgb("#f5f5f5")
 
 
 def paint_spectrogram(axes: Axes, spectrogram: Spectrogram) -> None:
-    """The log-mel spectrogram, over kHz where the frequencies are known."""
+    """Draw the log-mel spectrogram, in kHz if the frequencies are known."""
     bins, frames = spectrogram.values.shape
     values = np.nan_to_num(spectrogram.values)
     low, high = np.percentile(values, [5, 99.8])
@@ -44,7 +44,7 @@ def paint_spectrogram(axes: Axes, spectrogram: Spectrogram) -> None:
 
 
 def paint_attention(axes: Axes, panel: Panel, frame_rate: float, dense: bool) -> None:
-    """Attention received by each token, at its middle; filled where the token was kept."""
+    """Draw the attention received by each token, at its centre; filled where the token was kept."""
     scores = np.nan_to_num(panel.attention) if panel.attention is not None else np.zeros(0)
     time = (np.arange(len(scores)) + 0.5) / frame_rate
     if panel.slot is not None and not dense:
@@ -55,7 +55,7 @@ def paint_attention(axes: Axes, panel: Panel, frame_rate: float, dense: bool) ->
         axes.add_collection(filled)
     thin = 0.4 if dense else 0.9
     axes.add_line(Line2D(time, scores, color=INK, linewidth=thin, drawstyle="steps-mid", rasterized=dense))
-    if len(scores):  # steps begin and end in the middle of a token: half of the first and of the last are missing
+    if len(scores):  # steps start and end at token centres, so half of the first and last token is missing
         halves = [[(end, scores[i]), (time[i], scores[i])] for i, end in ((0, 0.0), (-1, len(scores) / frame_rate))]
         axes.add_collection(LineCollection(halves, colors=INK, linewidths=thin))
     top = float(scores.max(initial=0.0))
@@ -64,7 +64,7 @@ def paint_attention(axes: Axes, panel: Panel, frame_rate: float, dense: bool) ->
 
 
 def paint_arcs(axes: Axes, arcs: Arcs, heights: Floats, colours: Sequence[Colour], room: float) -> None:
-    """From where members were to where their slot is, which has a dot."""
+    """Draw arcs from the members to the position of their slot, which is marked by a dot."""
     axes.set_ylim(0, room)
     hues = [colours[slot] for slot in arcs.slot.tolist()]
     axes.add_collection(LineCollection(list(arcs.lines(heights)), colors=hues, linewidths=0.8, alpha=0.8))
@@ -72,10 +72,10 @@ def paint_arcs(axes: Axes, arcs: Arcs, heights: Floats, colours: Sequence[Colour
 
 
 def paint_tokens(axes: Axes, runs: Runs, colours: Sequence[Colour], frame_rate: float, points: float) -> None:
-    """Every run of a slot in the slot's colour, every dropped token in grey.
+    """Draw every run of a slot in the slot's colour and every dropped token in grey.
 
     Args:
-        axes: where to.
+        axes: the axes to draw into.
         runs: the tokens.
         colours: a colour per slot.
         frame_rate: tokens per second.
@@ -88,7 +88,7 @@ def paint_tokens(axes: Axes, runs: Runs, colours: Sequence[Colour], frame_rate: 
             continue
         faces = [DROPPED if slot < 0 else colours[slot] for slot in runs.slot[chosen].tolist()]
         shapes = PolyCollection(list(rectangles(start[chosen], end[chosen])), facecolors=faces)
-        # White lines between wide tokens only; narrow ones would vanish behind them.
+        # White lines only between wide tokens; narrow ones would disappear behind them.
         shapes.set(gid=f"{axes.get_gid()}-{name}", edgecolor="white", linewidth=0.25 if points > 3 else 0)
         shapes.set_antialiased(points > 3)
         axes.add_collection(shapes)
@@ -96,7 +96,7 @@ def paint_tokens(axes: Axes, runs: Runs, colours: Sequence[Colour], frame_rate: 
 
 
 def paint_density(axes: Axes, panel: Panel, runs: Runs, frame_rate: float) -> None:
-    """Slots per second over time, one kind upon the other, then dropped tokens; what is missing was merged away."""
+    """Draw slots per second over time, stacked by kind, then dropped tokens; the remainder was merged away."""
     tokens = panel.tokens_before
     size = max(1, round(tokens / 300))
     edges = np.minimum(np.arange(0, tokens + size, size), tokens)
@@ -121,7 +121,7 @@ def paint_density(axes: Axes, panel: Panel, runs: Runs, frame_rate: float) -> No
 
 
 def paint_unmapped(axes: Axes, panel: Panel, seconds: float) -> None:
-    """A method whose tokens come from all of the audio has nothing to show in time."""
+    """Draw a placeholder for a method whose tokens come from the whole audio and have no position in time."""
     axes.set_ylim(0, 1)
     axes.add_collection(PolyCollection(list(rectangles(np.zeros(1), np.array([seconds]))), facecolors=AWAY))
     label_y(axes, "tokens")

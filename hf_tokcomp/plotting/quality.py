@@ -1,4 +1,4 @@
-"""plot_quality: what is left of a task's quality against the audio tokens kept, a line per method."""
+"""plot_quality: task quality against the share of audio tokens kept, with one line per method."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..evaluation.tables import LOWER_IS_BETTER, NAMES
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")
 MARKERS = "osD^vPX"
-WIDTH, HEIGHT = 4.4, 3.3  # inches of a panel
+WIDTH, HEIGHT = 4.4, 3.3  # size of a panel in inches
 
 
 def plot_quality(scores: Sequence[Score], titles: Mapping[str, str] | None = None) -> Figure:
-    """A panel per task (and part of it) and kind of positions, of each task's first metric.
+    """One panel per task (and part of a task) and kind of positions, showing the first metric of each task.
 
-    Bars are the 95 % intervals, the grey line and band are the uncompressed model.
+    Bars are 95 % intervals; the grey line and band are the uncompressed model.
 
     Args:
-        scores: of one model.
-        titles: of the tasks, by name.
+        scores: scores of one model.
+        titles: titles of the tasks, by name.
 
     Raises:
-        ValueError: no method but `none` was measured.
+        ValueError: no method other than `none` was measured.
     """
     first: dict[tuple[str, str], str] = {}
     for each in scores:
@@ -45,7 +45,7 @@ def plot_quality(scores: Sequence[Score], titles: Mapping[str, str] | None = Non
             grid[row][column].set_title(f"{name}\npositions {kind}" if len(kinds) > 1 else name, fontsize=9)
             better = "lower" if metric in LOWER_IS_BETTER else "higher"
             grid[row][column].set_ylabel(f"{NAMES.get(metric, metric)} ({better} is better)", fontsize=8)
-    named: dict[str, Any] = {}  # a method need not be in every panel
+    named: dict[str, Any] = {}  # a method may be missing from some panels
     for axes in grid.flat:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(label, handle)

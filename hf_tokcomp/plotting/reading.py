@@ -1,4 +1,4 @@
-"""From a model to a picture: the audio is read under each compression, and what happened goes to a panel each."""
+"""plot: read an audio with a model under each compression, and draw a panel for each of them."""
 
 from __future__ import annotations
 
@@ -48,18 +48,18 @@ def plot(
     """Read an audio under each compression and draw what each of them did.
 
     Args:
-        model: a supported model, patched or not; it is left as it was.
+        model: a supported model, patched or not; its state is restored afterwards.
         processor: its processor.
         audio: anything that `hf_tokcomp.audio.load_audio` takes.
-        compressions: methods' keys, dicts, configs, folders or Hub ids; ``"none"`` for all tokens.
-        prompt: what to ask; with the audio placeholder in it, the whole prompt.
-        text: whether the model answers. Without, only the audio encoder runs.
-        attention: draw the curve of the attention that the tokens receive: for every method, for none, or (None) for
-            those that go by it.
-        max_new_tokens: longest answer; None for what the model's generation config says, or 128.
-        title: above the picture.
+        compressions: method keys, dicts, configs, folders or Hub ids; ``"none"`` for all tokens.
+        prompt: the question, or the whole prompt if it contains the audio placeholder.
+        text: whether the model answers. Otherwise only the audio encoder runs.
+        attention: draw the attention that the tokens receive as a curve: for every method, for none, or (None) for
+            those that use it.
+        max_new_tokens: maximum length of the answer; None for that of the model's generation config, or 128.
+        title: at the top of the plot.
         subtitle: below the title; None for the prompt.
-        width: inches.
+        width: in inches.
         dpi: pixels per inch.
 
     Returns:
@@ -97,7 +97,7 @@ def plot(
 
 
 def spectrogram_of(processor: Any, patch: ModelPatch, inputs: Any, seconds: float) -> Spectrogram:
-    """What the model hears: the processor's own features of a single audio of this length."""
+    """The spectrogram of what the model hears: the processor's own features of a single audio of this length."""
     audio = patch.audio_inputs(inputs)
     mask = None if audio.mask is None else audio.mask.cpu().numpy()
     return Spectrogram.of_features(processor.feature_extractor, audio.features.float().cpu().numpy(), mask, seconds)
@@ -113,12 +113,12 @@ def read_panels(
     attention: bool | None = None,
     max_new_tokens: int | None = None,
 ) -> list[Panel]:
-    """A panel per compression for a prompt with one audio.
+    """One panel per compression for a prompt with one audio.
 
     Args:
         model: a supported model.
         processor: its processor.
-        inputs: what an unpatched processor made of one prompt with one audio, on the model's device.
+        inputs: the output of an unpatched processor for one prompt with one audio, on the model's device.
         configs: the compressions.
         text: whether the model answers.
         attention: as for `plot`.
@@ -127,7 +127,7 @@ def read_panels(
     received: dict[tuple[str, EncoderOptions], Tensor | None] = {}
     panels = []
     for config in configs:
-        # What the model is patched with already stays: it may have learned weights.
+        # The compressor that the model is already patched with is kept: it may have trained weights.
         warning = untrained(model, config)
         if warning is not None:
             logger.warning("%s", warning)
@@ -158,9 +158,9 @@ def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str, opt
 
     Args:
         model: a supported model.
-        patch: what is known of it.
+        patch: the patch of the model.
         inputs: the processor's output for one audio.
-        name: which score: ``"attention"`` or one of its variants in `hf_tokcomp.ops.audio_tokens.NEEDS`.
+        name: the score: ``"attention"`` or one of its variants in `hf_tokcomp.ops.audio_tokens.NEEDS`.
         options: how the encoder is run.
 
     Returns:
@@ -177,7 +177,7 @@ def encoder_attention(model: Any, patch: ModelPatch, inputs: Any, name: str, opt
 
 
 def _score_of(requires: frozenset[str], wanted: bool | None) -> str | None:
-    """Which score to draw: the one that the method goes by, or the plain one where the user wants one."""
+    """The score to draw: the one the method uses, or plain attention if the user requests a curve."""
     own = sorted(name for name in requires if name.startswith("attention"))
     if wanted is False or (wanted is None and not own):
         return None
@@ -185,7 +185,7 @@ def _score_of(requires: frozenset[str], wanted: bool | None) -> str | None:
 
 
 def _heading(config: CompressionConfig) -> str:
-    """The method's key, and the options that are not the default; the budget shows in the counts."""
+    """The key of the method and its non-default options; the budget is visible in the counts."""
     return ", ".join([config.method, *_options(config, hidden=BUDGETS)])
 
 
@@ -195,7 +195,7 @@ def _options(config: CompressionConfig, hidden: Sequence[str] = ()) -> list[str]
         value = getattr(config, field.name)
         if field.name == "method" or "version" in field.name or field.name in hidden or value == field.default:
             continue
-        if field.name == "stages":  # of `compose`; their own budgets show nowhere else
+        if field.name == "stages":  # of `compose`; their budgets are shown nowhere else
             value = " \N{RIGHTWARDS ARROW} ".join(
                 f"{stage.method} ({', '.join(_options(stage))})".replace(" ()", "") for stage in value
             )

@@ -1,4 +1,4 @@
-"""Writing a picture to a file: whole or not at all."""
+"""Writing a plot to a file atomically."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """The path, if a picture can be written there; ask before a model runs for minutes.
+    """The path, if a plot can be written there; check this before a model runs for minutes.
 
     Raises:
         ValueError: the name does not end in one of `SUFFIXES`.
-        FileNotFoundError: there is no such folder.
-        IsADirectoryError: it is a folder.
+        FileNotFoundError: the folder does not exist.
+        IsADirectoryError: the path is a folder.
 
     Example:
         >>> from hf_tokcomp.plotting import check_path
@@ -37,11 +37,11 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as PNG, PDF or SVG, by the file's ending. If that fails, what was there before stays.
+    """Write a figure as PNG, PDF or SVG, depending on the extension. If that fails, an existing file is kept.
 
     Raises:
         what `check_path` raises.
-        OSError: it cannot be written, the disk is full, say.
+        OSError: the file cannot be written, for example because the disk is full.
 
     Example:
         >>> from hf_tokcomp.plotting import plot, save
@@ -51,7 +51,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> Path:
     """
     target = check_path(path)
     with whole_file(target) as part, part.open("wb") as file:
-        # Everything is said here, so that no setting of the user's own pictures changes this one.
+        # All options are set explicitly, so that the user's matplotlib settings have no effect.
         look: dict[str, Any] = {"facecolor": figure.get_facecolor(), "bbox_inches": figure.bbox_inches}
         figure.savefig(file, format=target.suffix.lower()[1:], dpi=figure.dpi, **look)
     return target

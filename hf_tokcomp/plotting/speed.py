@@ -1,4 +1,4 @@
-"""plot_speed: where the time to the first token goes, and how time and memory grow with the audio."""
+"""plot_speed: the time to the first token by phase, and the growth of time and memory with the audio length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..reporting.pages import workload_name
 from .quality import COLOURS, MARKERS
 
 PHASES = ("features", "encoder", "compressor", "projector", "prefill")
-BAR, WIDTH, HEIGHT = 0.24, 7.5, 3.0  # inches of a bar's height, of a panel's width, of a panel with lines
+BAR, WIDTH, HEIGHT = 0.24, 7.5, 3.0  # inches: height of a bar, width of a panel, height of a panel with lines
 GROWING: dict[str, Callable[[dict[str, Any]], float]] = {
     "to the first token, s": lambda row: row["total"]["median"],
     "peak memory, MiB": lambda row: row["peak_bytes"] / 2**20,
@@ -22,12 +22,13 @@ GROWING: dict[str, Callable[[dict[str, Any]], float]] = {
 
 
 def plot_speed(report: dict[str, Any]) -> Figure:
-    """A panel of bars per length and batch size; with three lengths or more, lines over the length instead.
+    """One panel of bars per length and batch size; with three or more lengths, lines over the length instead.
 
-    A bar has a colour for each phase; its end is the phases' sum, and the black mark what the operations allow.
+    A bar has one colour per phase; its end is the sum of the phases, and the black mark is the bound set by the
+    operations.
 
     Args:
-        report: of a `hf_tokcomp.benchmarks.speed.runner.SpeedBenchmark`.
+        report: the report of a `hf_tokcomp.benchmarks.speed.runner.SpeedBenchmark`.
 
     Raises:
         ValueError: nothing was measured.

@@ -1,4 +1,4 @@
-"""A panel's tokens as shapes: runs of equal slot, a colour for each, and arcs to where scattered members went."""
+"""The tokens of a panel as shapes: runs of the same slot, their colours, and arcs from scattered members."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Colour = tuple[float, float, float]
 
 DROPPED: Colour = to_rgb("#e3e3e3")
 KINDS = ("kept", "neighbours", "apart")
-"""A slot of one token, of tokens next to each other, of tokens with others in between."""
-# Told apart with every kind of colour vision, which a test simulates; no kind shares a colour with another.
+"""Kinds of slots: a single token, adjacent tokens, or tokens with others in between."""
+# Distinguishable with every type of colour vision (simulated in a test); no two kinds share a colour.
 PALETTE: dict[str, tuple[str, ...]] = {
     "kept": ("#0063a8", "#62b5ea"),
     "neighbours": ("#118a5e", "#a2dc9c"),
@@ -27,7 +27,7 @@ MOST_ARCS, MOST_LAYERS = 300, 10
 
 @dataclass(eq=False)
 class Runs:
-    """Maximal stretches of tokens that have the same slot, in temporal order.
+    """Maximal runs of tokens with the same slot, in temporal order.
 
     Args:
         start: ``(runs,)`` first token.
@@ -43,7 +43,7 @@ class Runs:
 
 
 def find_runs(panel: Panel) -> Runs:
-    """The runs of a panel with a map from tokens to slots. Two dropped tokens are never one run: each was a token."""
+    """The runs of a panel that maps tokens to slots. Every dropped token is a run of its own."""
     slot = panel.slot
     if slot is None:
         raise ValueError(f"{panel.name} does not map tokens to slots.")
@@ -57,9 +57,9 @@ def find_runs(panel: Panel) -> Runs:
 
 
 def slot_colours(runs: Runs) -> list[Colour]:
-    """A colour per slot: one for all its members, another one for every slot that is next to it.
+    """One colour per slot, shared by its members and different from those of neighbouring slots.
 
-    A slot takes the first colour of its kind that no neighbour has; a scattered one, that which was used longest ago.
+    A slot takes the first colour of its kind that no neighbour has; a scattered one takes the least recently used.
     """
     slots = len(runs.kind)
     beside: list[set[int]] = [set() for _ in range(slots)]
@@ -67,7 +67,7 @@ def slot_colours(runs: Runs) -> list[Colour]:
         if left >= 0 and right >= 0:
             beside[left].add(right)
             beside[right].add(left)
-    chosen: list[tuple[int, int] | None] = [None] * slots  # kind, and number within its palette
+    chosen: list[tuple[int, int] | None] = [None] * slots  # kind and index in its palette
     last_use: dict[tuple[int, int], int] = {}
     for turn, slot in enumerate(dict.fromkeys(runs.slot[runs.slot >= 0].tolist())):
         kind = int(runs.kind[slot])
@@ -75,14 +75,14 @@ def slot_colours(runs: Runs) -> list[Colour]:
         free = [(kind, i) for i in range(len(PALETTE[KINDS[kind]])) if (kind, i) not in taken]
         if not free:  # more neighbours than colours: paler ones
             free = [next((kind, i) for i in range(len(taken) + 1) if (kind, i) not in taken)]
-        # The two shades of a kind only tell neighbours apart; hues tell which members belong together.
+        # The two shades of a kind only separate neighbours; hues show which members belong together.
         best = free[0] if KINDS[kind] != "apart" else min(free, key=lambda colour: last_use.get(colour, -1))
         chosen[slot], last_use[best] = best, turn
     return [DROPPED if colour is None else _colour(KINDS[colour[0]], colour[1]) for colour in chosen]
 
 
 def main_colour(kind: str) -> Colour:
-    """The colour that stands for a kind in the legend, and where tokens are too many to be seen."""
+    """The colour of a kind in the legend and in density plots."""
     return to_rgb(PALETTE[kind][0])
 
 
@@ -94,7 +94,7 @@ def _colour(kind: str, number: int) -> Colour:
 
 
 def rectangles(start: Floats, end: Floats, height: Floats | float = 1.0) -> NDArray[np.float64]:
-    """``(rectangles, 4, 2)`` corners, from 0 up to ``height``."""
+    """``(rectangles, 4, 2)`` corners of rectangles from 0 up to ``height``."""
     top = np.broadcast_to(np.asarray(height, dtype=np.float64), start.shape)
     low = np.zeros_like(top)
     x = np.stack([start, end, end, start], axis=1)
@@ -103,13 +103,13 @@ def rectangles(start: Floats, end: Floats, height: Floats | float = 1.0) -> NDAr
 
 @dataclass(eq=False)
 class Arcs:
-    """Ways from a slot's scattered members to its position.
+    """Arcs from the scattered members of a slot to its position.
 
     Args:
-        source: ``(arcs,)`` seconds, the middle of a member run.
-        target: ``(arcs,)`` seconds, the middle of the slot's position.
-        slot: ``(arcs,)``.
-        total: how many there were before they were thinned out.
+        source: ``(arcs,)`` seconds, the centre of a run of members.
+        target: ``(arcs,)`` seconds, the centre of the slot's position.
+        slot: ``(arcs,)`` the slot.
+        total: number of arcs before they were thinned out.
     """
 
     source: Floats
@@ -118,14 +118,14 @@ class Arcs:
     total: int
 
     def heights(self, inches_per_second: float, most: float) -> Floats:
-        """``(arcs,)`` inches: half circles, but lower where the widest would be higher than ``most``."""
+        """``(arcs,)`` inches: semicircles, flattened if the widest would be higher than ``most``."""
         radius = np.abs(self.target - self.source) / 2 * inches_per_second
         widest = radius.max(initial=0.0)
-        # Square root: among arcs of minutes, one of a second is still seen.
+        # Square root: an arc of one second remains visible among arcs of minutes.
         return radius if widest <= most else np.minimum(radius, most * np.sqrt(radius / widest))
 
     def lines(self, heights: Floats) -> NDArray[np.float64]:
-        """``(arcs, points, 2)`` half ellipses of these heights."""
+        """``(arcs, points, 2)`` semi-ellipses of these heights."""
         angle = np.linspace(0, np.pi, 25)
         middle, half = (self.source + self.target) / 2, (self.target - self.source) / 2
         x = middle[:, None] - half[:, None] * np.cos(angle)
@@ -133,16 +133,16 @@ class Arcs:
 
 
 def find_arcs(panel: Panel, runs: Runs, frame_rate: float, seconds: float, shortest: float = 0.0) -> Arcs:
-    """An arc for every run of a scattered slot that does not hold the slot's position.
+    """One arc for every run of a scattered slot that does not contain the slot's position.
 
-    Where they would lie upon one another ten times and more, only some are left, evenly in time.
+    If ten or more would overlap, they are thinned out evenly over time.
 
     Args:
         panel: the panel.
         runs: its runs.
         frame_rate: tokens per second.
         seconds: length of the time axis.
-        shortest: arcs below so many seconds are left out.
+        shortest: minimum length of an arc in seconds; shorter ones are omitted.
     """
     if panel.position is None:
         raise ValueError(f"{panel.name} has no positions.")
@@ -159,12 +159,12 @@ def find_arcs(panel: Panel, runs: Runs, frame_rate: float, seconds: float, short
 
 
 def slots_per_bin(panel: Panel, runs: Runs, edges: Sequence[int] | Integers) -> NDArray[np.int64]:
-    """``(kinds + 1, bins)``: slots by their position, and last the dropped tokens.
+    """``(kinds + 1, bins)``: number of slots by position, and of dropped tokens in the last row.
 
     Args:
         panel: the panel.
         runs: its runs.
-        edges: ``(bins + 1,)`` tokens at which the bins begin and end.
+        edges: ``(bins + 1,)`` tokens at which the bins start and end.
     """
     if panel.position is None:
         raise ValueError(f"{panel.name} has no positions.")

@@ -1,1 +1,1 @@
-"""How results are shown: tables in the terminal, pages of Markdown, and where a number comes from."""
+"""Presentation of results: tables in the terminal, Markdown pages, and the origin of numbers."""

@@ -1,4 +1,4 @@
-"""What the command line prints: tables, JSON, warnings and errors."""
+"""Output of the command line: tables, JSON, warnings and errors."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ LONGEST_WORD = 400
 
 
 def print_json(values: Any) -> None:
-    """Indented JSON on stdout."""
+    """Print indented JSON to stdout."""
     print(json.dumps(values, indent=2, ensure_ascii=False), flush=True)
 
 
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None, right: Sequence[str] = ()
 ) -> None:
-    """A table on stdout: fitted to a terminal, and as wide as it needs to be where it is piped.
+    """Print a table to stdout, fitted to the terminal, or as wide as needed if the output is piped.
 
     Args:
         columns: headings.
         rows: cells.
-        title: a line above it.
-        right: headings of the columns that are aligned to the right.
+        title: a line above the table.
+        right: headings of right-aligned columns.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: a bracket in a file's name is no markup
+        table.add_row(*(Text(cell) for cell in row))  # Text: brackets in file names are not markup
     if title is not None:
         print(title)
     if sys.stdout.isatty():
         Console(file=sys.stdout).print(table)
     else:
-        # So that nothing is cut or folded; and no colours, no blanks at the end of lines.
+        # So that nothing is cut or wrapped, without colours or trailing spaces.
         console = Console(width=100_000, color_system=None)
         with console.capture() as capture:
             console.print(table)
@@ -57,16 +57,16 @@ def print_table(
 
 
 def complain(kind: str, message: object) -> None:
-    """One line on stderr, whatever the message: ``hf-tokcomp: error: ...``.
+    """Print a message to stderr as one line: ``hf-tokcomp: error: ...``.
 
-    Very long words are shortened: messages, those of other libraries too, repeat what was given for a path or a name.
+    Very long words are shortened, since messages, including those of other libraries, repeat given paths and names.
     """
     line = " ".join(shortened(word, LONGEST_WORD) for word in str(message).split())
     print(f"{PROGRAM}: {kind}: {line}", file=sys.stderr, flush=True)
 
 
 class _OneLine(logging.Handler):
-    """Log records as one line each."""
+    """Writes each log record as one line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(record.levelname.lower(), record.getMessage())
@@ -74,7 +74,7 @@ class _OneLine(logging.Handler):
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence what is noise on a command line; hf_tokcomp's own warnings stay, a line each."""
+    """Silence the noise of libraries on the command line; warnings of hf_tokcomp are kept, one line each."""
     own, handler = logging.getLogger("hf_tokcomp"), _OneLine(logging.WARNING)
     own.addHandler(handler)
     own.propagate = False
@@ -101,16 +101,16 @@ def _show_own_warnings(
 
 
 def quiet_transformers() -> None:
-    """No messages below errors, no bar for loading weights. Only where a model is loaded: it imports transformers."""
+    """Hide messages below errors and the weight loading bar. Call only if a model is loaded: imports transformers."""
     if debugging():
         return
     import transformers
     from huggingface_hub.utils.tqdm import enable_progress_bars
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # a line for each of five attempts to reach the Hub
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # one line for each of five attempts to reach the Hub
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    if sys.stderr.isatty():  # that took the bars of downloads along, which one does want to see
+    if sys.stderr.isatty():  # the above also hid the download bars, which are useful
         enable_progress_bars()
 
 

@@ -1,4 +1,4 @@
-"""What numbers depend on beside the settings: versions, machine, and the very weights."""
+"""What results depend on besides the settings: versions, machine and weights."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 PACKAGES = ("hf_tokcomp", "transformers", "torch", "accelerate", "peft", "datasets", "evaluate")
 LOOKED_AT = 16
-"""Values of each tensor that make up the digest: training changes them all."""
+"""Number of values of each tensor used for the digest; training changes all of them."""
 
 
 def environment() -> dict[str, str | int | None]:
-    """Versions and the machine, in words that do not name it."""
+    """Versions and a description of the machine that does not identify it."""
     from .._version import __version__
 
     found: dict[str, str | int | None] = {"hf_tokcomp": __version__}
@@ -34,7 +34,7 @@ def environment() -> dict[str, str | int | None]:
 
 
 def place(model: Any) -> dict[str, str | None]:
-    """Where a model computes."""
+    """Where a model runs."""
     device = torch.device(model.device)
     return {
         "device": str(device),
@@ -44,9 +44,9 @@ def place(model: Any) -> dict[str, str | None]:
 
 
 def weights_digest(model: Any) -> str:
-    """A digest of the model's weights, by the first values of each tensor: a name says little of what is under it.
+    """A digest of the first values of each weight tensor, since a name does not identify a model's weights.
 
-    The same on every device. Tensors that lie nowhere (offloaded ones) are left out.
+    It is the same on every device. Tensors without data (offloaded ones) are skipped.
     """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):

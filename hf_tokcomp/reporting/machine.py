@@ -1,4 +1,4 @@
-"""What a time depends on beside the code: processors, memory, versions, the date, and what else was running."""
+"""What timings depend on besides the code: processors, memory, versions, the date and other load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .environment import environment
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """The machine in words that name neither it nor its user."""
+    """A description of the machine that identifies neither it nor its user."""
     versions = environment()
     return {
         "processor": processor(),
@@ -29,7 +29,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's model, where the system tells."""
+    """The model of the processor, if the system reports it."""
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(":")
@@ -39,7 +39,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def memory_gib() -> int | None:
-    """The machine's memory, where the system tells."""
+    """The memory of the machine in GiB, if the system reports it."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     except (AttributeError, OSError, ValueError):

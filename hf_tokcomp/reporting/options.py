@@ -1,4 +1,4 @@
-"""Options that commands and scripts read alike: lists with commas, columns by role, and the names of precisions."""
+"""Parsing of options shared by commands and scripts: comma-separated lists, columns by role, precisions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequence[str] = ()) -> list[Any]:
-    """The values of a list with commas.
+    """The values of a comma-separated list.
 
     Raises:
-        ValueError: it is empty, or a value is not of the kind.
+        ValueError: it is empty, or a value is invalid.
     """
     values = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -35,20 +35,20 @@ def parse_ratios(text: str, option: str = "--retention-ratio") -> list[float]:
     """Retention ratios, each as a fraction or a decimal: ``1/2,0.25``.
 
     Raises:
-        ValueError: there is none, or one is no number.
+        ValueError: there is none, or one is not a number.
     """
     return parse_list(text, option, lambda part: float(Fraction(part)))
 
 
 def parse_columns(text: str | None, may_be_none: Collection[str] = ()) -> Mapping[str, str]:
-    """``audio:context,text:answer`` as names by role; none for None.
+    """``audio:context,text:answer`` as column names by role; empty for None.
 
     Args:
         text: the columns.
-        may_be_none: roles that may be said to have no column, which is an empty name.
+        may_be_none: roles that may have an empty name, meaning no column.
 
     Raises:
-        ValueError: it is not written so.
+        ValueError: the text is not in this format.
     """
     found: dict[str, str] = {}
     for part in () if text is None else text.split(","):
@@ -60,7 +60,7 @@ def parse_columns(text: str | None, may_be_none: Collection[str] = ()) -> Mappin
 
 
 def one_of(recordings: int) -> str:
-    """What a message about one of several recordings ends with: the way to go on without it; "" where it is alone."""
+    """The ending of a message about one of several recordings: how to skip it; "" for a single recording."""
     if recordings == 1:
         return ""
     return f"It is one of {recordings} recordings; --on-error skip leaves out what cannot be read."

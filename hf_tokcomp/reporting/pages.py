@@ -1,4 +1,4 @@
-"""Tables of numbers for a terminal and for a page, and the place on a page that a command writes anew."""
+"""Tables of numbers for the terminal and for pages, and the section of a page that a command regenerates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING = "-"
 
 
 class Table(NamedTuple):
-    """A title, headings and cells; all columns but the first are numbers."""
+    """A title, headings and cells; all columns except the first are numbers."""
 
     title: str
     columns: Sequence[str]
@@ -23,12 +23,12 @@ class Table(NamedTuple):
 
 
 def number(value: float) -> str:
-    """Three digits at most, or all before the point."""
+    """At most three significant digits, or all digits before the decimal point."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def percent(share: float) -> str:
-    """A share of one in %, without the sign."""
+    """A fraction in %, without the sign."""
     return "<0.001" if 0 < share < 1e-5 else f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
 
 
@@ -38,13 +38,13 @@ def mebibytes(count: float) -> str:
 
 
 def workload_name(seconds: float, audios: int) -> str:
-    """How long, and how many at once: ``8 x 30 s``."""
+    """Number and length of the audios: ``8 x 30 s``."""
     length = f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
     return length if audios == 1 else f"{audios} x {length}"
 
 
 def machine_line(facts: dict[str, Any], dtype: str) -> str:
-    """A machine and the versions on it in one line, from what `hf_tokcomp.reporting.machine.machine` returned."""
+    """A machine and its versions in one line, from the result of `hf_tokcomp.reporting.machine.machine`."""
     made_by = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     processor = f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, {facts['memory_gib']} GiB"
     where = processor if facts["gpu"] is None else f"{facts['gpu']}; {processor}"
@@ -62,12 +62,12 @@ def show(tables: Sequence[Table], notes: Sequence[str]) -> None:
 
 
 def tell(line: str) -> None:
-    """Say on stderr what is measured now."""
+    """Print to stderr what is being measured."""
     print(line, file=sys.stderr, flush=True)
 
 
 def as_markdown(tables: Sequence[Table], notes: Sequence[str], level: int = 3) -> str:
-    """The notes as a list, then the tables, each below a heading of this level."""
+    """The notes as a list, then the tables, each under a heading of this level."""
     blocks = ["\n".join(f"- {line}" for line in notes)] if notes else []
     for table in tables:
         head = [f"{'#' * level} {table.title}", "", f"| {' | '.join(table.columns)} |"]
@@ -78,10 +78,10 @@ def as_markdown(tables: Sequence[Table], notes: Sequence[str], level: int = 3) -
 
 
 def check_place(page: Path, begin: str) -> None:
-    """Make sure that a page can be written to; ask before anything is measured.
+    """Make sure that a page can be written to; check this before measuring.
 
     Raises:
-        FileNotFoundError: there is no such page.
+        FileNotFoundError: the page does not exist.
         ValueError: the page lacks a marker.
     """
     if not page.is_file():
@@ -92,7 +92,7 @@ def check_place(page: Path, begin: str) -> None:
 
 
 def fill_place(page: Path, begin: str, text: str) -> None:
-    """Replace what stands between the two markers of a page.
+    """Replace the text between the two markers of a page.
 
     Raises:
         what `check_place` raises.

@@ -1,1 +1,1 @@
-"""Save and push: a model, an adapter, a folder or a config, in one commit with its card."""
+"""Saving and pushing a model, an adapter, a folder or a config, in one commit with its card."""

@@ -1,4 +1,4 @@
-"""One commit with everything: the repository and its branch if need be, the package's files, and the card."""
+"""Pushing a package in one commit: creating the repository and branch if needed, the files, and the card."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did.
+    """The result of a push.
 
     Args:
         repo_id: the repository, with its owner.
-        commit: the commit; a string, its address.
+        commit: the commit; as a string, its URL.
     """
 
     repo_id: str
@@ -46,26 +46,26 @@ def push_package(
     create_pr: bool = False,
     overwrite_card: bool = False,
 ) -> Pushed:
-    """Create the repository if need be, and upload everything in one commit.
+    """Create the repository if needed, and upload everything in one commit.
 
     Args:
         package: what to upload.
         token: None for ``HF_TOKEN`` or the stored login.
         private: whether a new repository is private.
-        revision: the branch; it is made if there is none.
-        message: the commit's.
-        description: the commit's.
+        revision: the branch, which is created if it does not exist.
+        message: the commit message.
+        description: the commit description.
         create_pr: open a pull request instead.
-        overwrite_card: replace a card that somebody wrote, too.
+        overwrite_card: also replace a hand-written card.
 
     Raises:
-        ValueError: ``private`` for a repository that is public.
-        OSError: the Hub refused (`PermissionError`) or could not be asked (`ConnectionError`); the message says what is
-            there now.
+        ValueError: ``private`` was requested for a public repository.
+        OSError: the Hub refused (`PermissionError`) or could not be reached (`ConnectionError`); the message says what
+            exists now.
     """
     check_token(token)
     if package.has_card:
-        package.card(overwrite=overwrite_card)  # what is wrong with the folder's should show before anything is made
+        package.card(overwrite=overwrite_card)  # errors in the folder's card should appear before anything is created
     api = HfApi(token=token, library_name="hf_tokcomp", library_version=__version__)
     repo_id = package.repo_id
     branch = None if revision == "main" else revision
@@ -101,7 +101,7 @@ def push_package(
 
 
 def _card(package: Package, api: HfApi, repo_id: str, branch: str | None, overwrite: bool) -> str | None:
-    """The card to send; None to leave the one that is there. A warning says so where somebody's card is in the way."""
+    """The card to upload; None to keep the existing one, with a warning if it is hand-written."""
     if not package.has_card:
         return None
     there = _card_there(api, repo_id, branch)
@@ -118,12 +118,12 @@ def _card(package: Package, api: HfApi, repo_id: str, branch: str | None, overwr
         logger.warning("The README.md of %s was not changed; overwrite_card (--overwrite-card) replaces it.", repo_id)
         return None
     if there is None and package.kind == "config" and _holds_weights(api, repo_id, branch):
-        return None  # of which a config's card knows nothing
+        return None  # not covered by the card of a config
     return package.card(repo_id, there, overwrite, branch)
 
 
 def _card_there(api: HfApi, repo_id: str, branch: str | None) -> str | None:
-    """The repository's card; for a branch that will be made, the one it will begin with. None if there is none."""
+    """The repository's card, or None; for a branch to be created, the card it will start with."""
     with tempfile.TemporaryDirectory() as folder:
         for at in dict.fromkeys((branch, None)):
             try:
@@ -137,7 +137,7 @@ def _card_there(api: HfApi, repo_id: str, branch: str | None) -> str | None:
 
 
 def _holds_weights(api: HfApi, repo_id: str, branch: str | None) -> bool:
-    """Whether a model or an adapter is in the repository, or in what a branch will begin with."""
+    """Whether the repository, or the starting point of a new branch, contains a model or an adapter."""
     for at in dict.fromkeys((branch, None)):
         try:
             files = api.list_repo_files(repo_id, revision=at)
@@ -149,13 +149,13 @@ def _holds_weights(api: HfApi, repo_id: str, branch: str | None) -> bool:
 
 @contextmanager
 def _plain_errors(repo_id: str, token: str | bool | None, after: str, unsure: str = "") -> Iterator[None]:
-    """`hub_errors`, with what is there now said in each.
+    """`hub_errors`, with the current state of the repository added to each message.
 
     Args:
         repo_id: the repository.
         token: the token in use.
-        after: what is there now.
-        unsure: the same where a request may have been obeyed although its answer is an error, or none came.
+        after: the current state.
+        unsure: the state if a request may have succeeded despite an error or a missing response.
     """
     try:
         with hub_errors(repo_id, token=token):

@@ -1,7 +1,7 @@
-"""`push_to_hub` of compressed models and of PEFT's: what upstream's does, with a card that says how to use it.
+"""The `push_to_hub` methods of compressed and PEFT models: like upstream's, but with a card that explains their use.
 
-Upstream's writes a template for a card over whatever `save_pretrained` put there. These take what upstream's take, and
-the keywords of `hf_tokcomp.push_to_hub`.
+Upstream's overwrites the card written by `save_pretrained` with a template. These accept upstream's arguments and the
+keywords of `hf_tokcomp.push_to_hub`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Putting a package together from a folder and a compression, and checking it before a repository is made."""
+"""Assembling a package from a folder and a compression, and checking it before a repository is created."""
 
 from __future__ import annotations
 
@@ -51,27 +51,27 @@ def pack(
     tags: Sequence[str] = (),
     local_base: bool = False,
 ) -> Package:
-    """Put a repository together, without any network but for a ``compression`` that is itself on the Hub.
+    """Assemble a repository, without network access except for a ``compression`` that is itself on the Hub.
 
     Args:
         repo_id: the repository.
         compression: the compression; None for the one in the folder.
-        folder: a saved model, an adapter or a config; None for a repository with the config alone.
-        base_model: Hub id of the model it is for or comes from, perhaps ``USER/NAME@REVISION``; None for what an
-            adapter says itself.
-        base_revision: its revision.
-        came_from: the base model where neither the user nor the folder names one.
-        came_from_revision: its revision.
-        metrics: a file of numbers for the card.
-        dataset: what they were measured on, where the file does not say.
-        license: the Hub's name of a licence.
-        tags: more tags for the card.
-        local_base: a warning and no error where an adapter names its base model by a folder of this machine.
+        folder: a saved model, an adapter or a config; None for a repository with only the config.
+        base_model: Hub id of the model it is for or derived from, optionally ``USER/NAME@REVISION``; None for the one
+            an adapter names itself.
+        base_revision: the revision of the base model.
+        came_from: the base model if neither the user nor the folder names one.
+        came_from_revision: the revision of that model.
+        metrics: a file with numbers for the card.
+        dataset: the data set they were measured on, if the file does not say.
+        license: the Hub's identifier of a licence.
+        tags: additional tags for the card.
+        local_base: warn instead of raising if the base model of an adapter is a local folder.
 
     Raises:
-        ValueError: a name is impossible, or the folder contradicts what is asked.
-        FileNotFoundError: there is no such folder, or nothing of use in it.
-        UnsupportedModelError: it is a model that cannot be compressed.
+        ValueError: a name is invalid, or the folder contradicts the arguments.
+        FileNotFoundError: the folder does not exist or contains nothing to share.
+        UnsupportedModelError: the model cannot be compressed.
     """
     check_repo_id(repo_id)
     if base_model is not None:
@@ -96,7 +96,7 @@ def pack(
         kind = "adapter"
         require_weights(files, "adapter_model", folder)
         config = _beside(files, config)
-        for name in [name for name in files if name.rsplit("/", 1)[-1] == ADAPTER_CONFIG]:  # PEFT's other adapters, too
+        for name in [name for name in files if name.rsplit("/", 1)[-1] == ADAPTER_CONFIG]:  # PEFT's other adapters too
             found, content = adapter_base(read_json(files[name]), base_model, base_revision, local_base)
             base = found if name == ADAPTER_CONFIG else base
             if content is not None:
@@ -136,12 +136,12 @@ def pack(
         fields=fields,
         folder_card=read_card(readme) if isinstance(readme, Path) else None,
     )
-    package.card(overwrite=True)  # what is wrong with it should show before a repository is made
+    package.card(overwrite=True)  # its errors should appear before a repository is created
     return package
 
 
 def pack_config(config: CompressionConfig, repo_id: str, subfolder: str | None = None) -> Package:
-    """A config alone. In a subfolder it goes without a card, which would be about the whole repository."""
+    """Only a config. In a subfolder it has no card, since a card describes the whole repository."""
     name = f"{subfolder}/{CONFIG_NAME}" if subfolder else CONFIG_NAME
     content = config.to_json_string().encode()
     return Package(
@@ -150,14 +150,14 @@ def pack_config(config: CompressionConfig, repo_id: str, subfolder: str | None =
 
 
 def _beside(files: Files, given: CompressionConfig | None) -> CompressionConfig:
-    """The config of a folder that has it in a file of its own, and that file."""
+    """The config of a folder that keeps it in a separate file, which is rewritten in `files`."""
     config = one_config(given, config_beside(files), CONFIG_NAME)
     files[CONFIG_NAME] = config.to_json_string().encode()
     return config
 
 
 def _inside(files: Files, given: CompressionConfig | None, folder: Any) -> tuple[CompressionConfig, str]:
-    """The config of a model, which has it in its ``config.json``, and the model's type."""
+    """The config of a model, stored in its ``config.json``, and the model type."""
     values = read_json(files[MODEL_CONFIG])
     model_type = values.get("model_type")
     if not isinstance(model_type, str) or find_patch(model_type) is None:
@@ -166,6 +166,6 @@ def _inside(files: Files, given: CompressionConfig | None, folder: Any) -> tuple
     config = one_config(given, CompressionConfig.from_dict(stored) if is_ours(stored) else None, MODEL_CONFIG)
     if not is_ours(stored):
         files[MODEL_CONFIG] = json_bytes(values | {CONFIG_KEY: config.to_dict()})
-    if CONFIG_NAME in files:  # which those read who name the repository as a compression
+    if CONFIG_NAME in files:  # read when the repository is given as a compression
         _beside(files, config)
     return config, model_type

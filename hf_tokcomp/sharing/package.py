@@ -1,4 +1,4 @@
-"""Package: what goes into a repository of the Hub, whole before any of it is sent."""
+"""Package: the contents of a Hub repository, complete before anything is uploaded."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ NOUNS: dict[Kind, str] = {"config": "compression config", "model": "compressed m
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """What goes into a repository.
+    """The contents of a repository.
 
     Args:
-        repo_id: the repository, as the user named it.
+        repo_id: the repository, as named by the user.
         kind: what it holds.
         config: the compression.
-        files: path in the repository to a file here or its content, without the card.
-        left_out: what is in the folder and stays here.
-        fields: what the card says beyond this, for `CompressionCard`.
+        files: local file or content by path in the repository, without the card.
+        left_out: files in the folder that are not uploaded.
+        fields: further fields of the card, for `CompressionCard`.
         folder_card: the folder's own card; None if it has none.
-        has_card: whether a card goes along.
+        has_card: whether a card is uploaded.
     """
 
     repo_id: str
@@ -47,7 +47,7 @@ class Package:
 
     @property
     def written(self) -> bool:
-        """Whether the folder has a card that somebody wrote."""
+        """Whether the folder has a hand-written card."""
         return self.folder_card is not None and is_written(self.folder_card)
 
     def card(
@@ -57,16 +57,16 @@ class Package:
         overwrite: bool = False,
         revision: str | None = None,
     ) -> str:
-        """The card to send: the folder's if somebody wrote it, else ours.
+        """The card to upload: the folder's if it is hand-written, otherwise ours.
 
         Args:
-            repo_id: the repository with its owner, where the Hub has said who that is.
-            old: the repository's card, which ours takes the place of.
-            overwrite: ours in any case.
-            revision: the branch that it is sent to; None for the main one.
+            repo_id: the repository with its owner, once known from the Hub.
+            old: the repository's existing card, which ours replaces.
+            overwrite: use ours in any case.
+            revision: the branch to upload to; None for the main one.
 
         Raises:
-            ValueError: the front matter of the folder's card names a place on this machine.
+            ValueError: the front matter of the folder's card contains a local path.
         """
         if self.folder_card is not None and self.written and not overwrite:
             way_out = "take it out, or let overwrite_card (--overwrite-card) write ours."
@@ -76,7 +76,7 @@ class Package:
         return make_card(self.config, repo_id or self.repo_id, old, kind=self.kind, revision=revision, **self.fields)
 
     def sizes(self) -> dict[str, int]:
-        """Bytes of every file, without the card, by its path."""
+        """Size in bytes of every file except the card, by path."""
         return {
             name: len(content) if isinstance(content, bytes) else content.stat().st_size
             for name, content in self.files.items()

@@ -1,4 +1,4 @@
-"""The folder that is shared: its files, and what they say of compression and of the base model."""
+"""The folder to share: its files, and what they say about the compression and the base model."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..hub.shared_files import check_local, has_settings, is_sent, without_histo
 logger = logging.getLogger(__name__)
 
 Files = dict[str, Path | bytes]
-"""A path in the repository, and a file here or its content."""
+"""Local files or their content, by path in the repository."""
 Base = dict[str, str | None]
-"""``base_model`` and ``base_revision``, as a card takes them."""
+"""``base_model`` and ``base_revision``, as arguments of a card."""
 
 
 def list_files(folder: Path) -> tuple[Files, list[str]]:
-    """A folder's files by their path in it, and what is not sent.
+    """The files of a folder by relative path, and those that are not uploaded.
 
-    That is what is hidden, caches and training checkpoints, and every file whose name `shared_files` does not have.
+    The latter are hidden files, caches, training checkpoints, and every file whose name is not in `shared_files`.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {folder}.")
@@ -50,10 +50,10 @@ def list_files(folder: Path) -> tuple[Files, list[str]]:
 
 
 def clean_settings(files: Files) -> None:
-    """Take what was only noted of this machine out of the files' settings.
+    """Remove purely informative local paths from the settings in the files.
 
     Raises:
-        ValueError: they name a folder or file of this machine that is needed.
+        ValueError: the settings name a local folder or file that is needed.
     """
     for name, file in files.items():
         if has_settings(name.rsplit("/", 1)[-1]):
@@ -65,7 +65,7 @@ def clean_settings(files: Files) -> None:
 
 
 def read_json(file: Path | bytes) -> dict[str, Any]:
-    """A file of JSON with an object in it."""
+    """Read a JSON file that contains an object."""
     text, where = (file, "It") if isinstance(file, bytes) else (file.read_bytes(), str(file))
     values = parse_json(text, where, strict=False)
     if not isinstance(values, dict):
@@ -74,7 +74,7 @@ def read_json(file: Path | bytes) -> dict[str, Any]:
 
 
 def json_bytes(values: Mapping[str, Any]) -> bytes:
-    """The file for an object, as transformers writes it."""
+    """An object as the content of a JSON file, formatted as transformers does."""
     return (json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -85,7 +85,7 @@ def config_beside(files: Mapping[str, Path | bytes]) -> CompressionConfig | None
 
 
 def one_config(given: CompressionConfig | None, stored: CompressionConfig | None, where: str) -> CompressionConfig:
-    """The config that was asked for, or else the folder's; they must not differ."""
+    """The given config, or else the folder's; they must not differ."""
     config = stored if given is None else given
     if config is None:
         raise CompressionConfigError("There is no compression to share; name one: a method or a folder with a config.")
@@ -98,7 +98,7 @@ def one_config(given: CompressionConfig | None, stored: CompressionConfig | None
 
 
 def require_weights(files: Mapping[str, Any], name: str, folder: Any) -> None:
-    """Raise where there are no weights, as safetensors, whose file's name begins like this."""
+    """Raise if there is no safetensors file whose name starts with `name`."""
     if not any(Path(file).suffix == ".safetensors" and Path(file).name.startswith(name) for file in files):
         raise FileNotFoundError(
             f"{folder} has no weights: save the {'adapter' if name else 'model'} there first, as safetensors; pickled "
@@ -109,7 +109,7 @@ def require_weights(files: Mapping[str, Any], name: str, folder: Any) -> None:
 def adapter_base(
     values: dict[str, Any], base_model: str | None, base_revision: str | None, local_base: bool
 ) -> tuple[Base, bytes | None]:
-    """An adapter's base model and revision, and its file where that must say something else than it does."""
+    """The base model and revision of an adapter, and its config file if that must be changed."""
     named = values.get("base_model_name_or_path")
     known = hub_id(named)
     if known is None and base_model is None:

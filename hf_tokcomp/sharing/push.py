@@ -42,33 +42,33 @@ def push_to_hub(
     """Share a compressed model, an adapter, a folder with one of these, or a config, with a card, in one commit.
 
     Args:
-        compressed: a patched model (in PEFT: its adapter is shared), a folder, or a `CompressionConfig`.
-        repo_id: ``USER/NAME``; created if need be.
+        compressed: a patched model (if wrapped by PEFT, its adapter is shared), a folder, or a `CompressionConfig`.
+        repo_id: ``USER/NAME``; created if needed.
         processor: shared along with a model.
-        compression: of a folder that has none in it; for models and configs leave it out.
-        base_model: Hub id of the model it comes from; None for what the model or folder says.
-        base_revision: its revision.
-        metrics: a file of numbers for the card; see `hf_tokcomp.cards.read_measurements`.
-        dataset: what the numbers were measured on, where the file does not say.
-        license: the Hub's name of a licence.
-        tags: more tags for the card.
+        compression: the compression of a folder that contains none; omit it for models and configs.
+        base_model: Hub id of the model it is derived from; None for what the model or folder says.
+        base_revision: the revision of the base model.
+        metrics: a file with numbers for the card; see `hf_tokcomp.cards.read_measurements`.
+        dataset: the data set the numbers were measured on, if the file does not say.
+        license: the Hub's identifier of a licence.
+        tags: additional tags for the card.
         token: None for ``HF_TOKEN`` or the stored login.
         private: whether a new repository is private.
-        revision: the branch; it is made if there is none.
-        commit_message: for the commit.
-        commit_description: for the commit.
+        revision: the branch, which is created if it does not exist.
+        commit_message: the commit message.
+        commit_description: the commit description.
         create_pr: open a pull request instead.
-        overwrite_card: replace a card that somebody wrote, too; without it that one stays as it is.
-        local_base: a warning and no error where an adapter names its base model by a folder of this machine.
-        save_options: for the model's ``save_pretrained``.
+        overwrite_card: also replace a hand-written card, which is kept otherwise.
+        local_base: warn instead of raising if the base model of an adapter is a local folder.
+        save_options: arguments for the model's ``save_pretrained``.
 
     Returns:
         The commit; as a string, its URL.
 
     Raises:
-        OSError: the Hub refused (`PermissionError`) or could not be asked (`ConnectionError`). A push is one commit, so
-            nothing is half there.
-        ValueError, TypeError, FileNotFoundError: there is nothing to share, or it contradicts itself.
+        OSError: the Hub refused (`PermissionError`) or could not be reached (`ConnectionError`). A push is a single
+            commit, so it is never partial.
+        ValueError, TypeError, FileNotFoundError: there is nothing to share, or the arguments are contradictory.
 
     Example:
         >>> model = hf_tokcomp.patch(model, "ltbm")
@@ -123,5 +123,5 @@ def push_to_hub(
 
 @register_sender
 def push_config(config: CompressionConfig, repo_id: str, subfolder: str | None, /, **how: Any) -> CommitInfo:
-    """`CompressionConfig.push_to_hub`: the config alone, in one commit."""
+    """`CompressionConfig.push_to_hub`: only the config, in one commit."""
     return push_package(pack_config(config, repo_id, subfolder), **how).commit

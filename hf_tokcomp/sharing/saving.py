@@ -1,4 +1,4 @@
-"""The config beside a saved adapter. A whole model carries it in its `config.json`, which an adapter does not have."""
+"""Saving the config next to an adapter, which has no `config.json` to hold it, unlike a full model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 @bound_once
 def save_pretrained(model: Any, *args: Any, **kwargs: Any) -> Any:
-    """A patched model's `save_pretrained`: where only an adapter is written, the config goes beside it.
+    """A patched model's `save_pretrained`: if only an adapter is written, the config is saved next to it.
 
-    What upstream leaves out goes beside a whole model.
+    For a full model, the files that upstream omits are added.
     """
     own = original(model, "save_pretrained")
     compressor = getattr(model, "audio_compressor", None)
     given = arguments(own, args, kwargs)
-    if compressor is not None and _writes(given):  # before, since it may push the folder to the Hub
+    if compressor is not None and _writes(given):  # first, since it may push the folder to the Hub
         if getattr(model, "_hf_peft_config_loaded", False):
             compressor.config.save_pretrained(given["save_directory"])
         else:
@@ -33,7 +33,7 @@ def save_pretrained(model: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def save_adapters(own: Callable[..., Any], peft_model: Any, *args: Any, **kwargs: Any) -> Any:
-    """`PeftModel.save_pretrained`, with the config of a compressed model beside every ``adapter_config.json``."""
+    """`PeftModel.save_pretrained`, with a compressed model's config next to every ``adapter_config.json``."""
     done = own(*args, **kwargs)
     given = arguments(own, args, kwargs)
     if not _writes(given):
@@ -69,7 +69,7 @@ def _writes(given: dict[str, Any]) -> bool:
 
 
 def arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by their names."""
+    """The arguments of a call by name."""
     given = dict(inspect.signature(function).bind(*args, **kwargs).arguments)
     rest: dict[str, Any] = given.pop("kwargs", {})
     return rest | given

@@ -1,4 +1,4 @@
-"""LoRA fine-tuning under compression, with transformers' own Trainer (arXiv 2511.20973)."""
+"""LoRA fine-tuning under compression with the `Trainer` of transformers (arXiv 2511.20973)."""
 
 from ..inference.answers import answer
 from ..inference.asking import Answer

@@ -1,6 +1,6 @@
-"""FinetuneArguments: what `hf-tokcomp finetune` takes beside transformers' own `TrainingArguments`."""
+"""FinetuneArguments: the options of `hf-tokcomp finetune` in addition to transformers' `TrainingArguments`."""
 
-# Without `from __future__ import annotations`: HfArgumentParser reads the types.
+# No `from __future__ import annotations` here: HfArgumentParser reads the types.
 import os
 from argparse import ArgumentTypeError
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from ..evaluation.kinds import ALIASES, KINDS, PROMPTS, kind_named
 from ..reporting.options import parse_columns
 
 COLUMNS = {"audio": "audio_column", "text": "text_column", "question": "prompt_column"}
-"""Of `FinetuneArguments`, by the role in ``--columns``."""
+"""Fields of `FinetuneArguments` by their role in ``--columns``."""
 PARTS = ("language_model", "projector", "audio_tower")
 
 
 class Ratio(float):
-    """A fraction of the audio tokens, which may be written as one: ``1/3``."""
+    """A fraction of the audio tokens, which may be written as a fraction: ``1/3``."""
 
     def __new__(cls, value: float | str) -> "Ratio":
         if isinstance(value, str) and "," in value:
@@ -29,11 +29,11 @@ class Ratio(float):
         try:
             return super().__new__(cls, Fraction(value))
         except ZeroDivisionError as error:
-            raise ValueError(f"{value!r} is not a number.") from error  # which argparse understands
+            raise ValueError(f"{value!r} is not a number.") from error  # argparse handles ValueError
 
 
 class TaskName(str):
-    """The name of a kind of task, or an earlier one, as argparse reads it."""
+    """The name of a task, or a former name of it, as parsed by argparse."""
 
     def __new__(cls, value: str) -> "TaskName":
         if value not in (*KINDS, *ALIASES):
@@ -43,7 +43,7 @@ class TaskName(str):
 
 @dataclass
 class FinetuneArguments:
-    """Model, compression, data and adapter of a run; each field's help says what it is."""
+    """Model, compression, data and adapter of a run; each field is described by its help text."""
 
     dataset: str = field(
         default="", metadata={"help": "Training data: Hub id, folder, or a .jsonl, .json, .csv, .tsv or .parquet file."}
@@ -148,28 +148,28 @@ class FinetuneArguments:
 
     @property
     def model_name(self) -> str:
-        """The model's folder or Hub id."""
+        """The folder or Hub id of the model."""
         return os.path.expanduser(self.model) if self.model else str(SMALL_MODEL)
 
     @property
     def skips(self) -> bool:
-        """Whether rows that cannot be used are left out."""
+        """Whether unusable rows are skipped."""
         return self.skip_bad or self.on_error == "skip"
 
     @property
     def scheduled(self) -> bool:
-        """Whether the retention ratio changes while training."""
+        """Whether the retention ratio changes during training."""
         return self.ratios is not None or self.curriculum > 0
 
     def instruction(self) -> str | None:
-        """What is asked where a row does not say; None where every row must."""
+        """The prompt for rows without one of their own; None if every row must have one."""
         return self.prompt or PROMPTS[self.task] or None
 
     def check(self) -> None:
-        """Raise where they contradict each other.
+        """Raise if the arguments contradict each other.
 
         Raises:
-            ValueError: they do; the flags are named.
+            ValueError: they do; the message names the flags.
         """
         if not self.dataset:
             raise ValueError(

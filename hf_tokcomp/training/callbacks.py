@@ -1,4 +1,4 @@
-"""Callbacks for Trainer: tokens kept, metrics by generation, the model card."""
+"""Trainer callbacks: share of tokens kept, metrics on generated answers, and the model card."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from ..models.instance import active_config, unwrap
 
 logger = logging.getLogger(__name__)
 Measuring = Callable[[Sequence[str], Sequence[str]], dict[str, float]]
-"""From truths and texts to numbers by name."""
+"""A function from reference texts and predicted texts to metric values by name."""
 Metric = Any
-"""An `evaluate.Metric`, what `evaluate.combine` makes of several, or a function of truths and texts."""
+"""An `evaluate.Metric`, the result of `evaluate.combine`, or a function of reference and predicted texts."""
 
 
 class _Logging(TrainerCallback):  # type: ignore[misc]
-    """A callback that logs as Trainer does; `make_trainer` hands it the trainer's own `log`."""
+    """A callback that logs through the trainer; `make_trainer` passes it the trainer's `log` method."""
 
     log: Callable[[dict[str, float]], None] | None = None
 
 
 class TokensKept(_Logging):
-    """Logs ``tokens_kept``, the share of audio tokens left since the last time, where the loss is logged."""
+    """Logs ``tokens_kept``, the share of audio tokens kept since the last log, whenever the loss is logged."""
 
     def __init__(self) -> None:
         self.counted = (0, 0)
-        """Audio tokens before and after compression, since the last time."""
+        """Audio tokens before and after compression since the last log."""
 
     def on_substep_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         record = getattr(getattr(unwrap(model), "audio_compressor", None), "last", None)
@@ -50,7 +50,7 @@ class TokensKept(_Logging):
         self.on_substep_end(args, state, control, model)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        # Not at a step's end: Trainer takes any log for the one that is due, and would not log the loss any more.
+        # Not at the end of a step: Trainer would take any log for the one that is due and no longer log the loss.
         before, after = self.counted
         if "loss" in (logs or {}) and before and self.log is not None:
             self.counted = (0, 0)
@@ -58,14 +58,14 @@ class TokensKept(_Logging):
 
 
 def metric_of(task: str | Metric) -> Measuring:
-    """The numbers that are measured for a task, as a function of truths and texts.
+    """The metrics of a task, as a function of reference texts and predicted texts.
 
     Args:
         task: as for `GenerationMetrics`.
 
     Raises:
-        ValueError: there is no such kind of task.
-        TypeError: it is no metric.
+        ValueError: the task is unknown.
+        TypeError: `task` is not a metric.
     """
     if isinstance(task, str):
         loaded = {name: load_metric(key) for name, key in WHILE_TRAINING[kind_named(task)].items()}
@@ -91,26 +91,26 @@ def metric_of(task: str | Metric) -> Measuring:
 
 
 def _takes_lists(metric: Any) -> bool:
-    """Whether a metric of `evaluate` wants a list of references for every prediction, and not a single text."""
+    """Whether an `evaluate` metric expects a list of references per prediction instead of a single text."""
     first = getattr(metric, "evaluation_modules", [metric])[0]
     formats = first.features if isinstance(first.features, list) else [first.features]
     return not any(isinstance(each["references"], datasets.Value) for each in formats)
 
 
 class GenerationMetrics(_Logging):
-    """At every evaluation and prediction: real answers about its rows, and how right they are.
+    """Generates answers for the rows of every evaluation and prediction, and scores them.
 
-    What it measures is in the metrics that `Trainer.evaluate` and `Trainer.predict` return, under the prefix of that
-    call, so ``metric_for_best_model="wer"`` works (with ``greater_is_better=False``), and a dict of held-out sets has a
-    ``<name>_wer`` of each.
+    The scores are added to the metrics that `Trainer.evaluate` and `Trainer.predict` return, under the prefix of that
+    call. ``metric_for_best_model="wer"`` therefore works (with ``greater_is_better=False``), and a dict of held-out
+    sets yields one ``<name>_wer`` per set.
 
     Args:
-        collator: makes the rows' prompts.
-        task: a kind of task, which decides about the metrics, see `hf_tokcomp.evaluation.metrics.WHILE_TRAINING` (rates
-            are in %); or a metric: an `evaluate.Metric`, what `evaluate.combine` made of several, or a function of
-            truths and texts that returns numbers by name.
-        batch_size: rows generated together.
-        max_new_tokens: the longest answer.
+        collator: builds the prompts.
+        task: a task, which determines the metrics, see `hf_tokcomp.evaluation.metrics.WHILE_TRAINING` (rates are in %);
+            or a metric: an `evaluate.Metric`, the result of `evaluate.combine`, or a function of reference and
+            predicted texts that returns values by name.
+        batch_size: number of rows generated together.
+        max_new_tokens: maximum length of an answer.
     """
 
     def __init__(
@@ -127,14 +127,14 @@ class GenerationMetrics(_Logging):
         self.answers: list[Answer] = []
 
     def measure(self, model: Any, rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-        """The metric's numbers and ``tokens_kept``; the answers are in ``self.answers``.
+        """The metric values and ``tokens_kept``; the answers are stored in ``self.answers``.
 
         Args:
-            model: a patched model, also inside PEFT.
-            rows: with their ``text``, as the collator takes them; a streamed data set is read once.
+            model: a patched model, possibly wrapped by PEFT.
+            rows: rows with ``text``, in the collator's format; a streamed data set is read once.
 
         Raises:
-            ValueError: there are no rows, or one has no text.
+            ValueError: there are no rows, or a row has no text.
         """
         self.answers, truths = answer_beside_truth(model, self.collator, rows, self.batch_size, self.max_new_tokens)
         values = self.metric(truths, [given.text for given in self.answers])
@@ -148,15 +148,15 @@ class GenerationMetrics(_Logging):
             self.log(values)
 
     def on_predict(self, args: Any, state: Any, control: Any, **given: Any) -> None:
-        self._measure_call(args, **given)  # which Trainer does not log
+        self._measure_call(args, **given)  # Trainer does not log predictions
 
     def _measure_call(
         self, args: Any, model: Any, metrics: dict[str, float], eval_dataloader: Any, **_: Any
     ) -> dict[str, float]:
-        """Measure the rows that Trainer has just been through, and put the numbers beside Trainer's own."""
+        """Measure the rows that Trainer has just processed, and add the values to Trainer's own."""
         rows = eval_dataloader.dataset
         check_streamed(args, rows)
-        # Every name that Trainer measured begins with the call's prefix; no other that ends so is as short.
+        # All of Trainer's metric names begin with the prefix of the call; the shortest with this ending gives it.
         runtime = "_runtime"
         prefix = min((name for name in metrics if name.endswith(runtime)), key=len).removesuffix(runtime)
         values = {f"{prefix}_{name}": value for name, value in self.measure(model, rows).items()}
@@ -165,10 +165,10 @@ class GenerationMetrics(_Logging):
 
 
 def check_streamed(args: Any, rows: Any) -> None:
-    """Raise where answers about a streamed data set cannot be measured: each process is handed pieces of it.
+    """Raise if answers cannot be measured because several processes would each get a part of a streamed data set.
 
     Raises:
-        ValueError: it is so.
+        ValueError: the data set is streamed and there is more than one process.
     """
     if args.world_size > 1 and is_streamed(rows):
         raise ValueError(
@@ -178,12 +178,12 @@ def check_streamed(args: Any, rows: Any) -> None:
 
 
 class CardWriter(TrainerCallback):  # type: ignore[misc]
-    """Writes our model card beside every adapter that Trainer saves, in place of PEFT's empty one, and the prompt.
+    """Writes the prompt and our model card next to every adapter that Trainer saves, replacing PEFT's empty card.
 
     Args:
         repo_id: the repository that the card names.
-        prompt: what the adapter is trained to be asked; None where that differs from row to row.
-        fields: of `hf_tokcomp.cards.CompressionCard`, such as ``base_model``.
+        prompt: the prompt the adapter is trained on; None if it differs between rows.
+        fields: fields of `hf_tokcomp.cards.CompressionCard`, such as ``base_model``.
     """
 
     def __init__(self, repo_id: str, prompt: StoredPrompt | None = None, **fields: Any) -> None:
@@ -196,7 +196,7 @@ class CardWriter(TrainerCallback):  # type: ignore[misc]
             self.write(Path(args.output_dir, f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"), model)
 
     def write(self, folder: Path, model: Any) -> None:
-        """Write both into a folder with an adapter of this model; a card that somebody wrote stays."""
+        """Write both into a folder with an adapter of this model; a hand-written card is kept."""
         if not folder.is_dir():
             return
         write_prompt(folder, self.prompt)

@@ -1,4 +1,4 @@
-"""What cannot end well is refused before a model is read or a step is made."""
+"""Checks of training arguments and data that run before a model is loaded or a step is taken."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ BY_LENGTH = ("group_by_length", "batch_rebalance")
 
 
 def check_training(args: TrainingArguments, lengths_known: bool = True) -> None:
-    """Raise for arguments of transformers' own that do not work with these models, or with rows of these.
+    """Raise for `TrainingArguments` that do not work with these models or with these rows.
 
     Args:
-        args: transformers' own.
-        lengths_known: whether the rows may say how long they are, in a column of their own.
+        args: the training arguments.
+        lengths_known: whether the rows may have a column with their lengths.
 
     Raises:
-        ValueError: Liger's kernels, which there are none of for these models; or batches by a length that rows do not
-            say.
+        ValueError: Liger kernels are requested, which do not exist for these models; or batches by length, but the
+            lengths are unknown.
     """
     if args.use_liger_kernel:
         raise ValueError("There are no Liger kernels for these models; leave out use_liger_kernel.")
@@ -40,21 +40,21 @@ def check_training(args: TrainingArguments, lengths_known: bool = True) -> None:
 
 
 def check_evaluation(args: TrainingArguments, task: str | Metric | None) -> None:
-    """Raise where a task cannot be measured, or the worst model would be taken for the best.
+    """Raise if a task cannot be measured, or if the worst model would be selected as the best.
 
     Args:
-        args: transformers' own.
-        task: what is measured; None for nothing.
+        args: the training arguments.
+        task: the task or metric to measure; None for nothing.
 
     Raises:
-        ValueError: it is so.
+        ValueError: either is the case.
     """
     if task is not None and _in_pieces(args):
         raise ValueError(
             "Under FSDP and DeepSpeed ZeRO-3 a process holds only part of the model and cannot generate: train without "
             "`task` (without --eval-dataset and --eval-split), and measure the saved adapter with `hf-tokcomp compare`."
         )
-    # TrainingArguments makes greater_is_better True for every name that does not end with "loss".
+    # TrainingArguments sets greater_is_better to True for every name that does not end in "loss".
     name = str(args.metric_for_best_model)
     if args.greater_is_better and f"_{name}".endswith("_wer"):
         raise ValueError(
@@ -64,18 +64,18 @@ def check_evaluation(args: TrainingArguments, task: str | Metric | None) -> None
 
 
 def check_held_out(args: TrainingArguments, task: str | Metric | None, held_out: Any) -> list[str] | None:
-    """Raise for held-out rows that the first evaluation could not go through.
+    """Raise for held-out rows on which the first evaluation would fail.
 
     Args:
-        args: transformers' own.
-        task: what is measured by answers; None for nothing.
-        held_out: a data set, a dict of them, or None.
+        args: the training arguments.
+        task: the task or metric measured on generated answers; None for nothing.
+        held_out: a data set, a dict of data sets, or None.
 
     Returns:
-        The names of the sets; None where they are not named.
+        The names of the sets; None if they have no names.
 
     Raises:
-        ValueError: there is nothing in it, it can be read only once, or several processes would share a stream.
+        ValueError: a set is empty, can be read only once, or is a stream shared by several processes.
     """
     if held_out is None:
         return None
@@ -97,15 +97,15 @@ def check_held_out(args: TrainingArguments, task: str | Metric | None, held_out:
 
 
 def check_best_metric(args: TrainingArguments, task: str | Metric | None, sets: list[str] | None) -> None:
-    """Raise where the best model is chosen by a number that nobody measures: Trainer finds out an evaluation later.
+    """Raise if the best model is selected by a metric that is not measured; Trainer notices only when evaluating.
 
     Args:
-        args: transformers' own.
-        task: what is measured by answers; None for nothing.
+        args: the training arguments.
+        task: the task or metric measured on generated answers; None for nothing.
         sets: the names of the held-out sets, see `check_held_out`.
 
     Raises:
-        ValueError: it is so; what is measured is named.
+        ValueError: the metric is not measured; the message lists those that are.
     """
     if args.metric_for_best_model is None or args.eval_strategy == "no" or not isinstance(task, str | None):
         return

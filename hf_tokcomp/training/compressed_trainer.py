@@ -1,4 +1,4 @@
-"""CompressedTrainer: transformers' Trainer with labels as long as logits, and runs that resume as if never broken."""
+"""CompressedTrainer: transformers' Trainer with labels as long as the logits, and seamless resuming."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from .callbacks import TokensKept
 from .labels import shortened
 
 UNLOGGED = "hf_tokcomp_unlogged"
-"""Where a checkpoint's `TrainerState` has what was counted for the next log."""
+"""Key in a checkpoint's `TrainerState` for the counts that were not logged yet."""
 
 
 class CompressedTrainer(Trainer):  # type: ignore[misc]
     """A `transformers.Trainer` for a model under compression, with two differences.
 
-    Under compression logits have the length of the shortened prompt. What Trainer hands to a loss or a metric outside
-    the model has it, too: labels for ``label_smoothing_factor`` (which is of the next token, as the model's own loss),
-    for ``compute_loss_func``, ``preprocess_logits_for_metrics`` and ``compute_metrics``. A subclass with a
-    ``compute_loss`` of its own finds its labels by `shortened`.
+    First, under compression the logits have the length of the shortened prompt. So do the labels that this trainer
+    passes to a loss or metric outside the model: for ``label_smoothing_factor`` (computed on the next token, like the
+    model's own loss), ``compute_loss_func``, ``preprocess_logits_for_metrics`` and ``compute_metrics``. A subclass that
+    overrides ``compute_loss`` gets its labels from `shortened`.
 
-    A run that is resumed from any of its checkpoints ends where an unbroken one does, log included; Trainer begins
-    its means anew, trains a step more after the last, and leaves out what was due between a checkpoint and the end of
-    its epoch. Of an epoch's last checkpoint, what the epoch's end brings is part.
+    Second, a run resumed from any of its checkpoints ends exactly like an uninterrupted one, log included. Trainer
+    itself restarts its running means, trains one step too many after the last, and skips what was due between a
+    checkpoint and the end of its epoch. The last checkpoint of an epoch includes what happens at the end of the epoch.
 
     Example:
         >>> from transformers import TrainingArguments
@@ -49,7 +49,7 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
         super().__init__(*args, **options)
         smoother: Any = self.label_smoother  # type: ignore[has-type]
         if smoother is not None:
-            # Trainer knows of the shift for some classes of models alone, and these are not among them.
+            # Trainer applies the shift only for certain model classes, and these are not among them.
             self.label_smoother = functools.partial(self._on_short_labels, smoother, shift_labels=True)
         loss: Any = self.compute_loss_func  # type: ignore[has-type]
         if loss is not None:
@@ -62,14 +62,14 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
     def prediction_step(
         self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[Any, Any, Any]:
-        """Trainer's, with labels as long as the logits; a cache, whatever this transformers calls it, is left out."""
+        """Trainer's, with labels as long as the logits, and without caches under any of their names."""
         own = getattr(self.model.config, "keys_to_ignore_at_inference", ()) if ignore_keys is None else ignore_keys
         ignored = [*own, *CACHE_NAMES]
         loss, logits, labels = super().prediction_step(model, inputs, prediction_loss_only, ignored)
         return loss, logits, shortened(self.model, labels) if isinstance(labels, Tensor) else labels
 
     def train(self, resume_from_checkpoint: Any = None, *args: Any, **options: Any) -> TrainOutput:
-        """Trainer's; what ``eval_on_start`` measures, the run that is resumed has measured."""
+        """Trainer's; ``eval_on_start`` is ignored when resuming, since the first run already did that evaluation."""
         on_start = self.args.eval_on_start
         self.args.eval_on_start = on_start and not resume_from_checkpoint
         try:
@@ -79,13 +79,13 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
         return output._replace(training_loss=output.metrics["train_loss"])
 
     def get_batch_samples(self, *args: Any, **options: Any) -> tuple[list[Any], Any]:
-        """Trainer's; none when all steps are made already, as in a run that is resumed from its last checkpoint."""
+        """Trainer's; empty if all steps are already done, as in a run resumed from its last checkpoint."""
         if self.state.global_step >= self.state.max_steps:
             return [], None
         return super().get_batch_samples(*args, **options)  # type: ignore[no-any-return]
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
-        """Trainer's; ``train_loss`` is the mean over all steps, also of those before the run was resumed."""
+        """Trainer's; ``train_loss`` is the mean over all steps, including those before the run was resumed."""
         if "train_loss" in logs:
             logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
         super().log(logs, *args, **options)
@@ -100,11 +100,11 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
 
     def _load_callback_state(self) -> None:
-        self._unlogged = self.state.stateful_callbacks.pop(UNLOGGED, None)  # no callback's, as Trainer would warn
+        self._unlogged = self.state.stateful_callbacks.pop(UNLOGGED, None)  # no callback owns it: Trainer would warn
         super()._load_callback_state()
 
     def _count_on(self) -> None:
-        """Take up what a checkpoint had counted for the next log; after Trainer has put its own counts to zero."""
+        """Restore a checkpoint's counts for the next log, after Trainer has reset its own."""
         unlogged, self._unlogged = getattr(self, "_unlogged", None), None
         if unlogged is None:
             return
@@ -119,10 +119,10 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
 
 
 class _GoOn(TrainerCallback):  # type: ignore[misc]
-    """What a `CompressedTrainer` does at the events of a run, so that it can be resumed as if it had not been broken.
+    """Handles the events of a `CompressedTrainer` run so that it can be resumed seamlessly.
 
     Args:
-        trainer: whose runs they are.
+        trainer: the trainer.
     """
 
     def __init__(self, trainer: CompressedTrainer) -> None:
@@ -135,7 +135,7 @@ class _GoOn(TrainerCallback):  # type: ignore[misc]
         self.trainer._count_on()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save after the epoch's end, where the epoch ends behind this step: nobody comes back to it otherwise."""
+        """Postpone saving to the end of the epoch if this is its last step, which a resumed run would not revisit."""
         ends = float(state.epoch).is_integer() or control.should_training_stop
         if control.should_save and ends and "epoch" in (args.logging_strategy, args.eval_strategy):
             control.should_save, self.save_later = False, True
@@ -143,5 +143,5 @@ class _GoOn(TrainerCallback):  # type: ignore[misc]
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.save_later:
             control.should_save, self.save_later = True, False
-        elif state.global_step == self.begun_at > 0:  # resumed at the end: all of this was done
+        elif state.global_step == self.begun_at > 0:  # resumed at the end of the epoch: already done
             control.should_log = control.should_evaluate = control.should_save = False

@@ -1,4 +1,4 @@
-"""finetune: from a data set to a folder with an adapter, its compression, processor, metrics and card."""
+"""finetune: train an adapter on a data set and save it with its compression, processor, metrics and card."""
 
 from __future__ import annotations
 
@@ -37,31 +37,32 @@ LORA_FLAGS = {
     "lora_dropout": "--lora-dropout",
     "target_modules": "--adapt",
 }
-"""Fields of a `peft.LoraConfig`, and the flags they come from."""
+"""Fields of `peft.LoraConfig` and the flags that set them."""
 LAST = ("last", "true", "True")
-"""What ``--resume-from-checkpoint`` takes beside a folder."""
+"""Values that ``--resume-from-checkpoint`` accepts besides a folder."""
 
 
 def finetune(options: FinetuneArguments, args: TrainingArguments, compression: CompressionConfig | None) -> Path:
     """Fine-tune a model under compression.
 
-    Everything that can be wrong with the arguments or the data is found before a step is made. The folder holds the
-    adapter with `compression_config.json`, the processor, ``metrics.json`` (before, after), ``finetune.json`` (how it
-    came about), ``prompt.json`` (what it was asked, and is asked from now on) and the card; checkpoints are below it.
+    Errors in the arguments or the data are found before the first step. The output folder holds the adapter with
+    `compression_config.json`, the processor, ``metrics.json`` (before and after), ``finetune.json`` (how the adapter
+    was trained), ``prompt.json`` (the prompt it was trained on, and its default from now on) and the card; checkpoints
+    are in subfolders.
 
     Args:
         options: model, data and adapter.
-        args: transformers' own; ``output_dir`` is the folder.
-        compression: what to train under; None for the model's own, or none.
+        args: the training arguments; ``output_dir`` is the folder.
+        compression: the compression to train under; None for the model's own, if any.
 
     Returns:
         The folder.
 
     Raises:
-        FileExistsError: there is an earlier run in the folder, and nobody said to resume it.
-        ValueError: arguments that contradict each other, rows that cannot be used, or a checkpoint that was trained in
-            another way; they are named.
-        OSError: there is no such model, data set or checkpoint, or ``output_dir`` is a file.
+        FileExistsError: the folder holds an earlier run, and resuming was not requested.
+        ValueError: the arguments contradict each other, rows cannot be used, or a checkpoint was trained with other
+            settings; the message names them.
+        OSError: the model, data set or checkpoint does not exist, or ``output_dir`` is a file.
     """
     options.check()
     _check_processes(args)
@@ -72,7 +73,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     resume = _resumed(folder, args)
     processor = _load_processor(options)
     train, held_out = load_data(options, processor)
-    set_seed(args.seed)  # the first weights of a compressor that learns
+    set_seed(args.seed)  # for the initial weights of a trainable compressor
     with args.main_process_first(desc="loading the model"):
         model = _load_model(options, compression, processor)
     instruction = effective_prompt(train, options)
@@ -103,7 +104,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
             r=options.lora_r,
             lora_alpha=options.lora_alpha,
             lora_dropout=options.lora_dropout,
-            revision=options.model_revision,  # the base model's, for whoever loads the adapter
+            revision=options.model_revision,  # of the base model, for users of the adapter
         ),
         long_audio=options.long_audio,
         max_new_tokens=options.max_new_tokens,
@@ -126,7 +127,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
         measured["after"] = measure.measure(trainer.model, held_out.dataset)
     if trainer.is_world_process_zero():
         write_run(folder, options, instruction, trainer, train, held_out)
-        (folder / METRICS_NAME).unlink(missing_ok=True)  # of the run that this one resumes
+        (folder / METRICS_NAME).unlink(missing_ok=True)  # left by the run that this one resumes
         measurement = None if held_out is None else write_metrics(folder, options, trainer, measured, held_out)
         card.fields |= {"measurements": [] if measurement is None else [measurement], "has_processor": True}
         card.write(folder, trainer.model)
@@ -135,10 +136,10 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
 
 
 def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Examples | None]:
-    """The rows to train on, and those held out, checked."""
+    """The training rows and the held-out rows, checked."""
     patch = patch_for_processor(processor)[1]
     named = Path(options.dataset).expanduser()
-    single = named.is_file() or (named / "state.json").is_file()  # of Dataset.save_to_disk
+    single = named.is_file() or (named / "state.json").is_file()  # written by Dataset.save_to_disk
     if options.eval_split is not None and options.eval_dataset is None and single:
         raise ValueError(
             f"--eval-split {options.eval_split}: {named} is one table without splits, and its rows are trained on. "
@@ -165,7 +166,7 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
 
 
 def _check_processes(args: TrainingArguments) -> None:
-    """Raise where a launcher started several processes, and each would train by itself, into the same folder."""
+    """Raise if a launcher started several processes that would each train alone and write to the same folder."""
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if args.world_size != started:
         raise ValueError(
@@ -174,7 +175,7 @@ def _check_processes(args: TrainingArguments) -> None:
 
 
 def _check_evaluation(options: FinetuneArguments, args: TrainingArguments) -> None:
-    """Raise where an evaluation is asked for that cannot be, or would choose the worst."""
+    """Raise if a requested evaluation is impossible or would select the worst model."""
     held_out = options.eval_dataset is not None or options.eval_split is not None
     wanted = {"--eval-strategy": args.eval_strategy != "no", "--evaluate-uncompressed": options.evaluate_uncompressed}
     for flag, given in wanted.items():
@@ -188,17 +189,17 @@ def _check_evaluation(options: FinetuneArguments, args: TrainingArguments) -> No
 def _schedule(
     options: FinetuneArguments, args: TrainingArguments, compression: CompressionConfig | None
 ) -> RetentionSchedule | None:
-    """The schedule that was asked for, if any; raises where it does not fit the compression that was."""
+    """The requested schedule, if any; raises if it does not fit the requested compression."""
     if not options.scheduled:
         return None
     schedule = RetentionSchedule(options.ratios, options.curriculum, args.seed)
-    if compression is not None:  # else it is the model's own, which is not known yet
+    if compression is not None:  # otherwise the model's own, which is not known yet
         schedule.check(compression)
     return schedule
 
 
 def _resumed(folder: Path, args: TrainingArguments) -> str | None:
-    """The checkpoint to go on from."""
+    """The checkpoint to resume from."""
     wanted = args.resume_from_checkpoint
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"--output-dir {folder} is a file; name a folder.")
@@ -227,7 +228,7 @@ def _resumed(folder: Path, args: TrainingArguments) -> str | None:
 
 
 def _last_whole_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was saved to its end; Trainer writes its own state last."""
+    """The last checkpoint that was saved completely; Trainer writes its own state last."""
     steps = {path: path.name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-") for path in folder.glob("*/")}
     for path in sorted((p for p, step in steps.items() if step.isdigit()), key=lambda p: int(steps[p]), reverse=True):
         if (path / TRAINER_STATE_NAME).is_file():
@@ -237,7 +238,7 @@ def _last_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def _check_same_run(checkpoint: str, model: Any) -> None:
-    """Raise where a checkpoint was trained in another way: Trainer takes its weights without a word."""
+    """Raise if a checkpoint was trained with other settings: Trainer would silently load its weights."""
     stored = read_adapter(checkpoint, {})
     if stored is None:
         return

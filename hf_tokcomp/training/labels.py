@@ -1,4 +1,4 @@
-"""Labels and other values in the columns of the shortened prompt, for losses and metrics outside the model."""
+"""Labels and other values aligned with the shortened prompt, for losses and metrics outside the model."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from ..models.instance import unwrap
 
 
 def shortened(model: Any, values: Tensor, fill: float = IGNORED) -> Tensor:
-    """Bring values of the prompt that a model was just called with to the columns of its logits.
+    """Align values of the prompt from the model's last call with the columns of its logits.
 
-    For a loss of one's own: under compression logits have the length of the shortened prompt, and the labels of the
-    batch do not.
+    For custom losses: under compression the logits have the length of the shortened prompt, but the labels of the batch
+    do not.
 
         outputs = model(**inputs)
         labels = shortened(model, inputs["labels"])
         loss = torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
 
-    A teacher's logits for the full prompt foretell the next column, which may be gone: give each to the column that it
-    foretells, as labels are.
+    A teacher's logits for the full prompt predict the next column, which may have been removed: assign each to the
+    column it predicts, as labels are.
 
         wanted = shortened(model, teacher_logits.roll(1, dims=1))[:, 1:]  # beside outputs.logits[:, :-1]
 
     Args:
-        model: a patched model, also inside PEFT or DDP, whose last call was with this prompt.
+        model: a patched model, possibly wrapped by PEFT or DDP, whose last call was with this prompt.
         values: ``(batch, prompt, ...)``, such as labels.
-        fill: what stands in the columns of padding.
+        fill: the value in padding columns.
 
     Returns:
-        ``(batch, short, ...)``; the values themselves where nothing was shortened.
+        ``(batch, short, ...)``; the values unchanged if nothing was shortened.
 
     Raises:
-        ValueError: the model's last call was with another prompt.
+        ValueError: the model's last call was with a different prompt.
 
     Example:
         >>> from hf_tokcomp.training import shortened

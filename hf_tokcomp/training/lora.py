@@ -1,4 +1,4 @@
-"""LoRA for a supported model: which layers, as its patch says, and the compressor where that learns."""
+"""LoRA for a supported model: the layers named by its patch, and the compressor if it is trainable."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def lora_config(
     """A `peft.LoraConfig` for a model.
 
     Args:
-        model: a supported model, patched already if its compressor has weights to learn, which then go into
-            ``modules_to_save``.
-        language_model: adapt the linear layers of the language model (arXiv 2511.20973 does; which of them it adapts,
-            and its rank, are not known: all, and 16, are ours).
+        model: a supported model; it must already be patched if its compressor has trainable weights, which then go
+            into ``modules_to_save``.
+        language_model: adapt the linear layers of the language model (as arXiv 2511.20973 does; it does not report
+            which of them, nor the rank: all of them and rank 16 are our choice).
         projector: adapt the projector.
         audio_tower: adapt the audio encoder.
         r: rank.
-        lora_alpha: scale, over the rank.
+        lora_alpha: scale, divided by the rank.
         lora_dropout: dropout before the adapter.
-        options: more of `peft.LoraConfig`. ``target_modules`` takes the place of the three parts.
+        options: further arguments of `peft.LoraConfig`. ``target_modules`` replaces the three parts.
 
     Raises:
         UnsupportedModelError: there is no patch for the model.
-        ValueError: nothing is left to train.
+        ValueError: nothing is selected for training.
 
     Example:
         >>> from hf_tokcomp.training import lora_config

@@ -1,4 +1,4 @@
-"""What a fine-tuning leaves behind beside the adapter: how it came about, and what was measured."""
+"""The files that fine-tuning writes next to the adapter: the record of the run and its metrics."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .arguments import FinetuneArguments
 
 METRICS_NAME = "metrics.json"
 PERCENT = ("wer", "exact_match", "accuracy")
-"""What is measured in %."""
+"""Metrics in %."""
 RUN_NAME = "finetune.json"
 KINDS = {"metrics": "after", "before": "before", "uncompressed": "uncompressed"}
-"""Keys of ``metrics.json``, which are those of `hf_tokcomp.cards.read_measurements`, by what was measured when."""
+"""Keys of ``metrics.json``, as `hf_tokcomp.cards.read_measurements` expects them, and the measurement each holds."""
 
 
 def effective_prompt(examples: Examples, options: FinetuneArguments) -> str | None:
-    """What is asked about every row; None where that differs from row to row.
+    """The prompt of all rows; None if it differs between rows.
 
     Args:
-        examples: rows, of which each may have a prompt of its own.
-        options: say what the others are asked.
+        examples: rows, each possibly with its own prompt.
+        options: provide the prompt of the other rows.
     """
     rows = examples.dataset
     own = rows["prompt"] if "prompt" in getattr(rows, "column_names", ()) else [None]
@@ -47,15 +47,15 @@ def write_run(
     train: Examples,
     held_out: Examples | None,
 ) -> None:
-    """``finetune.json``: arguments, prompt (null where rows differ in it), versions, rows, and all that was logged.
+    """Write ``finetune.json``: arguments, prompt (null if it differs between rows), versions, row counts and the log.
 
     Args:
-        folder: where it goes.
-        options: of the run.
-        prompt: what all rows were asked, see `effective_prompt`.
-        trainer: after the training; its own arguments are written without tokens.
-        train: what it was trained on.
-        held_out: what it was measured on, if anything.
+        folder: the output folder.
+        options: the options of the run.
+        prompt: the prompt of all rows, see `effective_prompt`.
+        trainer: the trainer after training; its arguments are written without tokens.
+        train: the training data.
+        held_out: the held-out data, if any.
     """
     config = active_config(trainer.model)
     rows = {"train": len(train.dataset), "skipped": len(train.skipped)}
@@ -84,14 +84,14 @@ def write_metrics(
     measured: dict[str, dict[str, float]],
     held_out: Examples,
 ) -> Measurement:
-    """``metrics.json``, and the same for the card.
+    """Write ``metrics.json``, and return the same numbers for the card.
 
     Args:
-        folder: where it goes.
-        options: of the run.
-        trainer: after the training.
-        measured: numbers by name, ``before`` and ``after``, perhaps ``uncompressed``.
-        held_out: what they are of.
+        folder: the output folder.
+        options: the options of the run.
+        trainer: the trainer after training.
+        measured: values by metric name under ``before``, ``after`` and possibly ``uncompressed``.
+        held_out: the data they were measured on.
     """
     given = options.eval_dataset or options.dataset
     on_hub = hub_id(split_revision(given)[0])

@@ -1,4 +1,4 @@
-"""RetentionSchedule: a retention ratio that changes from step to step, for a curriculum or for one adapter for many."""
+"""RetentionSchedule: a retention ratio that changes during training, as a curriculum or to cover several ratios."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ..patching.patch import set_config
 
 
 class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
-    """Sets the model's retention ratio before every optimizer step, and puts its own back after it.
+    """Sets the model's retention ratio before every optimizer step and restores the original one after it.
 
-    So whatever is evaluated or saved between steps is under the model's own config. The ratio depends on the seed and
-    the number of the step alone: it is the same in every process, and a resumed run goes on as an unbroken one.
-    Both ideas are ours.
+    Evaluating and saving between steps therefore use the model's own config. The ratio depends only on the seed and the
+    step number: it is the same in every process, and a resumed run continues like an uninterrupted one. Both ideas are
+    ours.
 
     Args:
         ratios: one of these is drawn for every step, so that one adapter serves all of them; None for the model's own.
-        curriculum: the share of the training in which the ratio falls from 1 to the one that is due, 0 to 1.
-        seed: of the draws.
+        curriculum: the fraction of the training, 0 to 1, over which the ratio falls from 1 to its target.
+        seed: seed of the draws.
 
     Raises:
-        ValueError: a value out of range, or nothing that changes.
+        ValueError: a value is out of range, or the schedule would change nothing.
 
     Example:
         >>> from hf_tokcomp.training import RetentionSchedule
@@ -53,8 +53,8 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
         """The ratio of a step.
 
         Args:
-            step: its number, from 0.
-            steps: of the whole training.
+            step: step number, from 0.
+            steps: total number of training steps.
             own: the model's own ratio.
         """
         due = own if self.ratios is None else random.Random(f"{self.seed}/{step}").choice(self.ratios)
@@ -63,10 +63,10 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
 
     @staticmethod
     def check(config: CompressionConfig | None) -> None:
-        """Raise unless a compression has a ratio to change.
+        """Raise unless the compression has a retention ratio.
 
         Raises:
-            CompressionConfigError: it has another budget, or there is none.
+            CompressionConfigError: it has another kind of budget, or there is no compression.
         """
         if config is None or config.retention_ratio is None:
             raise CompressionConfigError(
@@ -76,7 +76,7 @@ class RetentionSchedule(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         if self._now is not None and active_config(model) == self._now:
-            self._put_back(model)  # an earlier run was interrupted within a step
+            self._put_back(model)  # an earlier run was interrupted during a step
         self.check(active_config(model))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""make_trainer: a model, rows and a compression as a `transformers.Trainer`."""
+"""make_trainer: build a `transformers.Trainer` from a model, rows and a compression."""
 
 from __future__ import annotations
 
@@ -37,38 +37,39 @@ def make_trainer(
 ) -> CompressedTrainer:
     """A `transformers.Trainer` that fine-tunes a model under compression with LoRA.
 
-    Nothing is hidden: the same can be had by hand with `hf_tokcomp.patch`, `lora_config`, `peft.get_peft_model`,
-    `AudioTextCollator` and `CompressedTrainer`. All weights that are drawn here, an adapter's and those of a compressor
-    that learns, are drawn by ``args.seed``. Of ``args`` four settings are changed, on a copy: ``remove_unused_columns``
-    is False, since the collator reads the rows themselves; ``label_names`` is ``["labels"]``, without which `Trainer`
-    has no loss of a PeftModel to evaluate; ``prediction_loss_only`` is True, since logits take much memory and nobody
-    asks for them, unless ``compute_metrics`` is among the options; and ``ddp_find_unused_parameters`` is False if
-    nobody set it, since every weight of the adapter is used in every step.
+    This is a shortcut for `hf_tokcomp.patch`, `lora_config`, `peft.get_peft_model`, `AudioTextCollator` and
+    `CompressedTrainer`. All weights initialised here, those of an adapter and of a trainable compressor, use
+    ``args.seed``. Four settings are changed in a copy of ``args``: ``remove_unused_columns`` is False, since the
+    collator reads the raw rows; ``label_names`` is ``["labels"]``, without which `Trainer` computes no evaluation loss
+    for a PeftModel; ``prediction_loss_only`` is True unless ``compute_metrics`` is given, since logits take much memory
+    and are not needed; and ``ddp_find_unused_parameters`` is False unless it was set, since every weight of the
+    adapter is used in every step.
 
     Args:
-        model: a supported model, compressed already or not, in PEFT already or not.
-        train_dataset: rows ``{"audio", "text"}`` and perhaps ``"prompt"``, as `AudioTextCollator` takes them.
-        args: transformers' own.
-        processor: the model's.
-        compression: what to train under; None for what the model is patched with, or ``none``.
+        model: a supported model, compressed or not, wrapped by PEFT or not.
+        train_dataset: rows ``{"audio", "text"}`` and optionally ``"prompt"``, as `AudioTextCollator` takes them.
+        args: the training arguments.
+        processor: the model's processor.
+        compression: the compression to train under; None for the one the model is patched with, or ``none``.
         prompt: the instruction for rows without their own.
-        task: measure answers at every evaluation and prediction, by this task's metric, see `GenerationMetrics`.
-        eval_dataset: held-out rows, for the loss and for ``task``: a data set, a dict of several, or a streamed one.
-        lora: a `peft.LoraConfig`; None for `lora_config`'s.
-        long_audio: what becomes of recordings longer than the model reads, see `AudioTextCollator`.
-        max_new_tokens: the longest answer that is generated for ``task``.
-        callbacks: more of them.
-        trainer_class: for a loss of one's own, a subclass of `CompressedTrainer`.
-        options: more of `Trainer`.
+        task: score generated answers at every evaluation and prediction with this task's metric, see
+            `GenerationMetrics`.
+        eval_dataset: held-out rows for the loss and for ``task``: a data set, a dict of data sets, or a streamed one.
+        lora: a `peft.LoraConfig`; None for that of `lora_config`.
+        long_audio: how to handle recordings longer than the model reads, see `AudioTextCollator`.
+        max_new_tokens: maximum length of the answers generated for ``task``.
+        callbacks: additional callbacks.
+        trainer_class: a subclass of `CompressedTrainer`, for custom losses.
+        options: further arguments of `Trainer`.
 
     Raises:
         UnsupportedModelError: there is no patch for the model.
         CompressionConfigError: the compression is unknown or contradictory.
-        ValueError: a task without held-out rows, or where processes have pieces of the model or of a stream; held-out
-            rows that cannot be gone through; the best model by a metric that nobody measures, or by which the worst
-            would be taken; what `check_training` refuses; or the model has an adapter in it that is not a
-            `peft.PeftModel`'s.
-        TypeError: another kind of trainer.
+        ValueError: a task is given without held-out rows, or while processes hold only parts of the model or of a
+            stream; the held-out rows cannot be iterated; the best model is selected by a metric that is not measured,
+            or that would select the worst; `check_training` fails; or the model contains an adapter but is not a
+            `peft.PeftModel`.
+        TypeError: `trainer_class` is not a subclass of `CompressedTrainer`.
 
     Example:
         >>> from transformers import TrainingArguments
@@ -96,15 +97,15 @@ def make_trainer(
     check_training(args)
     check_evaluation(args, task)
     sets = check_held_out(args, task, eval_dataset)
-    if not callbacks and options.get("compute_metrics") is None:  # which may measure anything
+    if not callbacks and options.get("compute_metrics") is None:  # these may add any metric
         check_best_metric(args, task, sets)
-    if getattr(model, "_hf_peft_config_loaded", False):  # PEFT would put a second one on top, and save that alone
+    if getattr(model, "_hf_peft_config_loaded", False):  # PEFT would add a second one, and save only that
         raise ValueError(
             f"{model.name_or_path} is loaded with an adapter in it, which would be lost. Train the base model; to "
             "continue with an adapter, load it with hf_tokcomp.load_adapter(..., is_trainable=True), or continue from "
             "its run's checkpoint (--resume-from-checkpoint)."
         )
-    set_seed(args.seed)  # the first weights of a compressor that learns, and of the adapter
+    set_seed(args.seed)  # for the initial weights of a trainable compressor and of the adapter
     if compression is not None or active_config(model) is None:
         patch(model, "none" if compression is None else compression)
     if not isinstance(model, PeftModel):

@@ -1,1 +1,1 @@
-"""What each method costs beside the encoder, measured for docs/costs.md: ``python -m recipes.costs``."""
+"""Measures the cost of each method relative to the encoder, for docs/costs.md: ``python -m recipes.costs``."""

@@ -1,7 +1,7 @@
-"""What each method costs beside the encoder: time in parts, peak memory, growth with the length.
+"""Measures the cost of each method relative to the encoder: time by part, peak memory, growth with the length.
 
 ``python -m recipes.costs`` measures every registered method at the size of whisper-large-v3's encoder,
-with random weights and drawn tokens, so nothing is downloaded. docs/costs.md explains the tables.
+with random weights and synthetic tokens, so nothing is downloaded. docs/costs.md explains the tables.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None, size: Size | None = None) -> in
     """Run the command and return its exit code.
 
     Args:
-        arguments: without the program's name; None for those of the process.
-        size: of the models; a small one for a test.
+        arguments: arguments without the program name; None for those of the process.
+        size: sizes of the models; small ones in tests.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, size: Size | None = None) -> in
 
 
 def _save(file: Path | None, report: dict[str, Any]) -> None:
-    """Also while it runs, so that what ends it takes nothing along."""
+    """Save a report, also during the run, so that nothing is lost if the run is interrupted."""
     if file is not None:
         write_whole(file, json.dumps(report, indent=2) + "\n")
 

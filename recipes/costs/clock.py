@@ -1,4 +1,4 @@
-"""The time of one method on one workload, in parts."""
+"""MethodClock: the time of one method on one workload, by part."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .workload import Workload
 
 
 class MethodClock:
-    """Times one method on one workload, in parts: supply, assign, apply.
+    """Times one method on one workload, by part: supply, assign, apply.
 
-    ``assign`` is None for a method that overrides `forward` and assigns nothing; all of it counts as ``apply`` then.
+    ``assign`` is None for a method that overrides `forward` and assigns nothing; everything then counts as ``apply``.
 
     Args:
         compressor: the method.
-        workload: what it is measured on.
+        workload: the workload.
     """
 
     def __init__(self, compressor: AudioTokenCompressor[Any], workload: Workload) -> None:
@@ -40,7 +40,7 @@ class MethodClock:
 
     @torch.inference_mode()
     def seconds(self) -> dict[str, float | None]:
-        """Seconds of one call: supply, assign, apply, total."""
+        """The seconds of one call: supply, assign, apply, total."""
         self._assign_seconds = None
         start = self._now()
         tokens = self.workload.supply(self.compressor.requires)

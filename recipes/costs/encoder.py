@@ -1,4 +1,4 @@
-"""The encoder's own time, with upstream's classes and random weights."""
+"""EncoderClock: the time of the encoder itself, with upstream's classes and random weights."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hf_tokcomp.inference.timing import wait_for
 from .workload import Size
 
 AT_ONCE = 16
-"""Windows encoded together on a GPU."""
+"""Number of windows encoded together on a GPU."""
 
 
 class EncoderClock:
-    """Times the audio encoder: the whole of it on a GPU, one layer of it on a CPU, where the whole takes minutes.
+    """Times the audio encoder: all of it on a GPU, one layer on a CPU, where the whole would take minutes.
 
     Args:
-        size: of the encoder.
-        device: where it runs.
-        dtype: of its weights.
+        size: sizes of the encoder.
+        device: the device it runs on.
+        dtype: dtype of its weights.
     """
 
     def __init__(self, size: Size, device: torch.device, dtype: torch.dtype) -> None:
@@ -45,7 +45,7 @@ class EncoderClock:
 
     @property
     def how(self) -> str:
-        """How the time comes about, in one sentence."""
+        """How the time is obtained, in one sentence."""
         if self.whole:
             return f"The encoder's time is measured whole, {AT_ONCE} windows at once."
         return (
@@ -55,7 +55,7 @@ class EncoderClock:
 
     @torch.inference_mode()
     def seconds(self, windows: int) -> float:
-        """Seconds to encode so many windows."""
+        """Seconds to encode this many windows."""
         if not self.whole:
             one = self._time(lambda: self.encoder(self.mel))
             layer = self._time(lambda: self.encoder.layers[0](self.states, None))
@@ -75,9 +75,9 @@ def scale_up(one: float, layer: float, layers: int, windows: int) -> float:
     """Seconds of the whole encoder.
 
     Args:
-        one: seconds of one window through everything, with one layer.
-        layer: seconds of one window through a layer.
-        layers: the encoder's layers.
-        windows: to encode.
+        one: seconds for one window through an encoder with one layer.
+        layer: seconds for one window through a layer.
+        layers: number of layers of the encoder.
+        windows: number of windows to encode.
     """
     return windows * (one + (layers - 1) * layer)

@@ -1,4 +1,4 @@
-"""What a run of the methods' benchmark measures."""
+"""The plan of a method benchmark."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """The plan of a method benchmark.
 
     Args:
-        methods: their keys; None for all that are registered.
+        methods: keys of the methods; None for all registered ones.
         durations: seconds of audio, rounded up to whole windows.
-        batch_sizes: audios together.
-        ratios: fractions of tokens kept; the one in the middle is used for the growth with the length.
-        seconds: time for a method on a workload, all ratios and the encoder together; at least three rounds.
-        limit: a method is not measured where one call takes longer, or would, judged by a smaller workload.
+        batch_sizes: numbers of audios per batch.
+        ratios: fractions of tokens kept; the middle one is used for the growth with the length.
+        seconds: time for a method on a workload, including all ratios and the encoder; at least three rounds.
+        limit: a method is skipped if one call takes longer, or is expected to, judging by a smaller workload.
         device: ``"cpu"``, ``"cuda"``, ...
-        dtype: of the encoder and so of the features.
+        dtype: dtype of the encoder and therefore of the features.
     """
 
     methods: Sequence[str] | None = None

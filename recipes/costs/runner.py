@@ -1,4 +1,4 @@
-"""Runs the methods' benchmark: which methods, on which workloads, at which ratios; its result is a dict for JSON."""
+"""Runner of the method benchmark over methods, workloads and ratios; returns a JSON dict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .workload import Size, Workload
 
 CHUNK_SECONDS = 30.0
 FASTER = 0.1
-"""A method grows faster than the encoder where its exponent is larger by more than this."""
+"""A method grows faster than the encoder if its exponent is larger by more than this."""
 PARTS = ("supply", "assign", "apply", "total")
 
 
@@ -31,10 +31,10 @@ class Benchmark:
     """The measurements of one plan.
 
     Args:
-        plan: what is measured.
-        size: of the models.
-        tell: called with a line of text when something begins.
-        save: called with the report so far when something has been measured.
+        plan: the plan.
+        size: sizes of the models.
+        tell: called with a line of text when a measurement starts.
+        save: called with the report so far after each measurement.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Benchmark:
         """Measure everything.
 
         Returns:
-            ``workloads``: seconds of audio and audios at once; ``rows``: a dict per method, ratio and workload;
-            ``growth``: a dict per method; ``left_out``: methods and reasons; beside them the plan, the sizes, the
-            machine, and how the encoder's time came about.
+            ``workloads``: seconds of audio and batch size; ``rows``: a dict per method, ratio and workload;
+            ``growth``: a dict per method; ``left_out``: methods and reasons; also the plan, the sizes, the machine,
+            and how the encoder was timed.
         """
         configs = {method.name: self._configs(method) for method in self.chosen}
         lengths = self._growth_lengths()
@@ -86,7 +86,7 @@ class Benchmark:
         return self.report
 
     def _configs(self, method: Method) -> dict[float | None, CompressionConfig]:
-        """A config per ratio; none where the method cannot be made from defaults."""
+        """A config per ratio; empty if the method cannot be created with default options."""
         ratios: Sequence[float | None] = self.plan.ratios if method.config_class.accepts_budget else [None]
         try:
             return {r: method.config_class() if r is None else method.config_class(retention_ratio=r) for r in ratios}
@@ -103,7 +103,7 @@ class Benchmark:
     def _measure(
         self, name: str, configs: dict[float | None, CompressionConfig], workload: Workload, chunked: bool = False
     ) -> None:
-        """One row per config, measured in turns with the encoder."""
+        """One row per config, measured alternately with the encoder."""
         if name in self._failed or not configs:
             return
         amount = workload.tokens * workload.audios
@@ -118,13 +118,13 @@ class Benchmark:
         for ratio, config in configs.items():
             try:
                 clocks[ratio] = MethodClock(AudioTokenCompressor.from_config(config, self.size.width), workload)
-                first = clocks[ratio].seconds()["total"] or 0.0  # else thrown away: first calls are slower
+                first = clocks[ratio].seconds()["total"] or 0.0  # otherwise discarded: first calls are slower
                 if first > self.plan.limit:
                     self._slowest[key] = (first, amount)
                     self._leave_out(name, f"{where}: a call takes {first:.3g} s")
                     return
                 peaks[ratio] = peak_bytes(clocks[ratio].seconds, self.device)
-            except (ValueError, RuntimeError) as error:  # an hour's measurements shall not end with one that fails
+            except (ValueError, RuntimeError) as error:  # one failure must not end an hour of measurements
                 self._failed.add(name)
                 self._leave_out(name, f"{where}: {error}")
                 return
@@ -161,13 +161,13 @@ class Benchmark:
         self.save(self.report)
 
     def _growth_lengths(self) -> list[int]:
-        """Windows of the shortest audio, the longest, and one between; none where there is but one length."""
+        """Numbers of windows of the shortest, a middle and the longest audio; empty if there is only one length."""
         windows = [self.size.windows(seconds) for seconds in self.plan.durations]
         low, high = min(windows), max(windows)
         return sorted({low, math.ceil(math.sqrt(low * high)), high}) if low < high else []
 
     def _growth(self, lengths: list[int]) -> list[dict[str, Any]]:
-        """How fast time grows with the length, per method; those that outgrow the encoder also in chunks."""
+        """Growth of time with length per method; also in chunks for methods that grow faster than the encoder."""
         found = []
         for method in self.chosen:
             rows = self._by_length(method.name, lengths, chunked=False)

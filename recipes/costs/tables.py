@@ -1,4 +1,4 @@
-"""The report of the methods' benchmark as tables, for a terminal and for a page."""
+"""The report of the method benchmark as tables, for the terminal and for a page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BEGIN = "<!-- begin: written by python -m recipes.costs --markdown -->"
 
 
 def tables(report: dict[str, Any], all_ratios: bool = True) -> list[Table]:
-    """Shares, memory, growth, and a table of parts per workload: at all ratios, or at the one in the middle."""
+    """Shares, memory, growth, and a table of parts per workload, at all ratios or only at the middle one."""
     rows = [row for row in report["rows"] if row["chunk_seconds"] is None]
     cells = sorted(((seconds, audios) for seconds, audios in report["workloads"]), key=lambda cell: cell[::-1])
     ratios = " / ".join(ratio_name(ratio) for ratio in _ratios(report))
@@ -88,11 +88,11 @@ def _growth(report: dict[str, Any]) -> Table:
 
 
 def notes(report: dict[str, Any]) -> list[str]:
-    """What a reader of the tables must know: machine, versions, how the encoder was timed, what is missing."""
+    """Notes on the tables: machine, versions, how the encoder was timed, and what is missing."""
     lines = [machine_line(report["machine"], report["plan"]["dtype"]), report["encoder"]]
     return lines + [f"Left out: {entry['method']}: {entry['reason']}." for entry in report["left_out"]]
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The tables and notes for a page, with the parts at one ratio only."""
+    """The tables and notes for a page, with the parts at only one ratio."""
     return as_markdown(tables(report, all_ratios=False), notes(report))

@@ -1,4 +1,4 @@
-"""What the methods are measured on: tokens as an encoder makes them, and what else a method asks for."""
+"""Workloads for the methods: tokens like those of an encoder, and the other inputs a method needs."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from hf_tokcomp.ops.audio_tokens import PER_TOKEN, AudioTokens, FirstLayer
 
 @dataclass(frozen=True)
 class Size:
-    """Measures of the models; the defaults are whisper-large-v3's encoder, as in Qwen2-Audio and Audio Flamingo 3.
+    """Sizes of the models; the defaults are whisper-large-v3's encoder, as in Qwen2-Audio and Audio Flamingo 3.
 
     Args:
-        layers: the encoder's layers.
-        width: of its states, and so of an audio token.
-        heads: its attention heads.
-        ffn: width inside its feed-forward part.
-        mel_bins: of its input.
-        positions: of a window at 50 Hz; a token is two of them.
+        layers: number of encoder layers.
+        width: width of its states, and therefore of an audio token.
+        heads: number of its attention heads.
+        ffn: inner width of its feed-forward layers.
+        mel_bins: mel bins of its input.
+        positions: positions of a window at 50 Hz; a token spans two of them.
         hidden: width of the language model (Qwen2-Audio's).
         text_heads: attention heads of the language model.
-        words: of the user's question.
+        words: number of words in the user's question.
     """
 
     layers: int = 32
@@ -52,19 +52,19 @@ class Size:
         return self.positions // 2
 
     def windows(self, seconds: float) -> int:
-        """Windows of an audio, the last one full, too."""
+        """Number of windows of an audio, counting a partial last one as full."""
         return max(1, math.ceil(seconds / self.window_seconds))
 
 
 class Workload:
-    """A batch of equally long audios, as an encoder leaves them.
+    """A batch of equally long audios, as output by an encoder.
 
     Args:
-        size: of the models.
-        windows: of each audio.
-        audios: in the batch.
-        device: where they are.
-        dtype: the encoder's.
+        size: sizes of the models.
+        windows: number of windows per audio.
+        audios: number of audios in the batch.
+        device: the device of the tensors.
+        dtype: dtype of the encoder.
     """
 
     def __init__(self, size: Size, windows: int, audios: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -80,7 +80,7 @@ class Workload:
 
     @cached_property
     def _model(self) -> Any:
-        """What a patch takes for the model: an encoder that has just run, so that it costs nothing."""
+        """A stand-in for the model, with an encoder that has already run, so that it costs nothing."""
         size = self.size
         attention = nn.Module()
         attention.q_proj = _Ready(1.5 * self._draw(size.positions, seed=1))
@@ -97,14 +97,14 @@ class Workload:
 
     @cached_property
     def _text(self) -> dict[str, Any]:
-        """The question and the first layer: the model has them anyway, so they are made outside of what is timed."""
+        """The question and the first layer: the model has them anyway, so they are created outside the timed code."""
         shape = (self.size.hidden, self.size.hidden)
         query, key = (torch.randn(shape, device=self.device, dtype=self.dtype) for _ in range(2))
         words = torch.randn(self.audios, self.size.words, self.size.hidden, device=self.device, dtype=self.dtype)
         return {"query": words, "first_layer": FirstLayer(query, key, self.size.text_heads, self.size.text_heads)}
 
     def prepare(self, needs: frozenset[str]) -> None:
-        """Draw what `supply` starts from, so that no clock sees it."""
+        """Draw the inputs of `supply`, outside the timed code."""
         if needs & set(PER_TOKEN) - {"projected"}:
             _ = self._model
         if "projected" in needs:
@@ -113,17 +113,17 @@ class Workload:
             _ = self._text
 
     def supply(self, needs: frozenset[str]) -> AudioTokens:
-        """The tokens with what a method needs, computed as a patched model computes it from recorded projections.
+        """The tokens with what a method needs, computed from recorded projections as in a patched model.
 
         Raises:
-            ValueError: no patch supplies it.
+            ValueError: no patch provides it.
         """
         fields: dict[str, Any] = {}
         per_token = needs & set(PER_TOKEN) - {"projected"}
         if per_token:
             frames = [2 * self.size.positions] * len(self.features)
             mask = torch.ones(len(frames), frames[0], dtype=torch.long, device=self.device)
-            # This model's patch calls the encoder in the plainest way; what it reads off the last layer, all do.
+            # This model's patch calls the encoder in the simplest way; all read the same from the last layer.
             whole = EncoderOptions(skip_padding=False)
             windows = Windows(self.features, frames, mask, [0] * len(frames))
             encoded = supported_models()["audioflamingo3"].encode(self._model, windows, needs, whole)
@@ -143,10 +143,10 @@ class Workload:
 
 
 def draw_states(windows: int, steps: int, width: int, seed: int, offset: float = 0.0) -> Tensor:
-    """``(windows, steps, width)`` that look like an encoder's: neighbours are alike, some stretches repeat.
+    """``(windows, steps, width)`` that resemble encoder states: neighbours are similar, some segments repeat.
 
-    An AR(1) process along time (correlation 0.9) around a common vector; in every window a sixth is one token over and
-    over, and a tenth is silence, the same in all windows.
+    An AR(1) process over time (correlation 0.9) around a common vector; in every window, a sixth repeats one token, and
+    a tenth is silence, which is the same in all windows.
     """
     generator = torch.Generator().manual_seed(seed)
     states = torch.randn(windows, steps, width, generator=generator)
@@ -161,7 +161,7 @@ def draw_states(windows: int, steps: int, width: int, seed: int, offset: float =
 
 
 class _Ready(nn.Module):
-    """A projection whose result is there."""
+    """A projection with a precomputed result."""
 
     def __init__(self, states: Tensor) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class _Ready(nn.Module):
 
 
 class _Tower(nn.Module):
-    """An encoder that has just run: its last layer's projections are called, for whoever records them."""
+    """An encoder that has already run: it calls the projections of its last layer, so that they can be recorded."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()

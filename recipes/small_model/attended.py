@@ -1,9 +1,9 @@
-"""Where attention falls: how much of what `top_k` keeps is speech, on strings that `test_set` wrote.
+"""Measures how much of what `top_k` keeps is speech, on strings written by `test_set`.
 
 ``python -m recipes.small_model.attended strings/manifest.jsonl``
 
-A token counts as speech where its energy is within 20 dB of the loudest token of its recording; between the digits of a
-string there are pauses.
+A token counts as speech if its energy is within 20 dB of the loudest token of its recording; there are pauses between
+the digits of a string.
 """
 
 import argparse
@@ -24,8 +24,8 @@ DECIBELS = 20.0
 
 
 def speech_tokens(audio: Audio, tokens: int) -> np.ndarray:
-    """``(tokens,)`` bool: whether a token's 40 ms hold speech."""
-    whole = np.zeros(tokens * SAMPLES_PER_TOKEN, dtype=np.float32)  # the last token may reach beyond the sound
+    """``(tokens,)`` bool: whether the 40 ms of each token contain speech."""
+    whole = np.zeros(tokens * SAMPLES_PER_TOKEN, dtype=np.float32)  # the last token may extend beyond the sound
     whole[: min(len(audio), len(whole))] = audio[: len(whole)]
     frames = whole.reshape(tokens, SAMPLES_PER_TOKEN)
     level = 10 * np.log10(np.mean(frames**2, axis=1) + 1e-10)
@@ -33,7 +33,7 @@ def speech_tokens(audio: Audio, tokens: int) -> np.ndarray:
 
 
 def shares(manifest: Path, method: str, count: int, ratio: float = 0.5) -> tuple[float, float]:
-    """The share of speech among the tokens a method keeps and among all, the mean over ``count`` recordings."""
+    """The share of speech among the tokens kept by a method and among all, averaged over ``count`` recordings."""
     model, processor = evaluate.load(SMALL_MODEL)
     patch(model, {"method": method, "retention_ratio": ratio})
     found = []

@@ -1,4 +1,4 @@
-"""Changes to a recording that do not change what is heard in it: speed, level, noise, cuts, masks over its features."""
+"""Augmentations that preserve the content of a recording: speed, level, noise, cropping, feature masks."""
 
 import numpy as np
 import torch
@@ -7,13 +7,13 @@ from hf_tokcomp.checkpoints.test_sets.sources import SAMPLE_RATE, Audio, level
 
 
 def change_speed(audio: Audio, factor: float) -> Audio:
-    """`audio` played `factor` times as fast (pitch moves with it); linear interpolation is enough for training data."""
+    """`audio` played `factor` times as fast (which shifts the pitch); linear interpolation suffices for training."""
     length = max(2, round(len(audio) / factor))
     return np.interp(np.linspace(0, len(audio) - 1, length), np.arange(len(audio)), audio).astype(np.float32)
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A ratio between `low` and `high`, halving as likely as doubling."""
+    """A ratio between `low` and `high`, log-uniformly distributed."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -23,7 +23,7 @@ def decibels(value: float) -> float:
 
 
 class NoiseBank:
-    """Stretches of white to brown noise, made once: colouring noise anew for every example would be slow."""
+    """Segments of white to brown noise, made once, since colouring noise for every example would be slow."""
 
     def __init__(self, rng: np.random.Generator, seconds: int = 30, colours: int = 9) -> None:
         samples = seconds * SAMPLE_RATE
@@ -41,7 +41,7 @@ class NoiseBank:
         return noise[start : start + samples]
 
     def add(self, rng: np.random.Generator, audio: Audio, low: float, high: float) -> Audio:
-        """`audio` with noise under it, at a random signal-to-noise ratio between `low` and `high` dB."""
+        """`audio` with added noise, at a random signal-to-noise ratio between `low` and `high` dB."""
         return audio + self.draw(rng, len(audio)) * level(audio) * decibels(-rng.uniform(low, high))
 
 
@@ -53,7 +53,7 @@ def mix(rng: np.random.Generator, audio: Audio, other: Audio, low: float, high: 
 
 
 def crop(rng: np.random.Generator, audio: Audio, shortest: float) -> Audio:
-    """A random stretch of at least `shortest` seconds that is not just the silence around the sound."""
+    """A random segment of at least `shortest` seconds that is not just the silence around the sound."""
     least = round(shortest * SAMPLE_RATE)
     if len(audio) <= least:
         return audio
@@ -67,7 +67,7 @@ def crop(rng: np.random.Generator, audio: Audio, shortest: float) -> Audio:
 
 
 def equaliser(rng: np.random.Generator, bins: int, decibel: float = 8.0) -> torch.Tensor:
-    """Power gains `(bins,)` of a smooth random filter of up to about `decibel` dB: another microphone, another room."""
+    """Power gains `(bins,)` of a smooth random filter of up to about `decibel` dB, simulating microphones and rooms."""
     knots = rng.uniform(-decibel, decibel, size=5)
     curve = np.interp(np.linspace(0, 4, bins), np.arange(5), knots)
     return torch.from_numpy(10 ** (curve / 10)).float()
@@ -78,7 +78,7 @@ def mask_features(
 ) -> None:
     """Overwrites, in place, random spans of one example's features `(bins, frames)` with their mean (SpecAugment).
 
-    Up to `number` spans of up to `longest` frames and as many of up to `widest` mel bins.
+    Up to `number` spans of at most `longest` frames, and as many of at most `widest` mel bins.
     """
     mean = features[:, :frames].mean()
     for _ in range(int(rng.integers(0, number + 1))):

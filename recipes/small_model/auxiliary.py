@@ -1,4 +1,4 @@
-"""Losses on states inside the model, used in training and then thrown away."""
+"""Auxiliary losses on hidden states, used in training and then discarded."""
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +13,11 @@ from .data import Example
 class AuxiliaryHeads(nn.Module):
     """Heads for training only.
 
-    On the encoder, CTC over digits and the class of sound of every token: without them it learns nothing until the
-    language model has learned to listen to it. In the language model, where a question has options: whether each is in
-    the clip and whether it comes first, and that the answer looks at the right one. Comparing options with what is
-    heard is two steps, and the answer alone says nothing about the first of them: a model that names any sound that it
-    heard, or did not hear, whatever the options, has a fair loss and stays there.
+    On the encoder: CTC over digits, and the class of sound at every token. Without them it learns nothing until the
+    language model has learned to use its output. In the language model, for questions with options: whether each option
+    is in the clip and whether it comes first, and that the answer attends to the correct one. Comparing options with
+    the audio takes two steps, and the answer gives no signal for the first: a model that names any sound it heard, or
+    did not hear, regardless of the options, already has a fair loss and gets stuck there.
     """
 
     def __init__(self, width: int, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -47,7 +47,7 @@ class AuxiliaryHeads(nn.Module):
 
     @staticmethod
     def _classes(shape: torch.Size, examples: list[Example]) -> Tensor:
-        """The class of sound at each token `(audios, tokens)`, -1 where there is none."""
+        """The class of sound at each token `(audios, tokens)`, -1 for none."""
         classes = torch.full(shape, -1)
         owners = [e for e in examples for _ in e.audios]
         for row, owner in zip(classes, owners, strict=True):
@@ -58,10 +58,11 @@ class AuxiliaryHeads(nn.Module):
     def of_options(
         self, hidden: Tensor, attention: Tensor, ids: Tensor, asked: Tensor, examples: list[Example]
     ) -> Tensor:
-        """The loss of the language model's states where `ids` name an option, and of its look back from the answer.
+        """The loss of the language model's states where `ids` name an option, and of its attention from the answer.
 
-        `asked` `(texts, length)` is true in requests, where the only names of sounds are options. `hidden`
-        `(texts, length, width)` goes into the last layer, and `attention` `(texts, heads, length, length)` is its own.
+        `asked` `(texts, length)` is true in prompts, where the only names of sounds are options. `hidden`
+        `(texts, length, width)` is the input of the last layer, and `attention` `(texts, heads, length, length)` its
+        attention.
         """
         where, wanted, looks = [], [], []
         ends = asked.sum(1) - 1
@@ -72,7 +73,7 @@ class AuxiliaryHeads(nn.Module):
                 where.append((text, token))
                 wanted.append([float(number in heard), float(number == heard[0])])
                 if NAMES[SOUNDS[number]] == examples[text].answer:
-                    looks.append(attention[text, 0, ends[text], token])  # one head is enough to copy a word
+                    looks.append(attention[text, 0, ends[text], token])  # one head suffices to copy a word
         if not where:
             return hidden.new_zeros(())
         texts, tokens = torch.tensor(where).T

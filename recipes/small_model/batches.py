@@ -1,4 +1,4 @@
-"""Turns examples into tensors: features with masks over them, token ids, and where in them the answer is."""
+"""Turns examples into tensors: masked features, token ids, and the location of the answer in them."""
 
 from functools import lru_cache
 
@@ -27,14 +27,14 @@ class Batcher:
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def batches(self, size: int, longest: int, sounds: float, questions: float) -> list[list[Example]]:
-        """Four batches at once, each of examples of about the same length, so that little of it is padding."""
+        """Four batches at once, each with examples of similar length, so that there is little padding."""
         drawn = [self.maker.draw(longest, sounds, questions) for _ in range(4 * size)]
         examples = sorted(drawn, key=lambda example: example.samples)
         groups = [examples[start : start + size] for start in range(0, 4 * size, size)]
         return [groups[i] for i in self.maker.rng.permutation(4)]
 
     def features(self, examples: list[Example]) -> tuple[Tensor, Tensor]:
-        """Masked log-mel features `(audios, bins, frames)` and true frames `(audios,)`."""
+        """Masked log-mel features `(audios, bins, frames)` and the number of real frames `(audios,)`."""
         rng = self.maker.rng
         owners = [e for e in examples for _ in e.audios]
         flat = torch.ones(self.mel.filters.shape[0])
@@ -48,8 +48,8 @@ class Batcher:
         return features, frames
 
     def texts(self, examples: list[Example], counts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Token ids `(texts, length)`, where they are the request, where the next token is part of the answer, and
-        those next tokens in a row."""
+        """Token ids `(texts, length)`, masks of the prompt and of positions whose next token is part of the answer,
+        and those next tokens, concatenated."""
         remaining = iter(counts.tolist())
         rows, starts = [], []
         for example in examples:

@@ -1,4 +1,4 @@
-"""Makes training examples without end: random strings of digits, random clips of sounds, each with its request."""
+"""Generates an endless stream of training examples: random digit strings and sound clips, each with a prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ from .voices import synthetic_digits, synthetic_strings
 
 @dataclass(frozen=True)
 class Example:
-    """A request with its recordings and answer.
+    """A prompt with its recordings and answer.
 
-    For the auxiliary losses, `digits` holds the digits in each recording, and `sounds` the sounds of the only one:
-    class, first sample and the one after the last; none for speech.
+    For the auxiliary losses, `digits` holds the digits in each recording, and `sounds` the sounds of a single recording
+    as class, first sample and end sample (exclusive); empty for speech.
     """
 
     audios: tuple[Audio, ...]
@@ -44,9 +44,9 @@ class Example:
 
 
 class ExampleMaker:
-    """Draws examples from the training split; `leave_out` names a speaker none of whose recordings are used.
+    """Draws examples from the training split; `leave_out` names a speaker whose recordings are not used.
 
-    `synthetic` is the number of espeak-ng voices (and, times twelve, of strings they read in one breath), 0 for none.
+    `synthetic` is the number of espeak-ng voices (times twelve, the number of strings they read fluently), 0 for none.
     """
 
     def __init__(self, data: Path, seed: int = 0, leave_out: str | None = None, synthetic: int = 60) -> None:
@@ -69,14 +69,14 @@ class ExampleMaker:
         return {name: self._by_text([r for r in recordings if r.speaker == name]) for name in speakers}
 
     def draw(self, longest: int = 6, sounds: float = 0.7, questions: float = 0.5) -> Example:
-        """A random example: with probability `sounds` a clip of sounds, else a string of 1 to `longest` digits.
+        """A random example: with probability `sounds` a clip of sounds, otherwise a string of 1 to `longest` digits.
 
-        Of the clips, `questions` is the share of multiple choice; the others are to be captioned.
+        `questions` is the share of multiple-choice questions among the clips; the others are for captioning.
         """
         if self.rng.random() < sounds:
             return self.question() if self.rng.random() < questions else self.caption()
         count = int(self.rng.integers(1, longest + 1))
-        if count >= 2 and self.rng.random() < 0.06:  # the string in two recordings, to be read in order
+        if count >= 2 and self.rng.random() < 0.06:  # the string split into two recordings, to be read in order
             first = int(self.rng.integers(1, count))
             parts = [self.digits(first), self.digits(count - first)]
         else:
@@ -86,7 +86,7 @@ class ExampleMaker:
         return Example(tuple(a for a, _ in parts), request, answer, tuple(d for _, d in parts))
 
     def digits(self, count: int) -> tuple[Audio, tuple[int, ...]]:
-        """A string of `count` digits (a little different for some ready-made ones) and the digits in it."""
+        """A string of `count` digits (slightly more or fewer for some ready-made ones) and its digits."""
         rng = self.rng
         if self.strings and count > 1 and rng.random() < 0.1:
             string = self.strings[int(rng.integers(len(self.strings)))]
@@ -103,7 +103,7 @@ class ExampleMaker:
         speakers = self.voices if self.voices and rng.random() < 0.15 else self.by_speaker
         names = list(speakers)
         name = names[int(rng.integers(len(names)))]
-        mixed = rng.random() < 0.25  # another speaker for every digit
+        mixed = rng.random() < 0.25  # a different speaker for every digit
         speed = augment.log_uniform(rng, 0.7, 1.4)
         slowest_pause = rng.choice([0.15, 0.4, 1.0])
         pieces = []
@@ -119,12 +119,12 @@ class ExampleMaker:
         spare = (LONGEST - sum(map(len, pieces))) / SAMPLE_RATE
         shrink = min(1.0, max(0.0, spare) / (sum(pauses) + sum(edges) + 0.01))
         audio = join(pieces, [p * shrink for p in pauses], lead=edges[0] * shrink, tail=edges[1] * shrink)
-        if len(audio) > LONGEST:  # six very slow digits: hurry them rather than cut one off
+        if len(audio) > LONGEST:  # six very slow digits: speed them up rather than cut one off
             audio = augment.change_speed(audio, 1.001 * len(audio) / LONGEST)
         return audio
 
     def _disturbed(self, audio: Audio) -> Audio:
-        """Speech in the background noise of the day: none, a hiss, or a faint one of the training sounds."""
+        """Speech with random background noise: none, a hiss, or a faint training sound."""
         rng = self.rng
         kind = rng.random()
         if kind < 0.1:
@@ -137,7 +137,7 @@ class ExampleMaker:
         return self.sounds[name][int(self.rng.integers(len(self.sounds[name])))]
 
     def caption(self) -> Example:
-        """A clip to describe; one in six is a single sound of any length."""
+        """A clip to caption; one in six is a single sound of any length."""
         if self.rng.random() < 1 / 6:
             heard = clips.draw_sounds(self.rng, most=1)
             audio, spans = self._clip_of(heard, longest=5.0)
@@ -148,7 +148,7 @@ class ExampleMaker:
         return Example((audio,), request, prompts.caption(heard), ((),), spans)
 
     def question(self) -> Example:
-        """A multiple choice question about a clip."""
+        """A multiple-choice question about a clip."""
         kind, least = clips.draw_kind(self.rng)
         heard = clips.draw_sounds(self.rng, least)
         audio, spans = self._clip_of(heard)
@@ -157,7 +157,7 @@ class ExampleMaker:
         return Example((audio,), request, answer, ((),), spans)
 
     def _clip_of(self, heard: Sequence[str], longest: float = 3.0) -> tuple[Audio, tuple[tuple[int, int, int], ...]]:
-        """The named sounds in a row in any background, and where each of them is."""
+        """The named sounds in sequence with random background noise, and the location of each."""
         rng = self.rng
         pieces = [clips.cut(rng, self._sound(name), 1.4, longest) for name in heard]
         pieces = [piece * augment.decibels(rng.uniform(-4, 4)) for piece in pieces]
@@ -173,7 +173,7 @@ class ExampleMaker:
         return (audio * augment.decibels(rng.uniform(-12, 6))).astype(np.float32), tuple(spans)
 
     def _sound(self, name: str) -> Audio:
-        """A recording of a class: shifted, sped up or down, now and then two of them in turn or at once."""
+        """A recording of a class: shifted, sped up or slowed down, sometimes two of them in sequence or mixed."""
         rng = self.rng
         audio = self._clip(name)
         if rng.random() < 0.15:

@@ -1,6 +1,6 @@
-"""Measures a checkpoint: word error rate of digits, captions and questions answered right, from all audio tokens.
+"""Measures a checkpoint with all audio tokens: word error rate on digits, correct captions and correct answers.
 
-``python -m recipes.small_model.evaluate CHECKPOINT`` prints the numbers, also into metrics.json in it.
+``python -m recipes.small_model.evaluate CHECKPOINT`` prints the numbers and writes them to metrics.json in CHECKPOINT.
 """
 
 import argparse
@@ -31,14 +31,14 @@ log = logging.getLogger(__name__)
 def load(folder: str | Path) -> tuple[Qwen2AudioForConditionalGeneration, Any]:
     """The model in evaluation mode and its processor, as any user of transformers would load them."""
     model: Qwen2AudioForConditionalGeneration = Qwen2AudioForConditionalGeneration.from_pretrained(folder)
-    untyped: Any = transformers  # its AutoProcessor carries no types
+    untyped: Any = transformers  # its AutoProcessor is untyped
     return model.train(False), untyped.AutoProcessor.from_pretrained(folder)
 
 
 def answers(
     model: Qwen2AudioForConditionalGeneration, processor: Any, items: Sequence[Item], batch_size: int = 20
 ) -> list[str]:
-    """The model's greedy answer to every item, from all of its audio tokens."""
+    """The model's greedy answer to every item, using all audio tokens."""
     rows = [{"audio": item.audio, "prompt": chat(item.prompt)} for item in items]
     with compressed(model, "none"):
         found = answer(model, AudioTextCollator(processor), rows, batch_size=batch_size, max_new_tokens=16)
@@ -46,7 +46,7 @@ def answers(
 
 
 def word_errors(truth: Sequence[str], answered: Sequence[str]) -> dict[str, float | int]:
-    """Word error rate and how many strings are entirely right."""
+    """Word error rate and the number of strings that are entirely correct."""
     right = sum(t == a for t, a in zip(truth, answered, strict=True))
     counts = jiwer.process_words(list(truth), list(answered))
     return {
@@ -68,7 +68,7 @@ def measure_digits(
     seed: int = 0,
     speaker: str | None = None,
 ) -> dict[str, Any]:
-    """Word error rate on `count` strings of 1 to 6 digits of the test split, of one speaker if named."""
+    """Word error rate on `count` strings of 1 to 6 digits from the test split, of one speaker if given."""
     items = list(digit_strings(data, "test", count, seed, speaker))
     return word_errors([item.text for item in items], answers(model, processor, items))
 
@@ -76,7 +76,7 @@ def measure_digits(
 def measure_captions(
     model: Qwen2AudioForConditionalGeneration, processor: Any, data: Path, count: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Share of `count` test clips with all sounds named in order, in all and by the number of sounds."""
+    """Share of `count` test clips with all sounds named in order, overall and by the number of sounds."""
     items = list(sound_captions(data, "test", count, seed))
     right = [item.text == answer for item, answer in zip(items, answers(model, processor, items), strict=True)]
     return _shares(right, [str(len(item.recordings)) for item in items], "by number of sounds")
@@ -85,7 +85,7 @@ def measure_captions(
 def measure_choices(
     model: Qwen2AudioForConditionalGeneration, processor: Any, data: Path, count: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Share of `count` test questions answered with the right option, in all and by what is asked."""
+    """Share of `count` test questions answered with the correct option, overall and by kind of question."""
     items = list(sound_choices(data, "test", count, seed))
     right = [item.text == answer for item, answer in zip(items, answers(model, processor, items), strict=True)]
     chance = sum(1 / len(item.choices) for item in items) / len(items)
@@ -106,7 +106,7 @@ MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "sound_captions": measure_captions,
     "sound_choices": measure_choices,
 }
-"""Measurements by the name of a skill; all take ``(model, processor, data, count, seed)``."""
+"""Measuring functions by name of the skill; all take ``(model, processor, data, count, seed)``."""
 
 
 def summary(measured: dict[str, Any]) -> str:

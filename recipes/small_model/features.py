@@ -1,4 +1,4 @@
-"""The processor's log-mel features, for a whole batch at once and no longer than the batch needs."""
+"""The processor's log-mel features, computed for a whole batch at once and cut to the length the batch needs."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from hf_tokcomp.checkpoints.test_sets.sources import Audio
 
 
 def frames_of(samples: int, hop: int) -> int:
-    """Feature frames the extractor's mask counts for a recording of `samples`."""
+    """Number of feature frames in the extractor's mask for a recording of `samples`."""
     return -(-samples // hop)
 
 
 class LogMel:
-    """Computes what `extractor` computes, but cut after the longest recording instead of padded to the full window.
+    """Computes the same as `extractor`, but cut after the longest recording instead of padded to the full window.
 
-    The frames past the end are silence in both, so the first frames are equal; two of them are kept, because the
-    encoder's convolutions look that far.
+    The frames after the end are silence in both cases, so the first frames are equal; two extra frames are kept, since
+    the encoder's convolutions reach that far.
     """
 
     def __init__(self, extractor: WhisperFeatureExtractor) -> None:
@@ -29,9 +29,9 @@ class LogMel:
         self.window = torch.hann_window(self.fft)
 
     def __call__(self, audios: Sequence[Audio], gains: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Features `(audios, bins, frames)` and the number of true frames `(audios,)`.
+        """Features `(audios, bins, frames)` and the number of real frames `(audios,)`.
 
-        `gains` `(audios, bins)` multiplies the mel power of each recording, which is a filter before the logarithm.
+        `gains` `(audios, bins)` multiplies the mel power of each recording before the logarithm, like a filter.
         """
         lengths = [frames_of(len(audio), self.hop) for audio in audios]
         frames = min(self.most_frames, 2 * -(-(max(lengths) + 2) // 2))

@@ -1,4 +1,4 @@
-"""Makes the shipped recordings: a few strings of digits read by espeak-ng, so that nobody's voice is shipped.
+"""Makes the shipped recordings: a few strings of digits read by espeak-ng, so that no person's voice is shipped.
 
 ``python -m recipes.small_model.make_recordings FOLDER`` writes flac files and recordings.json.
 """
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Reading:
-    """A string of digits and how espeak-ng reads it; `gap` is the extra pause between words in units of 10 ms."""
+    """A string of digits and the espeak-ng settings; `gap` is the extra pause between words in units of 10 ms."""
 
     name: str
     text: str
@@ -41,7 +41,7 @@ READINGS = (
 
 
 def make(folder: Path) -> int:
-    """Writes every reading with its truth in recordings.json, and returns the bytes of sound written."""
+    """Writes every reading, with the texts in recordings.json, and returns the number of audio bytes written."""
     folder.mkdir(parents=True, exist_ok=True)
     listed, written = [], 0
     for reading in READINGS:

@@ -1,4 +1,4 @@
-"""Builds the small model and its processor, and runs it for training on features no longer than they need to be."""
+"""Builds the small model and its processor, and runs it for training on features cut to the necessary length."""
 
 import math
 from pathlib import Path
@@ -22,13 +22,13 @@ from hf_tokcomp.checkpoints.test_sets.prompts import (
 WINDOW_SECONDS = 10
 MEL_BINS = 80
 WIDTH = 160
-POSITION_SCALE = 0.2  # the convolutions start out small; full-size positions would drown them
+POSITION_SCALE = 0.2  # initial convolution outputs are small; full-size positions would dominate them
 
-untyped: Any = transformers  # its constructors carry no types, and strict checking forbids calling such functions
+untyped: Any = transformers  # its constructors are untyped, and strict checking forbids calling untyped functions
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer: lower case, punctuation apart, newlines kept as a token, other words as <unk>."""
+    """A word-level tokenizer: lower case, separate punctuation, newlines as a token, unknown words as <unk>."""
     words = vocabulary()
     inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
     inner.normalizer = normalizers.Lowercase()
@@ -39,7 +39,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
             pre_tokenizers.Punctuation("isolated"),
         ]
     )
-    inner.decoder = decoders.WordPiece(cleanup=True)  # words with blanks between them, but none before a comma
+    inner.decoder = decoders.WordPiece(cleanup=True)  # words separated by spaces, but no space before a comma
     tokenizer: PreTrainedTokenizerFast = untyped.PreTrainedTokenizerFast(
         tokenizer_object=inner,
         eos_token=END_OF_TURN,
@@ -65,7 +65,7 @@ def build_processor() -> Qwen2AudioProcessor:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, dropout: float = 0.1) -> Qwen2AudioForConditionalGeneration:
-    """The untrained model, 2.3 M parameters; sinusoidal positions in the encoder stay as they are."""
+    """The untrained model with 2.3 M parameters; the sinusoidal positions in the encoder are fixed."""
     pad, end, audio = (tokenizer.convert_tokens_to_ids(token) for token in (END_OF_TEXT, END_OF_TURN, AUDIO_TOKEN))
     config = untyped.Qwen2AudioConfig(
         audio_config={
@@ -106,9 +106,9 @@ def build_model(tokenizer: PreTrainedTokenizerFast, dropout: float = 0.1) -> Qwe
 
 
 def carry_over(model: Qwen2AudioForConditionalGeneration, words: dict[str, int], folder: Path) -> None:
-    """Gives `model` the weights of the checkpoint in `folder`, whose vocabulary may be another one.
+    """Loads the weights of the checkpoint in `folder`, whose vocabulary may differ, into `model`.
 
-    Words that it does not know keep their first, random weights; `words` is the vocabulary of `model`.
+    Words missing from the checkpoint keep their random initial weights; `words` is the vocabulary of `model`.
     """
     older = Qwen2AudioForConditionalGeneration.from_pretrained(folder)
     known = untyped.AutoTokenizer.from_pretrained(folder).get_vocab()
@@ -123,7 +123,7 @@ def carry_over(model: Qwen2AudioForConditionalGeneration, words: dict[str, int],
 
 
 def chat_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """How this vocabulary marks turns, for methods that look for the user's question."""
+    """The turn markers of this vocabulary, for methods that locate the user's question."""
     start, user, end = (tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "user", END_OF_TURN))
     return {"start": start, "user": user, "end": end, "special": [0, 1 + max(tokenizer.all_special_ids)]}
 
@@ -136,15 +136,15 @@ def sinusoids(positions: int, width: int) -> Tensor:
 
 
 def token_counts(frames: Tensor) -> Tensor:
-    """Audio tokens made of `frames` feature frames: the convolution halves them, then the pooling."""
+    """Number of audio tokens from `frames` feature frames: halved by the convolution, then by the pooling."""
     return ((frames - 1) // 2 + 1 - 2) // 2 + 1
 
 
 def encode(model: Qwen2AudioForConditionalGeneration, features: Tensor, frames: Tensor) -> Tensor:
     """Encoder states `(audios, tokens, width)` of features `(audios, bins, frames)` with an even number of frames.
 
-    Upstream's encoder insists on the full window; this is the same computation on its first frames, with the same
-    mask, so the tokens of each recording (`token_counts(frames)` of them) are the same.
+    Upstream's encoder requires the full window; this is the same computation on the first frames, with the same mask,
+    so the tokens of each recording (`token_counts(frames)` of them) are identical.
     """
     tower = model.model.audio_tower
     hidden = nn.functional.gelu(tower.conv1(features))
@@ -162,11 +162,11 @@ def encode(model: Qwen2AudioForConditionalGeneration, features: Tensor, frames: 
 def answer_logits(
     model: Qwen2AudioForConditionalGeneration, states: Tensor, counts: Tensor, ids: Tensor, predicting: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits `(positions, vocabulary)` where `predicting` `(texts, length)` is true, the states
-    `(texts, length, width)` that go into the last layer, and its attention `(texts, heads, length, length)`.
+    """Logits `(positions, vocabulary)` where `predicting` `(texts, length)` is true, the input states
+    `(texts, length, width)` of the last layer, and its attention `(texts, heads, length, length)`.
 
-    `states` `(audios, tokens, width)` are the encoder's, `counts` `(audios,)` how many of them are real, and `ids`
-    `(texts, length)` hold that many audio tokens, in the same order, padded on the right.
+    `states` `(audios, tokens, width)` come from the encoder, `counts` `(audios,)` is the number of real ones, and `ids`
+    `(texts, length)` contain as many audio tokens, in the same order, padded on the right.
     """
     real = torch.arange(states.shape[1]) < counts[:, None]
     audio = model.model.multi_modal_projector(states[real])

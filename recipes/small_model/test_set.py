@@ -1,7 +1,7 @@
-"""Writes the test sets as files: the recordings, and a manifest.jsonl beside them.
+"""Writes the test sets as files: the recordings, with a manifest.jsonl next to them.
 
 ``python -m recipes.small_model.test_set FOLDER --task digits`` writes a manifest with the fields audio (path relative
-to FOLDER), text (the truth), prompt, recordings (what the audio was made of) and, of multiple choice, choices.
+to FOLDER), text (the reference), prompt, recordings (the sources of the audio) and, for multiple choice, choices.
 Its items are made by `hf_tokcomp.checkpoints.test_sets.items`.
 """
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def write(folder: Path, items: Iterator[Item], name: str) -> int:
-    """Writes `items` as flac files with a manifest.jsonl, and returns how many there are."""
+    """Writes `items` as flac files with a manifest.jsonl, and returns their number."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, item in enumerate(items):

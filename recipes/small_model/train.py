@@ -1,9 +1,9 @@
-"""Trains the small model, from nothing or from an earlier checkpoint: one to two hours on two CPU cores.
+"""Trains the small model, from scratch or from an earlier checkpoint, in one to two hours on two CPU cores.
 
 ``HF_TOKCOMP_DATA=FOLDER python -m recipes.small_model.train --output CHECKPOINT``
 
-No audio token is ever dropped, pooled or merged here: the model learns to read all of them, as the large ones did, so
-that what compression costs can be seen on it.
+No audio token is dropped, pooled or merged here: the model learns to read all of them, as the large ones did, so that
+it shows the cost of compression.
 """
 
 import argparse
@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training run is made of: `steps` batches of `batch` examples, or fewer if they take more than `minutes`.
+    """Settings of a training run: `steps` batches of `batch` examples, or fewer if they take more than `minutes`.
 
-    `sounds` is the share of clips of sounds among them, the rest are digits; `questions` is the share of multiple
-    choice among the clips, the rest are captions. `auxiliary` and `options` are the first weights of the losses inside
-    the encoder and the language model, which fade. With `start_from`, the weights of that checkpoint are trained
-    further, on strings of full length from the start.
+    `sounds` is the share of sound clips among the examples, the rest are digits; `questions` is the share of
+    multiple-choice questions among the clips, the rest are captions. `auxiliary` and `options` are the initial weights
+    of the losses inside the encoder and the language model, which decay. With `start_from`, training continues from
+    that checkpoint, on strings of full length from the start.
     """
 
     steps: int = 4200
@@ -61,7 +61,7 @@ class Settings:
 
 
 class Average:
-    """A running average of the model's weights, which reads better than the last step's."""
+    """A running average of the model's weights, which performs better than the weights of the last step."""
 
     def __init__(self, model: Qwen2AudioForConditionalGeneration, decay: float = 0.999) -> None:
         self.model, self.decay, self.seen = copy.deepcopy(model).train(False), decay, 0
@@ -75,7 +75,7 @@ class Average:
 
 
 def learning_rate(step: int, progress: float, settings: Settings) -> float:
-    """Linear warm-up over the first steps times a cosine down to 1 % of the peak; `progress` goes from 0 to 1."""
+    """Linear warm-up over the first steps, times a cosine decay to 1 % of the peak; `progress` goes from 0 to 1."""
     warm = min(1.0, (step + 1) / settings.warmup)
     return settings.learning_rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
 
@@ -83,8 +83,8 @@ def learning_rate(step: int, progress: float, settings: Settings) -> float:
 def batches(batcher: Batcher, settings: Settings) -> Iterator[tuple[float, list[Example]]]:
     """All batches of a run with its progress from 0 to 1; strings grow from two digits to six over the first third.
 
-    On a machine shared with others nobody knows how long a step takes: given `minutes`, progress is the share of
-    the time or of the steps that is used up, whichever is larger, so the run ends in time with a low learning rate.
+    On a shared machine the time of a step is unpredictable: with `minutes`, progress is the larger of the fractions of
+    time and steps used, so the run ends in time with a low learning rate.
     """
     started = time.monotonic()
     waiting: list[list[Example]] = []
@@ -101,11 +101,11 @@ def batches(batcher: Batcher, settings: Settings) -> Iterator[tuple[float, list[
 
 
 def train(data: Path, output: Path, settings: Settings, report_every: int = 100, save_every: float = 600.0) -> None:
-    """Trains by `settings`, saves model and processor in `output`, and a copy in between every `save_every` seconds."""
+    """Trains with `settings` and saves model and processor to `output`, with a snapshot every `save_every` seconds."""
     torch.manual_seed(settings.seed)
     processor = build_processor()
     model = build_model(processor.tokenizer).train()
-    model.set_attn_implementation({"text_config": "eager"})  # its weights are trained, too; nothing of this is saved
+    model.set_attn_implementation({"text_config": "eager"})  # its weights are trained on; not saved
     if settings.start_from is not None:
         carry_over(model, processor.tokenizer.get_vocab(), settings.start_from)
     heads = AuxiliaryHeads(WIDTH, processor.tokenizer)
@@ -123,7 +123,7 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
     for step, (progress, examples) in enumerate(batches(batcher, settings)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, progress, settings)
-        # Once the encoder has learned to listen, its own losses only pull it away from what the language model needs.
+        # Once the encoder works, its own losses only pull it away from what the language model needs.
         fade = max(0.0, 1 - progress / 0.6)
         features, frames = batcher.features(examples)
         counts = token_counts(frames)
@@ -152,7 +152,7 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
         if time.monotonic() - saved > save_every:
             save(average.model, processor, output / "unfinished")
             saved = time.monotonic()
-            # Only to watch: the last average is what is saved, whatever these are.
+            # For monitoring only: the last average is saved, whatever these values are.
             watched = [
                 measure(average.model, processor, data, 100, seed=1000) for measure in evaluate.MEASURES.values()
             ]
@@ -162,7 +162,7 @@ def train(data: Path, output: Path, settings: Settings, report_every: int = 100,
 
 
 def save(model: Qwen2AudioForConditionalGeneration, processor: Qwen2AudioProcessor, folder: Path) -> None:
-    """Writes model, processor and prompt, with dropout off as in the large models, so that fine-tuning starts plain."""
+    """Writes model, processor and prompt, with dropout disabled as in the large models, for later fine-tuning."""
     model = copy.deepcopy(model)
     model.model.audio_tower.config.dropout = 0.0  # the same object as model.config.audio_config
     model.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Synthetic speakers: espeak-ng reads digits in many voices, so that five real speakers are not all the model knows."""
+"""Synthetic speakers: espeak-ng reads digits in many voices, to complement the five real speakers."""
 
 import io
 import shutil
@@ -12,11 +12,11 @@ from hf_tokcomp.checkpoints.test_sets.sources import DIGITS, SAMPLE_RATE, Audio,
 
 ACCENTS = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-029", "en-gb-x-gbclan")
 VARIANTS = ("", "+m1", "+m2", "+m3", "+m4", "+m5", "+m6", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5", "+klatt")
-SILENCE = 0.003  # of full scale; what espeak-ng pads with is below it
+SILENCE = 0.003  # of full scale; espeak-ng's padding is below it
 
 
 def require_espeak() -> str:
-    """The path of espeak-ng; raises when it is not installed."""
+    """The path of espeak-ng; raises if it is not installed."""
     program = shutil.which("espeak-ng")
     if program is None:
         raise RuntimeError("espeak-ng is not installed: `apt-get install espeak-ng`, or train with --no-synthetic.")
@@ -24,7 +24,7 @@ def require_espeak() -> str:
 
 
 def speak(text: str, voice: str = "en-us", speed: int = 160, pitch: int = 50, gap: int = 0) -> Audio:
-    """`text` spoken by espeak-ng, 16 kHz, trimmed of the silence around it.
+    """`text` spoken by espeak-ng at 16 kHz, with the surrounding silence trimmed.
 
     `speed` is in words per minute, `pitch` from 0 to 99, `gap` an extra pause between words in units of 10 ms.
     """
@@ -32,7 +32,7 @@ def speak(text: str, voice: str = "en-us", speed: int = 160, pitch: int = 50, ga
     result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode != 0 or not result.stdout:
         raise RuntimeError(f"espeak-ng could not speak with voice {voice!r}: {result.stderr.decode().strip()}")
-    # Written to a pipe, espeak-ng cannot fill in the length in the header; soundfile reads what is there.
+    # When writing to a pipe, espeak-ng cannot fill in the length in the header; soundfile reads the available data.
     samples, rate = soundfile.read(io.BytesIO(result.stdout), dtype="float32")
     audio = np.asarray(soxr.resample(samples, rate, SAMPLE_RATE), dtype=np.float32)
     loud = np.flatnonzero(np.abs(audio) > SILENCE)
@@ -45,7 +45,7 @@ def _voice(rng: np.random.Generator) -> tuple[str, int, int]:
 
 
 def synthetic_digits(rng: np.random.Generator, speakers: int) -> list[Recording]:
-    """All ten digits spoken one by one by each of `speakers` random voices."""
+    """All ten digits spoken individually by each of `speakers` random voices."""
     found = []
     for number in range(speakers):
         voice, speed, pitch = _voice(rng)
@@ -55,7 +55,7 @@ def synthetic_digits(rng: np.random.Generator, speakers: int) -> list[Recording]
 
 
 def synthetic_strings(rng: np.random.Generator, count: int, longest: int = 6) -> list[Recording]:
-    """Strings of 2 to `longest` digits each spoken in one breath, of at most 8 seconds."""
+    """Fluently spoken strings of 2 to `longest` digits, of at most 8 seconds each."""
     found: list[Recording] = []
     while len(found) < count:
         voice, speed, pitch = _voice(rng)

@@ -1,1 +1,1 @@
-"""Measuring what compression saves in a whole model, for `hf-tokcomp bench` and the full-size benchmark."""
+"""Benchmark of what compression saves in a whole model, for `hf-tokcomp bench` and the full-size benchmark."""

@@ -1,6 +1,6 @@
-"""Whole models with random weights, from the sizes that ship with the package: speed does not depend on the weights.
+"""Whole models with random weights, built from shipped sizes, since speed does not depend on the weights.
 
-Each file in ``configs/`` holds the sizes of a public model, as facts, and says where they are from.
+Each file in ``configs/`` holds the sizes of a public model, as facts, with their source.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ LAYERS = ("num_hidden_layers", "encoder_layers")
 
 
 def architectures() -> dict[str, Mapping[str, Any]]:
-    """The models there are, by name, each with its ``source`` and its ``config``."""
+    """The available models by name, each with its ``source`` and its ``config``."""
     return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*.json"))}
 
 
 def sizes_of(name: str, layers: int | None = None) -> dict[str, Any]:
-    """What transformers needs to make the config of a model.
+    """The values transformers needs to create the config of a model.
 
     Args:
-        name: of the model.
-        layers: how many the encoder and the language model keep; None for all.
+        name: name of the model.
+        layers: number of layers kept in the encoder and in the language model; None for all.
 
     Raises:
         ValueError: there is no such model, or it has fewer layers.
@@ -45,7 +45,7 @@ def sizes_of(name: str, layers: int | None = None) -> dict[str, Any]:
 
 
 def config_of(values: Mapping[str, Any]) -> Any:
-    """transformers' config of a model from its sizes, as `sizes_of` returns them."""
+    """The transformers config of a model from its sizes, as returned by `sizes_of`."""
     from transformers import AutoConfig
 
     given = dict(values)
@@ -53,15 +53,15 @@ def config_of(values: Mapping[str, Any]) -> Any:
 
 
 def build(config: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """A model with random weights, made where it will run and in its own precision: nothing is made twice.
+    """A model with random weights, created directly on its device and in its precision, without copies.
 
     Args:
-        config: transformers' config of the model.
-        device: of the weights.
-        dtype: of the weights.
+        config: the transformers config of the model.
+        device: device of the weights.
+        dtype: dtype of the weights.
 
     Returns:
-        The model, ready to generate; the weights are the same at every call on the same kind of device.
+        The model, ready to generate; the weights are the same for every call on the same kind of device.
     """
     from transformers import AutoModelForSeq2SeqLM
 

@@ -1,12 +1,12 @@
-"""The bound: how soon the first token could be there if time went with the operations alone.
+"""The bound: the minimum time to the first token if time depended only on the number of operations.
 
-Each phase of the uncompressed model takes the time that was measured, and the share of it that is left of its
-operations; the features stay as they are and the compressor costs nothing. Phases are scaled one by one, since a
-device's throughput in the encoder is another than in the language model.
+The measured time of each phase of the uncompressed model is scaled by the fraction of its operations that remains; the
+features are unchanged and the compressor is free. Phases are scaled separately, since a device's throughput differs
+between the encoder and the language model.
 
-On a fast device the operations of a short prompt take less time than reading the weights and starting the kernels, and
-both are needed however few tokens are left. One step of decoding, which does just that, is therefore the least that a
-prefill takes: with it as the floor, the bound is what compression alone can reach.
+On a fast device, the operations of a short prompt take less time than reading the weights and launching the kernels,
+which are needed however few tokens are left. One decoding step, which does just that, is therefore the minimum time of
+a prefill: with it as the floor, the bound is what compression alone can achieve.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SCALED = ("encoder", "projector", "prefill")
 
 @dataclass(frozen=True)
 class Bound:
-    """What the operations allow.
+    """The bound given by the operations.
 
     Args:
-        seconds: to the first token.
-        speedup: against the uncompressed model.
-        floor_seconds: to the first token, with a decoding step as the least time of a prefill; None where none was
-            measured.
-        floor_speedup: against the uncompressed model; None where ``floor_seconds`` is.
+        seconds: time to the first token.
+        speedup: speedup over the uncompressed model.
+        floor_seconds: time to the first token with a decoding step as the minimum time of a prefill; None if no step
+            was measured.
+        floor_speedup: the corresponding speedup over the uncompressed model; None if ``floor_seconds`` is.
     """
 
     seconds: float
@@ -47,7 +47,7 @@ def bound(
     """The bound of one compression on one workload.
 
     Args:
-        seconds: of the uncompressed model, by phase, the features among them.
+        seconds: time of the uncompressed model by phase, including the features.
         before: operations of the uncompressed model, by phase.
         after: operations of the compressed model, by phase.
         decode: seconds of one decoding step of the uncompressed model.
@@ -57,7 +57,7 @@ def bound(
     least = features + sum(scaled.values())
     if decode is None:
         return Bound(least, whole / least, None, None)
-    # A step can be measured to be slower than a whole prefill only by chance; the floor is no higher than that.
+    # A step is slower than a whole prefill only by measurement noise; the floor is never higher than the prefill.
     prefill = max(scaled["prefill"], min(decode, seconds["prefill"]))
     floor = features + scaled["encoder"] + scaled["projector"] + prefill
     return Bound(least, whole / least, floor, whole / floor)

@@ -1,4 +1,4 @@
-"""Candidates: the ways to read the same clips that are measured beside each other."""
+"""Candidates: the ways of reading the same clips that are compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .subject import Inputs, Subject
 Way = Literal["batch", "one by one", "eager, one by one"]
 UNCOMPRESSED = "uncompressed"
 RIVALS = "top_k"
-"""The method that the rivals' way amounts to."""
+"""The method that the baseline with eager attention scores corresponds to."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Candidate:
     """One way to read a batch of clips.
 
     Args:
-        label: what tables call it.
-        ratio: the retention ratio; None where all tokens stay, or where the config has another budget.
-        config: None for the model as it was loaded, not patched at all.
-        way: all clips in one call, or in a call each, or in a call each with eager attention in the encoder.
+        label: its name in tables.
+        ratio: the retention ratio; None if all tokens are kept, or if the config has another kind of budget.
+        config: the compression; None for the unpatched model.
+        way: all clips in one call, one call per clip, or one call per clip with eager attention in the encoder.
     """
 
     label: str
@@ -37,13 +37,13 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """A name for it among all candidates: ``ltbm@0.25``, ``uncompressed, one by one``."""
+        """Its unique name among all candidates: ``ltbm@0.25``, ``uncompressed, one by one``."""
         ratio = "" if self.ratio is None else f"@{self.ratio:.6g}"
         return f"{self.label}{ratio}" + ("" if self.way == "batch" else f", {self.way}")
 
     @property
     def compresses(self) -> bool:
-        """Whether we prepare the prompt, and not the model's own code: also under `none` with an encoder's option."""
+        """Whether our code prepares the prompt instead of the model's; also true for `none` with encoder options."""
         return self.config is not None and not self.config.is_upstream
 
     @property
@@ -53,7 +53,7 @@ class Candidate:
 
     @contextmanager
     def ready(self, subject: Subject) -> Iterator[None]:
-        """The model as this candidate has it, for the length of the ``with`` block."""
+        """Set up the model for this candidate within the ``with`` block."""
         if self.way == "eager, one by one":
             with eager_encoder(subject.model):
                 yield
@@ -65,7 +65,7 @@ class Candidate:
                 yield
 
     def generate(self, subject: Subject, inputs: Inputs, new_tokens: int, **options: Any) -> Any:
-        """Greedy decoding of exactly so many tokens; call it within `ready`."""
+        """Greedy decoding of exactly this many tokens; call it within `ready`."""
         settings = {"max_new_tokens": new_tokens, "min_new_tokens": new_tokens, "do_sample": False, "num_beams": 1}
         settings |= {"pad_token_id": 0, "use_cache": True, **options}
         if self.way == "eager, one by one":
@@ -73,7 +73,7 @@ class Candidate:
         return subject.model.generate(**inputs, **settings)
 
     def tokens_after(self, subject: Subject, tokens_before: Sequence[int]) -> list[int]:
-        """Audio tokens of each clip that the last call left; call it within `ready`."""
+        """Audio tokens of each clip kept by the last call; call it within `ready`."""
         if self.way == "eager, one by one" and self.config is not None:
             return [self.config.output_length(n, subject.patch.frame_rate) for n in tokens_before]
         record = getattr(getattr(subject.model, "audio_compressor", None), "last", None)
@@ -81,13 +81,13 @@ class Candidate:
 
 
 def candidates(runs: Sequence[Run], one_by_one: bool, rivals: bool, keep_none: bool = False) -> list[Candidate]:
-    """The uncompressed model first, then every run; then the same clips one by one, and the rivals' way.
+    """The uncompressed model, then every run; then the same clips one by one, and with eager attention scores.
 
     Args:
-        runs: as `hf_tokcomp.evaluation.plan.plan` returns them.
-        one_by_one: whether everything is measured with a call for each clip, too.
-        rivals: whether the rivals' way is measured, at the runs' ratios.
-        keep_none: whether the method `none` is measured beside the model that is not patched.
+        runs: the runs, as returned by `hf_tokcomp.evaluation.plan.plan`.
+        one_by_one: whether everything is also measured with one call per clip.
+        rivals: whether eager attention scores are measured, at the ratios of the runs.
+        keep_none: whether the method `none` is measured in addition to the unpatched model.
     """
     found = [Candidate(UNCOMPRESSED, None, None)]
     for run in runs:

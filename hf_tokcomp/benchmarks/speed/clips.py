@@ -1,4 +1,4 @@
-"""Clips: the audio of one workload, and what a candidate does with it, counted once and timed many times."""
+"""Clips: the audio of one workload, with operations counted once and calls timed many times per candidate."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .subject import Inputs, Subject
 
 @dataclass(frozen=True)
 class Counted:
-    """What need not be timed.
+    """Results that are counted rather than timed.
 
     Args:
-        operations: by phase; of several calls, their sum.
+        operations: operations by phase; summed over calls.
         tokens_before: audio tokens of each clip.
-        tokens_after: those that reach the language model.
-        prompt: columns of the longest prompt in the key-value cache, text and padding included.
-        cache_bytes: of the key-value cache after the prompt; of several calls, the largest.
-        peak_bytes: most that a call to the first token held beside what was there before; of several, the largest.
-        first_seconds: of the very first call, with all that is done once.
+        tokens_after: tokens of each clip that reach the language model.
+        prompt: columns of the longest prompt in the key-value cache, including text and padding.
+        cache_bytes: size of the key-value cache after the prompt; the maximum over calls.
+        peak_bytes: peak memory of a call to the first token beyond what was allocated before; the maximum over calls.
+        first_seconds: time of the very first call, including one-time work.
     """
 
     operations: dict[str, float]
@@ -50,8 +50,8 @@ class Clips:
 
     Args:
         subject: the model.
-        seconds: of the longest clip.
-        audios: clips.
+        seconds: length of the longest clip.
+        audios: number of clips.
         ragged: whether they differ in length.
     """
 
@@ -73,11 +73,11 @@ class Clips:
         return [self.subject.inputs([sound]) for sound in self.sounds]
 
     def inputs(self, together: bool) -> list[Inputs]:
-        """The inputs of each call: of one with all clips, or of one for each clip."""
+        """The inputs of each call: one call with all clips, or one per clip."""
         return self._together if together else self._singles
 
     def features(self, together: bool) -> float:
-        """Seconds to make the inputs anew."""
+        """Seconds to compute the inputs."""
         begin = self._now()
         for sounds in [self.sounds] if together else [[sound] for sound in self.sounds]:
             self.subject.inputs(sounds)
@@ -85,7 +85,7 @@ class Clips:
 
     @torch.inference_mode()
     def count(self, candidate: Candidate, limit: float) -> Counted:
-        """Operations, tokens and bytes; also the calls for nothing that a measurement begins with.
+        """Count operations, tokens and bytes; these calls also serve as warm-up.
 
         Raises:
             TooSlow: a call takes longer than the limit, in seconds.
@@ -114,7 +114,7 @@ class Clips:
 
     @torch.inference_mode()
     def total(self, candidate: Candidate, new_tokens: int) -> dict[str, float]:
-        """Seconds of the calls to the first token, and of those after it, with nothing else to disturb them."""
+        """Seconds up to the first token and after it, without other instrumentation."""
         first = rest = 0.0
         with candidate.ready(self.subject):
             for inputs in self.inputs(candidate.together):
@@ -127,7 +127,7 @@ class Clips:
 
     @torch.inference_mode()
     def phases(self, candidate: Candidate) -> dict[str, float]:
-        """Seconds of the phases to the first token; the device is waited for between them."""
+        """Seconds of the phases up to the first token, with a device synchronisation between them."""
         sums = dict.fromkeys(PHASES, 0.0)
         with candidate.ready(self.subject):
             for inputs in self.inputs(candidate.together):
@@ -138,12 +138,12 @@ class Clips:
         return sums
 
     def measure(self, candidate: Candidate, new_tokens: int) -> dict[str, Any]:
-        """One round: the phases in one call, everything in another."""
+        """One round: the phases in one call, the totals in another."""
         return {**self.phases(candidate), **self.total(candidate, new_tokens)}
 
 
 class TooSlow(RuntimeError):
-    """A call took longer than it may."""
+    """A call took longer than the limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"a call takes {seconds:.3g} s")
@@ -156,14 +156,14 @@ def cache_bytes(cache: Any) -> int:
 
 
 def make_room(device: torch.device) -> None:
-    """Give back what is no longer needed, after a call that ran out of memory."""
+    """Release unused memory after a call that ran out of it."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def _together(found: Sequence[Counted]) -> Counted:
-    """Of several calls: operations and clips added up, of the bytes the largest."""
+    """Combine several calls: the sum of operations, all clips, and the maximum of bytes."""
     return Counted(
         {phase: sum(each.operations[phase] for each in found) for phase in PHASES},
         [n for each in found for n in each.tokens_before],

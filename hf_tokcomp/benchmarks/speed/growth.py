@@ -1,4 +1,4 @@
-"""How time and memory grow with the length of the audio."""
+"""Growth of time and memory with the length of the audio."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ GROWING: dict[str, Callable[[dict[str, Any]], float]] = {
 
 
 def growth(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The exponents p of the powers N^p that fit best, per candidate, over the lengths at the smallest batch size.
+    """The exponents p of the best-fitting powers N^p per candidate, over the lengths at the smallest batch size.
 
     Args:
-        rows: of a report.
+        rows: the rows of a report.
 
     Returns:
-        A dict per candidate that was measured at two lengths or more: ``seconds``, the lengths, and an exponent for
-        each of `GROWING`. Over few lengths, or ones that are near each other, an exponent says little.
+        A dict per candidate that was measured at two or more lengths: ``seconds``, the lengths, and an exponent for
+        each of `GROWING`. With few or similar lengths, an exponent means little.
     """
     smallest = min((row["batch_size"] for row in rows), default=1)
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}

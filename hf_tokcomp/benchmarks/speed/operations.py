@@ -1,8 +1,8 @@
-"""Operations of the phases of a call: those of its matrix products, convolutions and attention, as they really ran.
+"""Counting the operations of each phase of a call: matrix products, convolutions and attention, as actually run.
 
-A multiplication and the addition of its product are two operations. Attention is two products of all queries with all
-keys; where the call says that it is causal, half of them, since that is what kernels do then. Under a padding mask they
-do all. Norms, activations and what moves data count as nothing.
+A multiply-add counts as two operations. Attention counts as two products of all queries with all keys, or half of that
+if the call is marked as causal, which is what kernels then compute; with a padding mask they compute everything. Norms,
+activations and data movement are not counted.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .phases import PHASES, Readings, read_between
 
 
 def count_operations(parts: Parts, call: Callable[[], Any]) -> tuple[Readings, Any]:
-    """Count while a call runs.
+    """Count operations during a call.
 
     Args:
-        parts: of the model that is called.
-        call: a call of it.
+        parts: the parts of the model.
+        call: a function that calls the model.
 
     Returns:
-        Readings in operations, and what the call returned.
+        Readings in operations, and the result of the call.
     """
     with counting() as counter, read_between(parts, counter.get_total_flops) as readings:
         returned = call()
@@ -37,18 +37,18 @@ def count_operations(parts: Parts, call: Callable[[], Any]) -> tuple[Readings, A
 
 @contextmanager
 def counting() -> Iterator[FlopCounterMode]:
-    """A counter of all that runs within."""
+    """A counter of all operations within the ``with`` block."""
     with _FlatLinear(), FlopCounterMode(display=False, custom_mapping=_KERNELS) as counter:  # type: ignore[no-untyped-call]
         yield counter
 
 
 def total(operations: dict[str, float]) -> float:
-    """Of the whole call."""
+    """The operations of the whole call."""
     return sum(operations[phase] for phase in PHASES)
 
 
 def _attention(kernel: Any) -> Callable[..., int]:
-    """The count for one of the attention kernels."""
+    """The counting function for one of the attention kernels."""
     causal_at = [argument.name for argument in kernel.default._schema.arguments].index("is_causal") - 3
 
     def count(query: Any, key: Any, value: Any, *rest: Any, out_shape: Any = None, **named: Any) -> int:
@@ -69,10 +69,10 @@ _aten = torch.ops.aten
 
 
 class _FlatLinear(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    """Linear layers as one matrix product, as they run where nothing counts.
+    """Runs linear layers as one matrix product, as without a counter.
 
-    In a dispatch mode torch 2.13 does not fold a batch of single columns, and copies bfloat16 weights for each of them:
-    9 GiB for the head of Audio Flamingo 3 and eight prompts.
+    In a dispatch mode, torch 2.13 does not fold a batch of single columns, and copies bfloat16 weights for each of
+    them: 9 GiB for the head of Audio Flamingo 3 with eight prompts.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -92,5 +92,5 @@ _ATTENTION: dict[Any, Any] = {
         _aten._scaled_dot_product_cudnn_attention,
     )
 }
-# The counter leaves whole what it finds by overload, for _FlatLinear, and counts it by packet.
+# The entry by overload stops the counter from decomposing the operator, for _FlatLinear; the one by packet counts it.
 _KERNELS = {_aten.linear.default: _linear, _aten.linear: _linear, **_ATTENTION}

@@ -1,7 +1,7 @@
-"""The phases of a real call: what a clock or a counter shows where the encoder, the projector and the head are called.
+"""The phases of a real call, from readings of a clock or counter when the encoder, projector and head are called.
 
-``generate`` runs as it always does. Hooks on the modules between the phases read the meter; what lies between two
-readings is a phase, so the phases of a call add up to the whole of it.
+``generate`` runs unchanged. Hooks on the modules between the phases read the meter; a phase is the difference between
+two readings, so the phases of a call add up to the whole.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ...inference.timing import wait_for
 from ...models.base import Parts
 
 PHASES = ("encoder", "compressor", "projector", "prefill")
-"""What a call does until the first token's scores are there."""
+"""The phases of a call until the scores of the first token are available."""
 
 
 @dataclass
 class Readings:
-    """What the meter showed; the lists grow with every call of the module."""
+    """Readings of the meter; the lists get one entry per call of the module."""
 
     start: float
     encoder_begin: list[float] = field(default_factory=list)
@@ -37,13 +37,13 @@ class Readings:
         """The differences, by phase.
 
         Args:
-            compresses: whether the prompt was shortened before the model's own code began. Then all that happened
-                around the encoder is the compressor's, from reading the prompt to shortening it; else it belongs to
+            compresses: whether the prompt was shortened before the model's own code started. If so, everything around
+                the encoder, from reading the prompt to shortening it, counts as the compressor; otherwise it belongs to
                 the prefill.
         """
-        # Windows of unlike lengths have runs of the encoder of their own, and attention scores are taken after each.
+        # Windows of different lengths are encoded in separate runs, and attention scores are taken after each.
         encoder = sum(end - begin for begin, end in zip(self.encoder_begin, self.encoder_end, strict=True))
-        # A method that looks at projected features calls the projector before it chooses, too: the last call counts.
+        # A method that uses projected features also calls the projector before it selects: the last call counts.
         around = self.projector_begin[-1] - self.start - encoder
         after = self.head_end[0] - self.projector_end[-1]
         return {
@@ -56,11 +56,11 @@ class Readings:
 
 @contextmanager
 def read_between(parts: Parts, meter: Callable[[], float]) -> Iterator[Readings]:
-    """Within the ``with`` block, read the meter wherever a phase of a call begins or ends.
+    """Within the ``with`` block, read the meter wherever a phase of a call starts or ends.
 
     Args:
         parts: the modules.
-        meter: what to read; it is asked once at the start, too.
+        meter: the meter; it is also read once at the start.
     """
     readings = Readings(meter())
 
@@ -86,7 +86,7 @@ def read_between(parts: Parts, meter: Callable[[], float]) -> Iterator[Readings]
 
 
 def clock(device: torch.device) -> Callable[[], float]:
-    """Seconds, after the device has done what it was asked to."""
+    """A clock in seconds that first waits for the device to finish."""
 
     def now() -> float:
         wait_for(device)
@@ -97,7 +97,7 @@ def clock(device: torch.device) -> Callable[[], float]:
 
 @contextmanager
 def first_call(head: nn.Module, meter: Callable[[], float]) -> Iterator[list[float]]:
-    """Within the ``with`` block, read the meter when the head has returned for the first time, and never again."""
+    """Within the ``with`` block, read the meter once, when the head returns for the first time."""
     seen: list[float] = []
 
     def hook(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a run of the speed benchmark measures, checked before a model is made."""
+"""The plan of a speed benchmark, checked before a model is created."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .subject import Subject
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedPlan:
-    """What is measured.
+    """The plan of a speed benchmark.
 
     Args:
-        runs: the compressions, `none` first, as `hf_tokcomp.evaluation.plan.plan` returns them.
+        runs: the compressions, `none` first, as returned by `hf_tokcomp.evaluation.plan.plan`.
         audio_seconds: lengths of the clips; empty for one window of the model's encoder.
-        batch_sizes: clips together.
-        new_tokens: tokens to write; the first belongs to the prefill.
+        batch_sizes: numbers of clips per batch.
+        new_tokens: number of tokens to generate; the first belongs to the prefill.
         ragged: whether the clips of a batch differ in length, in equal steps up to the longest.
-        one_by_one: whether the clips of a batch are read in a call each, too.
-        rivals: whether to measure eager attention scores, one clip at a time, too.
-        none: whether the method `none` is measured beside the model that is not patched.
-        rounds: rounds of measurements at least; one more is thrown away.
-        seconds: of a workload; after the least number, no round begins after this time.
-        limit: a candidate is left out where one call takes longer, or would, judged by a shorter workload.
+        one_by_one: whether to also read the clips of a batch with one call each.
+        rivals: whether to also measure eager attention scores, one clip at a time.
+        none: whether the method `none` is measured in addition to the unpatched model.
+        rounds: minimum number of rounds; one more is discarded.
+        seconds: time limit of a workload, after which no round starts beyond the minimum number.
+        limit: a candidate is skipped if one call takes longer, or is expected to, judging by a shorter workload.
     """
 
     runs: Sequence[Run]
@@ -56,10 +56,10 @@ class SpeedPlan:
         return candidates(self.runs, self.one_by_one, self.rivals, self.none)
 
     def lengths(self, subject: Subject) -> list[float]:
-        """Seconds of the clips.
+        """Lengths of the clips in seconds.
 
         Raises:
-            ValueError: the model would cut off some of them, or find no two tokens in them.
+            ValueError: the model would truncate some of them, or get fewer than two tokens from them.
         """
         found = list(self.audio_seconds) or [subject.window_seconds]
         if max(found) > subject.longest_seconds:
@@ -67,13 +67,13 @@ class SpeedPlan:
                 f"{subject.name} reads {subject.longest_seconds:g} s of an audio at most, not {max(found):g} s."
             )
         shortest = min(found) / (max(self.batch_sizes) if self.ragged else 1)
-        # A single token makes upstream's Qwen2-Audio take its legacy branch, which fails.
+        # With a single token, upstream's Qwen2-Audio takes its legacy branch, which fails.
         if subject.patch.window_tokens(int(shortest * 100)) < 2:
             raise ValueError(f"{shortest:g} s of audio make fewer than two audio tokens; measure longer audio.")
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """For a report."""
+        """The plan as a dict, for a report."""
         values = asdict(self)
         values["runs"] = [run.key for run in self.runs]
         return values | {name: list(values[name]) for name in ("audio_seconds", "batch_sizes")}

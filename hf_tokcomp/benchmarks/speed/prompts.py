@@ -1,4 +1,4 @@
-"""Prompter: features and prompts for a model without a processor, as that and a chat template would make them."""
+"""Prompter: features and prompts for a model without a processor, as a processor and chat template would make them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ...audio.loading import Samples
 from ...models.base import ModelPatch
 
 SYSTEM = (151644, 8948, 198, 2610, 525, 264, 10950, 17847, 13, 151645, 198)
-"""<|im_start|>system, You are a helpful assistant., <|im_end|>, in the vocabulary that both models have."""
+"""<|im_start|>system, You are a helpful assistant., <|im_end|>, in the vocabulary of both models."""
 USER, ASSISTANT, END = (151644, 872, 198), (151644, 77091, 198), (151645, 198)
 QUESTION = tuple(range(1000, 1008))
-"""As many ids as a short question has; which ones does not matter."""
+"""As many ids as in a short question; their values do not matter."""
 POSITIONS_PER_SECOND = 50
-"""Of a Whisper-type encoder."""
+"""Positions per second of a Whisper-type encoder."""
 LONGEST_SECONDS = 600.0
-"""Of an audio, where a model takes several windows."""
+"""Maximum length of an audio for models that take several windows."""
 
 
 class Prompter:
-    """From sounds to a model's inputs.
+    """Converts sounds to a model's inputs.
 
     Args:
-        config: of the model, with the sizes of its encoder and the id of its placeholder.
-        patch: what is known of it.
+        config: config of the model, with the sizes of its encoder and the id of its placeholder.
+        patch: the patch of the model.
     """
 
     def __init__(self, config: Any, patch: ModelPatch) -> None:
@@ -43,7 +43,7 @@ class Prompter:
         self.rate = int(self.extractor.sampling_rate)
         vocabulary = int(text.vocab_size)
         self.before, self.behind = [*SYSTEM, *USER], [*QUESTION, *END, *ASSISTANT]
-        if vocabulary <= max(self.before + self.behind):  # a toy model's
+        if vocabulary <= max(self.before + self.behind):  # of a toy model
             self.before, self.behind = ([self.pad_token + 1] * len(part) for part in (self.before, self.behind))
 
     def __call__(self, sounds: Sequence[Samples]) -> dict[str, Any]:

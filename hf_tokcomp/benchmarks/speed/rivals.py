@@ -1,8 +1,8 @@
-"""The rivals' way to attention scores: eager attention in the encoder, and one clip at a time.
+"""The usual way to get attention scores, as a baseline: eager attention in the encoder, one clip at a time.
 
-For the benchmark alone. It is how code looks that takes the weights which eager attention returns: it cannot use a
-fused kernel, makes a matrix of all positions against all positions for every head, and reads the scores of one clip.
-What can be spared is spared: only the encoder is eager, and only the last layer's weights are kept.
+Only used in the benchmark. It represents code that uses the weights returned by eager attention: it cannot use a fused
+kernel, computes a matrix of all positions by all positions for every head, and reads the scores of one clip. Avoidable
+cost is avoided: only the encoder is eager, and only the weights of the last layer are kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ...ops.attention import pool_positions
 
 @contextmanager
 def eager_encoder(model: Any) -> Iterator[None]:
-    """Eager attention in the encoder, for the length of the ``with`` block."""
+    """Use eager attention in the encoder within the ``with`` block."""
     before = model.config.audio_config._attn_implementation
     model.set_attn_implementation({"audio_config": "eager"})
     try:
@@ -32,16 +32,16 @@ def eager_encoder(model: Any) -> Iterator[None]:
 
 
 def generate_by_scores(model: Any, patch: ModelPatch, inputs: dict[str, Any], ratio: float, **options: Any) -> Any:
-    """`generate` on the tokens of one clip that receive the most attention in the encoder's last layer.
+    """Run `generate` on the tokens of one clip that receive the most attention in the encoder's last layer.
 
-    It keeps the tokens that `top_k` keeps. Call it within `eager_encoder`.
+    It keeps the same tokens as `top_k`. Call it within `eager_encoder`.
 
     Args:
         model: an unpatched model.
-        patch: what is known of it.
-        inputs: of one prompt with one clip.
+        patch: the patch of the model.
+        inputs: the inputs for one prompt with one clip.
         ratio: fraction of its tokens to keep.
-        options: for upstream's `generate`.
+        options: arguments of upstream's `generate`.
 
     Returns:
         What upstream's `generate` returns for embeddings.
@@ -72,7 +72,7 @@ def generate_by_scores(model: Any, patch: ModelPatch, inputs: dict[str, Any], ra
 
 
 def _received(weights: Tensor, frames: list[int]) -> Tensor:
-    """``(windows, positions)``: the attention each position receives from those with sound, averaged over heads."""
+    """``(windows, positions)``: attention each position receives from non-padding positions, averaged over heads."""
     positions = torch.tensor([(n - 1) // 2 + 1 for n in frames], device=weights.device)
     queries = torch.arange(weights.shape[2], device=weights.device) < positions[:, None]
     return (weights.float().mean(1) * queries[..., None]).sum(1)

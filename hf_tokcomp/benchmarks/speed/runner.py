@@ -1,4 +1,4 @@
-"""Runs the speed benchmark: one model, all candidates on all workloads, in turns; its result is a dict for JSON."""
+"""Runner of the speed benchmark: all candidates on all workloads for one model, interleaved; returns a JSON dict."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class SpeedBenchmark:
     """The measurements of one plan on one model.
 
     Args:
-        plan: what is measured.
+        plan: the plan.
         subject: the model.
-        tell: called with a line of text when something begins.
-        save: called with the report so far when a workload has been measured.
+        tell: called with a line of text when a measurement starts.
+        save: called with the report so far after each workload.
 
     Raises:
-        ValueError: the model cannot read clips as long as the plan's; that is found before it is loaded.
+        ValueError: the model cannot read clips as long as the plan's; this is checked before it is loaded.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SpeedBenchmark:
 
         Returns:
             ``rows``: a dict per candidate and workload; ``growth``: exponents per candidate; ``left_out``: candidates,
-            workloads and reasons; beside them the plan, the model and the machine.
+            workloads and reasons; also the plan, the model and the machine.
         """
         for seconds, audios in sorted(self.workloads, key=lambda workload: workload[0] * workload[1]):
             self._measure(Clips(self.subject, seconds, audios, self.plan.ragged and audios > 1))
@@ -87,7 +87,7 @@ class SpeedBenchmark:
         self.save(self.report)
 
     def _count(self, clips: Clips, candidate: Candidate) -> Counted | None:
-        """None where the candidate is left out: too slow, or not enough memory."""
+        """Count a candidate; None if it is skipped because it is too slow or runs out of memory."""
         amount = sum(clips.lengths)
         slowest, before = self._slowest.get(candidate.key, (0.0, 1.0))
         if slowest * amount / before > self.plan.limit:
@@ -99,7 +99,7 @@ class SpeedBenchmark:
             self._slowest[candidate.key] = (error.seconds, amount)
             self._leave_out(clips, candidate, str(error))
             return None
-        except (RuntimeError, ValueError) as error:  # hours of measurements shall not end with one that fails
+        except (RuntimeError, ValueError) as error:  # one failure must not end hours of measurements
             self._leave_out(clips, candidate, str(error).splitlines()[0])
             make_room(self.subject.device)
             return None
@@ -138,7 +138,7 @@ class SpeedBenchmark:
 
 
 class _Measured:
-    """The rounds of one candidate on one workload, the features' among them."""
+    """The rounds of one candidate on one workload, including those of the features."""
 
     def __init__(self, rounds: Sequence[dict[str, float]], features: Sequence[float], plan: SpeedPlan) -> None:
         self.steps = plan.new_tokens - 1
@@ -161,11 +161,11 @@ class _Measured:
 
     @property
     def phase_sum(self) -> float:
-        """The median of the rounds' sums, which should be ``total``'s: those come from other calls."""
+        """The median of the sums over phases, which should match ``total``, measured in separate calls."""
         return Spread.of([sum(values) for values in zip(*self.by_phase.values(), strict=True)]).median
 
     def spreads(self) -> dict[str, Any]:
-        """Median, fastest and slowest, in seconds: of the phases, of all of them, of a decoding step, of everything."""
+        """Median, minimum and maximum in seconds: of each phase, their sum, a decoding step and the whole call."""
         found: dict[str, Any] = {name: asdict(Spread.of(values)) for name, values in self.by_phase.items()}
         found["total"] = asdict(Spread.of(self.total))
         found["decode"] = asdict(Spread.of(self.decode)) if self.decode else None

@@ -1,4 +1,4 @@
-"""Sounds to measure with: drawn, since speed hardly depends on what is to be heard."""
+"""Synthetic sounds for benchmarks, since speed hardly depends on the content."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ...audio.loading import Samples
 
 
 def draw_sound(seconds: float, rate: int, seed: int = 0) -> Samples:
-    """``(samples,)`` of gliding tones with noise, and a pause in every three seconds.
+    """``(samples,)`` of gliding tones with noise, with a pause every three seconds.
 
     Args:
-        seconds: its length.
+        seconds: length of the sound.
         rate: samples per second.
-        seed: another one is another sound.
+        seed: random seed; each seed gives a different sound.
     """
     draws = np.random.default_rng(seed)
     time = np.arange(round(seconds * rate), dtype=np.float32) / rate
@@ -23,7 +23,7 @@ def draw_sound(seconds: float, rate: int, seed: int = 0) -> Samples:
 
 
 def lengths_of(seconds: float, audios: int, ragged: bool) -> list[float]:
-    """Seconds of each audio of a batch: all alike, or in equal steps up to the longest, shuffled."""
+    """Length in seconds of each audio of a batch: all equal, or in equal steps up to the longest, shuffled."""
     if not ragged:
         return [seconds] * audios
     steps = [seconds * (number + 1) / audios for number in range(audios)]

@@ -1,4 +1,4 @@
-"""Subject: the model that is measured, with a way from sounds to its inputs."""
+"""Subject: the model to measure, and the conversion of sounds to its inputs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Inputs = dict[str, Any]
 
 @dataclass(eq=False)
 class Subject:
-    """A model to measure; it is loaded when it is first asked for, after everything else has been checked.
+    """A model to measure, loaded on first access, after everything else has been checked.
 
     Args:
-        name: what reports call it.
-        load: gives the model, not patched.
-        patch: what is known of it.
-        rate: samples per second of its sounds.
-        window_seconds: of one window of its encoder.
-        longest_seconds: of an audio; it would cut off the rest.
-        prepare: from ``(samples,)`` each to the model's inputs, on the CPU.
-        facts: what a report says of its weights and layers.
+        name: its name in reports.
+        load: function that returns the unpatched model.
+        patch: the patch of the model.
+        rate: sampling rate of its sounds.
+        window_seconds: length of one window of its encoder.
+        longest_seconds: maximum length of an audio; longer audio would be truncated.
+        prepare: function from ``(samples,)`` per sound to the model's inputs, on the CPU.
+        facts: facts about its weights and layers, for reports.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Subject:
         return self.model.dtype  # type: ignore[no-any-return]
 
     def about(self) -> dict[str, Any]:
-        """What a report says of the loaded model."""
+        """Facts about the loaded model, for reports."""
         weights = list(self.model.parameters())
         return {
             "name": self.name,
@@ -67,7 +67,7 @@ class Subject:
         }
 
     def inputs(self, sounds: Sequence[Samples]) -> Inputs:
-        """The inputs of one prompt for each sound, where the model is."""
+        """The inputs for a batch with one prompt per sound, on the model's device."""
         made = self.prepare(sounds)
         return {
             name: value.to(self.device, self.dtype if value.is_floating_point() else value.dtype)
@@ -80,7 +80,7 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
     """A model from a folder or the Hub, or the small one that ships with the package, without its compression.
 
     Raises:
-        ValueError: it is an adapter.
+        ValueError: `name` is an adapter.
         what `hf_tokcomp.inference.reader.Reader` raises.
     """
     from ...checkpoints import SMALL_MODEL
@@ -119,11 +119,11 @@ def random_subject(
     """A model with random weights.
 
     Args:
-        name: what reports call it.
-        values: its sizes, as `sizes_of` returns them.
-        device: where it is made.
-        dtype: of its weights.
-        layers: what is left of each stack of layers, for the report; None for all.
+        name: its name in reports.
+        values: its sizes, as returned by `sizes_of`.
+        device: the device it is created on.
+        dtype: dtype of its weights.
+        layers: number of layers kept in each stack, for the report; None for all.
     """
     config, patch = config_of(values), load_patch(PATCHES[values["model_type"]])
     prompter = Prompter(config, patch)

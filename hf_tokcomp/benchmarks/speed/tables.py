@@ -1,4 +1,4 @@
-"""The report of the speed benchmark as tables, for a terminal and for a page."""
+"""The report of the speed benchmark as tables, for the terminal and for a page."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ...config.notation import ratio_name
 from ...reporting.pages import NOTHING, Table, as_markdown, machine_line, mebibytes, number, percent, workload_name
 
 BEGIN = "<!-- begin: written by hf-tokcomp bench --markdown{place} -->"
-"""Of the place of tables on a page; ``place`` is empty, or # and a name."""
+"""Start marker of the tables on a page; ``place`` is empty, or # and a name."""
 MANY = 3
-"""Lengths of audio."""
+"""Number of audio lengths from which tables are organised by length."""
 PARTS = ("features", "encoder", "compressor", "projector", "prefill")
 
 
 def tables(report: dict[str, Any]) -> list[Table]:
     """Two tables per workload, phases and bound; one of clips together and one by one; one of growth.
 
-    With three lengths or more, tables by length take the place of those by workload.
+    With three or more lengths, tables by length replace those by workload.
     """
     many = len({seconds for seconds, _ in report["workloads"]}) >= MANY
     found = _by_length(report) if many and report["rows"] else []
@@ -76,7 +76,7 @@ def _ways(where: str, rows: Sequence[dict[str, Any]], new_tokens: int) -> Table:
 
 
 def _by_length(report: dict[str, Any]) -> list[Table]:
-    """Tables with a column per workload."""
+    """Tables with one column per workload."""
     rows = [row for row in report["rows"] if row["way"] == "batch"]
     workloads = [(seconds, audios) for seconds, audios in report["workloads"]]
     shown: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -123,7 +123,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def notes(report: dict[str, Any]) -> list[str]:
-    """What a reader of the tables must know: machine, model, how far sums and totals differ, what is missing."""
+    """Notes on the tables: machine, model, the difference between sums and totals, and what is missing."""
     model, rows = report["model"], report["rows"]
     lines = [machine_line(report["machine"], model["dtype"]), _model_line(model)]
     if rows:
@@ -149,5 +149,5 @@ def _model_line(model: dict[str, Any]) -> str:
 
 
 def markdown(report: dict[str, Any], level: int = 3) -> str:
-    """The tables and notes for a page, below headings of this level."""
+    """The tables and notes for a page, under headings of this level."""
     return as_markdown(tables(report), notes(report), level)

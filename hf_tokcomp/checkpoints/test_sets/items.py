@@ -1,7 +1,7 @@
-"""The items of the test sets, made of recordings that the model never saw.
+"""The items of the test sets, made from recordings the model has not seen.
 
-They are strings of digits joined from single ones, and clips of sounds from the held-out fold, to be captioned or asked
-about.
+They are strings of digits joined from single digits, and clips of sounds from the held-out fold, for captioning or
+questions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +17,15 @@ from .sources import LONGEST, Audio, Recording, Split, digit_recordings, sound_r
 
 @dataclass(frozen=True)
 class Item:
-    """Something to ask the model.
+    """A test item.
 
     Args:
         audio: 16 kHz samples `(samples,)`.
-        prompt: the request.
-        text: the right answer.
-        recordings: names of the files that the audio was made of, in order.
+        prompt: the prompt.
+        text: the correct answer.
+        recordings: names of the files that the audio is made of, in order.
         choices: the options of a question.
-        kind: what is asked, a key of `prompts.QUESTIONS`; "" where it is no question.
+        kind: the kind of question, a key of `prompts.QUESTIONS`; "" if it is not a question.
     """
 
     audio: Audio
@@ -44,10 +44,11 @@ def digit_strings(
     speaker: str | None = None,
     digits: tuple[int, int] = (1, 6),
 ) -> Iterator[Item]:
-    """Strings of digits, the same ones for the same arguments.
+    """Strings of digits, deterministic for the same arguments.
 
-    Each is read by one speaker (`speaker`, or a random one), has between ``digits[0]`` and ``digits[1]`` digits,
-    equally often, and pauses of 0.05 to 0.5 s; recordings are as they are but for a faint hiss 45 dB below the speech.
+    Each is read by one speaker (`speaker`, or a random one) and has between ``digits[0]`` and ``digits[1]`` digits,
+    each number equally likely, with pauses of 0.05 to 0.5 s. The recordings are unchanged except for a faint hiss 45 dB
+    below the speech.
     """
     rng = np.random.default_rng([seed, 2])
     takes: dict[str, list[Recording]] = {}
@@ -71,7 +72,7 @@ def digit_strings(
 
 
 def sound_captions(data: Path, split: Split = "test", count: int = 300, seed: int = 0) -> Iterator[Item]:
-    """Clips of one to three different sounds to caption, the same ones for the same arguments."""
+    """Clips of one to three different sounds to caption, deterministic for the same arguments."""
     rng = np.random.default_rng([seed, 3])
     for _ in range(count):
         heard = draw_sounds(rng)
@@ -80,7 +81,7 @@ def sound_captions(data: Path, split: Split = "test", count: int = 300, seed: in
 
 
 def sound_choices(data: Path, split: Split = "test", count: int = 300, seed: int = 0) -> Iterator[Item]:
-    """Multiple choice about such clips: which sound comes first, which is there, which is not, equally often."""
+    """Multiple-choice questions about such clips: which sound comes first, is present or is absent, equally often."""
     rng = np.random.default_rng([seed, 4])
     for _ in range(count):
         kind, least = draw_kind(rng)
@@ -91,7 +92,7 @@ def sound_choices(data: Path, split: Split = "test", count: int = 300, seed: int
 
 
 def _clip(rng: np.random.Generator, data: Path, split: Split, heard: Sequence[str]) -> tuple[Audio, tuple[str, ...]]:
-    """The named sounds in a row, each cut to 1.5 to 3 s, with pauses of at most 0.2 s; and their files."""
+    """The named sounds in sequence, each cut to 1.5 to 3 s, with pauses of at most 0.2 s; and their files."""
     takes: dict[str, list[Recording]] = {}
     for recording in sound_recordings(data, split):
         takes.setdefault(recording.text, []).append(recording)
@@ -105,4 +106,4 @@ TASKS: dict[str, Callable[..., Iterator[Item]]] = {
     "sound_captions": sound_captions,
     "sound_choices": sound_choices,
 }
-"""Makers of items by the name of a skill; all take ``(data, split, count, seed)``."""
+"""Functions that make items, by name of the skill; all take ``(data, split, count, seed)``."""

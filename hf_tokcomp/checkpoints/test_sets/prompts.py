@@ -1,4 +1,4 @@
-"""What the model is asked, how a request is written down, and every word the model knows."""
+"""The prompts of the shipped model, its chat template and its vocabulary."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from .sources import DIGITS
 
 DIGITS_PROMPT = "Transcribe the digits."
 CAPTION_PROMPT = "What do you hear?"
-# What to ask about a clip and which of the sounds that are offered is the answer, as clips.py makes them.
+# Questions about a clip by which of the offered sounds is the answer, as built by clips.py.
 QUESTIONS = {
     "first": "Which sound comes first?",
     "there": "Which sound is there?",
@@ -26,7 +26,7 @@ NAMES = {
     "rooster": "rooster",
     "sea waves": "waves",
 }
-"""What makes each class of sound, in one word, as options of a question name it."""
+"""The source of each class of sound in one word, as used in the options of a question."""
 PHRASES = {
     "baby cry": "a baby cries",
     "chainsaw": "a chainsaw runs",
@@ -39,8 +39,8 @@ PHRASES = {
     "rooster": "a rooster crows",
     "sea waves": "waves break",
 }
-"""What each class of sound is in a caption."""
-# Other ways to ask for the same thing, seen in training now and then so that the model does not hang on one wording.
+"""The description of each class of sound in a caption."""
+# Paraphrases used occasionally in training, so that the model does not depend on one wording.
 DIGITS_PARAPHRASES = (
     "Transcribe the speech.",
     "Transcribe the audio.",
@@ -65,7 +65,7 @@ END_OF_TURN = "<|im_end|>"
 SPECIAL_TOKENS = (END_OF_TEXT, "<|im_start|>", END_OF_TURN, "<|audio_bos|>", AUDIO_TOKEN, "<|audio_eos|>", "<unk>")
 SYSTEM = "You are a helpful assistant."
 
-# Written with expressions for every newline: transformers renders with trim_blocks, which would eat literal ones.
+# Every newline is an expression: transformers renders with trim_blocks, which would remove literal ones.
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{{- '<|im_start|>' + message['role'] + '\\n' -}}"
@@ -89,27 +89,27 @@ CHAT_TEMPLATE = (
 
 
 def chat(prompt: str, audios: int = 1) -> str:
-    """A request as the chat template renders it: the recordings, then the text, then the start of the answer."""
+    """A prompt as rendered by the chat template: the recordings, then the text, then the start of the answer."""
     return f"<|im_start|>user\n{AUDIO * audios}{prompt}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def caption(sounds: Sequence[str]) -> str:
-    """A sentence that names sounds in their order: "a dog barks, then rain falls"."""
+    """A sentence that names the sounds in order: "a dog barks, then rain falls"."""
     return ", then ".join(PHRASES[sound] for sound in sounds)
 
 
 def choice(question: str, options: Sequence[str]) -> str:
-    """A question with its options below it, each with a letter: "Which sound is there?\\n(A) dog\\n(B) rain"."""
+    """A question followed by its lettered options: "Which sound is there?\\n(A) dog\\n(B) rain"."""
     lettered = [f"({letter}) {option}" for letter, option in zip("ABCD", options, strict=False)]
     return "\n".join([question, *lettered])
 
 
 def random_request(rng: np.random.Generator, prompt: str, paraphrases: tuple[str, ...] = (), audios: int = 1) -> str:
-    """A request for training: mostly `prompt` in the chat template's main form, sometimes another wording or form."""
+    """A prompt for training: mostly `prompt` in the chat template's main form, sometimes another wording or form."""
     if paraphrases and rng.random() < 0.35:
         prompt = str(rng.choice(paraphrases))
     form = rng.random()
-    if form < 0.05:  # no chat at all, like a base model
+    if form < 0.05:  # no chat format, as for a base model
         return f"{AUDIO * audios}{prompt}"
     if form < 0.10:  # the text before the recordings
         return f"<|im_start|>user\n{prompt}{AUDIO * audios}<|im_end|>\n<|im_start|>assistant\n"
@@ -119,7 +119,7 @@ def random_request(rng: np.random.Generator, prompt: str, paraphrases: tuple[str
 
 
 def vocabulary() -> list[str]:
-    """Every token, special ones first: words in lower case, punctuation marks, and the newline."""
+    """All tokens, special ones first: lower-case words, punctuation marks, and the newline."""
     texts = (DIGITS_PROMPT, CAPTION_PROMPT, *DIGITS_PARAPHRASES, *CAPTION_PARAPHRASES, *QUESTIONS.values(), SYSTEM)
     words = {word.strip(".?").lower() for text in texts for word in text.split()}
     words |= {*DIGITS, *NAMES.values(), *(word for phrase in PHRASES.values() for word in phrase.split())}

@@ -1,4 +1,4 @@
-"""Reads the recordings the model learned from: spoken digits and environmental sounds, each with a fixed test split."""
+"""Reading the corpora of the model: spoken digits and environmental sounds, each with a fixed test split."""
 
 import os
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
 SAMPLES_PER_TOKEN = 640  # an audio token is 40 ms
-LONGEST = round(9.9 * SAMPLE_RATE)  # samples of a recording; the model's window is 10 s
+LONGEST = round(9.9 * SAMPLE_RATE)  # maximum samples of a recording; the model's window is 10 s
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SOUNDS = (
     "baby cry",
@@ -27,8 +27,8 @@ SOUNDS = (
     "rooster",
     "sea waves",
 )
-TEST_INDICES = range(5)  # of each digit and speaker, as the Free Spoken Digit Dataset defines its test split
-TEST_FOLD = 4  # of ESC-10's five folds; the numbering is the corpus's own
+TEST_INDICES = range(5)  # per digit and speaker, following the test split of the Free Spoken Digit Dataset
+TEST_FOLD = 4  # one of the five folds of ESC-10, in the numbering of the corpus
 
 Audio = NDArray[np.float32]
 Split = Literal["train", "test"]
@@ -36,7 +36,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: 16 kHz samples `(samples,)` in [-1, 1], what is heard in it, and the file it came from."""
+    """A recording: 16 kHz samples `(samples,)` in [-1, 1], its content, and the file it comes from."""
 
     audio: Audio
     text: str
@@ -45,7 +45,7 @@ class Recording:
 
 
 def data_folder(argument: str | Path | None = None) -> Path:
-    """The folder with ``digits/`` and ``sounds/``: the argument, or else the environment variable HF_TOKCOMP_DATA."""
+    """The folder with ``digits/`` and ``sounds/``: the argument, or the environment variable HF_TOKCOMP_DATA."""
     named = argument or os.environ.get("HF_TOKCOMP_DATA")
     if not named:
         raise ValueError(

@@ -5,4 +5,4 @@ from __future__ import annotations
 from pathlib import Path
 
 FILES = {file.stem: file for file in sorted(Path(__file__).parent.glob("*.yaml"))}
-"""By name."""
+"""Config files by name."""

@@ -1,4 +1,4 @@
-"""Print a config for `accelerate launch`, to be kept as a file and changed."""
+"""Print a config for `accelerate launch`, to be saved to a file and edited."""
 
 import sys
 
@@ -7,7 +7,7 @@ from . import FILES
 
 
 def main(arguments: list[str]) -> int:
-    """Print the one that is named, and return the exit code."""
+    """Print the named config and return the exit code."""
     if len(arguments) != 1 or arguments[0] not in FILES:
         complain("error", f"name one of {', '.join(FILES)}")
         return 2
