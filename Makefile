@@ -75,10 +75,10 @@ $(OLDEST)/installed: pyproject.toml
 	$(OLDEST)/bin/python $(PIP) install --editable . "$(OLDEST_TRANSFORMERS)" hypothesis pytest pytest-xdist scipy
 	@touch $@
 
-# No pins: what pip takes for somebody who installs the wheel, torch aside.
+# No pins: what pip takes for somebody who installs the wheel, torch aside; pillow is for the processor of Qwen2.5-Omni.
 $(NEWEST)/installed: pyproject.toml
 	$(call make_environment,$(NEWEST))
-	$(NEWEST)/bin/python $(PIP) install . hypothesis pytest pytest-xdist scipy
+	$(NEWEST)/bin/python $(PIP) install . hypothesis pillow pytest pytest-xdist scipy
 	@touch $@
 
 define make_environment
