@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..checkpoints import SMALL_MODEL
 from ..reporting.console import print_json
 from .groups import MEASURING, OUTPUT, RUNNING
 from .interrupted import keeping, same_command
-from .measuring import draw, progress
+from .measuring import draw, model_label, progress
 from .options import (
     AudioArgument,
     ColumnsOption,
@@ -127,7 +126,7 @@ def compare(
             *(reader.model, reader.processor, [asked], runs, left_out, folder),
             batch_size=batch_size,
             timed=True,
-            name=SMALL_MODEL.name if name == str(SMALL_MODEL) else name,
+            name=model_label(name),
             on_batch=on_batch,
         )
     values = measured.values | listed(asked, loaded, measured.answers, runs)

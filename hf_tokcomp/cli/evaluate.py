@@ -11,7 +11,7 @@ import typer
 
 from .groups import GENERATION, MEASURING, OUTPUT, READ, RUNNING
 from .interrupted import keeping, same_command
-from .measuring import draw, progress
+from .measuring import draw, model_label, progress
 from .options import (
     ConfigOption,
     DeviceOption,
@@ -163,7 +163,6 @@ def evaluate(
 
     Every answer is written down as it comes. Under `accelerate launch` the work is shared among the processes.
     """
-    from ..checkpoints import SMALL_MODEL
     from ..evaluation.evaluation import ask_all, measure
     from ..evaluation.folder import SETTINGS
     from ..evaluation.items import Dataset
@@ -219,7 +218,7 @@ def evaluate(
             choice_scoring=choice_scoring,
             similarity_model=similarity_model,
             resamples=resamples,
-            name=SMALL_MODEL.name if name == str(SMALL_MODEL) else name,
+            name=model_label(name),
             on_batch=on_batch,
         )
     if not state.is_main_process:

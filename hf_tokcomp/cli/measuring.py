@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoints import SMALL_MODEL
 from ..messages import quoted, shortened
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from ..evaluation.score import Score
 
 PICTURE = "quality.png"
+
+
+def model_label(name: str) -> str:
+    """The name of a model in results: the folder's own name for the shipped one, whose path says nothing to others."""
+    return SMALL_MODEL.name if name == str(SMALL_MODEL) else name
 
 
 def draw(scores: Sequence[Score], asked: Sequence[Asked], folder: Path) -> None:
