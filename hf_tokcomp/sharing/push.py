@@ -13,8 +13,6 @@ from ..config.config import CompressionConfig
 from ..config.files import register_sender
 from ..config.notation import Compression
 from ..models.instance import active_config, unwrap
-from .commit import push_package
-from .pack import pack, pack_config
 
 
 def push_to_hub(
@@ -77,6 +75,9 @@ def push_to_hub(
         >>> hf_tokcomp.active_config(shared).method
         'ltbm'
     """
+    from .commit import push_package  # here, since few programs push and all import the package
+    from .pack import pack
+
     card: dict[str, Any] = {
         "metrics": metrics,
         "dataset": dataset,
@@ -124,4 +125,7 @@ def push_to_hub(
 @register_sender
 def push_config(config: CompressionConfig, repo_id: str, subfolder: str | None, /, **how: Any) -> CommitInfo:
     """`CompressionConfig.push_to_hub`: only the config, in one commit."""
+    from .commit import push_package
+    from .pack import pack_config
+
     return push_package(pack_config(config, repo_id, subfolder), **how).commit
