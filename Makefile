@@ -10,18 +10,19 @@ OLDEST := .venv-oldest
 OLDEST_TRANSFORMERS := transformers==5.17.0
 NEWEST := .venv-newest
 PIP := -m pip --disable-pip-version-check
-PYTEST := -m pytest -n $(WORKERS)
+# Files take very different times: a worker that has none left takes over some of another's.
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 # The rooms of the tests that hold a model against its patch, on every transformers we support.
 PATCH_TESTS := models prompt generation patching loading patches
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint methods patch-tests-oldest newest upstream wheel-check release clean
+.PHONY: help install demo test models lint methods patch-tests-oldest newest upstream wheel-check release clean
 
 # Tests and demo use nothing from the network, and models this small are fastest on one thread.
-demo test methods patch-tests-oldest newest upstream wheel-check release: export HF_HUB_OFFLINE = 1
-demo test methods patch-tests-oldest newest upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
-demo test methods patch-tests-oldest newest upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
-demo test methods patch-tests-oldest newest upstream wheel-check release: export OMP_NUM_THREADS = 1
+demo test models methods patch-tests-oldest newest upstream wheel-check release: export HF_HUB_OFFLINE = 1
+demo test models methods patch-tests-oldest newest upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
+demo test models methods patch-tests-oldest newest upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
+demo test models methods patch-tests-oldest newest upstream wheel-check release: export OMP_NUM_THREADS = 1
 
 help:  ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +32,11 @@ install: $(VENV)/installed  ## Make .venv with the package and its development t
 demo: $(VENV)/installed  ## Read the shipped recordings with the shipped model, compressed and not
 	$(VENV)/bin/hf-tokcomp demo
 
-test: $(VENV)/installed  ## Run the whole test suite (PYTEST_ARGS="-k ltbm" for a part of it)
-	$(VENV)/bin/python $(PYTEST) $(PYTEST_ARGS)
+test: $(VENV)/installed  ## Run the test suite, but for `models` (PYTEST_ARGS="-k ltbm" for a part of it)
+	$(VENV)/bin/python $(PYTEST) --ignore tests/patches $(PYTEST_ARGS)
+
+models: $(VENV)/installed  ## Hold every model's patch against upstream, with a tiny model of each
+	$(VENV)/bin/python $(PYTEST) tests/patches $(PYTEST_ARGS)
 
 lint: $(VENV)/installed  ## Check style, formatting and types
 	$(VENV)/bin/python -m ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,3 +66,14 @@ def call(
         return code, out, err
 
     return run
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector skip what is imported by now."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let what was imported be freed: some libraries report what is left at the end as leaks."""
+    gc.unfreeze()

@@ -38,8 +38,10 @@ def kill_when(command: Sequence[str], ready: Callable[[], bool]) -> None:
                 raise AssertionError(f"It ended by itself: {program.stdout and program.stdout.read()!r}")
             time.sleep(0.02)
         parent = psutil.Process(program.pid)
-        for each in (parent, *parent.children(recursive=True)):  # torchrun gives its workers sessions of their own
+        tree = [parent, *parent.children(recursive=True)]  # torchrun gives its workers sessions of their own
+        for each in tree:
             each.kill()
+        psutil.wait_procs(tree, timeout=60)  # until then they hold their locks
 
 
 def written(folder: Path, rank: int) -> int:
