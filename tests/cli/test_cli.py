@@ -8,7 +8,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 import soundfile
 import tiny
 import transformers
+import warm
 from shipped import needs_small_model
 from training_files import jsonl
 from typer.testing import CliRunner
@@ -523,10 +523,7 @@ def test_our_warnings_are_shown_and_others_are_not(call: Callable[..., Any], mon
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     code = "import sys; from hf_tokcomp.cli import main; sys.exit(main())"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False, env=environment
-    )
+    return warm.run(code, *arguments, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
 def test_help_as_a_process() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import warm
 from places import ROOT
 
 from hf_tokcomp.cli import main
@@ -104,7 +105,8 @@ def test_a_program_of_ones_own_keeps_its_own_way(tmp_path: Path) -> None:
             f"import hf_tokcomp; assert signal.getsignal(2) is signal.{before}\n"
             f"from hf_tokcomp.cli import main; main(['models']); assert signal.getsignal(2) is signal.{before}"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+        done = warm.run(code, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
 
 
 def test_eval_names_the_folder_and_the_command(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import warm
 
 HEAVY = {"torch", "transformers", "datasets", "peft", "accelerate"}
 RUN = """
@@ -73,7 +74,8 @@ def test_models_come_without_a_model_of_transformers() -> None:
 
 def test_a_program_that_imports_the_package_has_all_of_it() -> None:
     program = "import hf_tokcomp, sys; assert 'transformers' in sys.modules; print(len(hf_tokcomp.methods()))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = warm.run(program)
+    assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 20
 
 

@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import json
 import os
-import subprocess
 import sys
 
 import evaluate
@@ -14,6 +13,7 @@ import jiwer
 import numpy as np
 import pytest
 import sacrebleu
+import warm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -157,7 +157,7 @@ print(metric.compute(predictions=["a", "b"], references=[["a"], ["a"]]))
 """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "XDG_"))}
     environment |= {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = warm.run(code, env=environment)
     assert done.stdout.splitlines() == ["True False", "{'exact_match': 50.0}"]
     assert list(tmp_path.rglob("*")) == []
 

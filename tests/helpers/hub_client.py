@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import transformers
+import warm
 from hub_server import TOKEN, HubServer
 from huggingface_hub import constants, file_download, hf_api
 from huggingface_hub.utils import _http
@@ -87,7 +87,7 @@ class Hub(HubServer):
         """
         variables = self.environment(home, token, offline) | (env or {})
         variables["PYTHONPATH"] = str(HELPERS)
-        done = subprocess.run([sys.executable, "-c", code, *arguments], env=variables, capture_output=True, text=True)
+        done = warm.run(code, *arguments, env=variables)
         if check and done.returncode:
             raise AssertionError(f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+import warm
 from places import HELPERS
 
 METHOD = '''
@@ -75,9 +75,7 @@ def run(code: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]
     """Run a program with the folder, and the tests' helpers, on its path."""
     path = os.pathsep.join([str(folder), str(HELPERS)])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *more], capture_output=True, text=True, check=False, env=environment
-    )
+    return warm.run(code, *more, env=environment)
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 
 import pytest
 import tiny
 import torch
 import transformers
+import warm
 from transformers import AutoModel, AutoModelForCausalLM, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 import hf_tokcomp
@@ -171,7 +170,7 @@ def without_us(folders, tmp_path_factory):
             f"m = transformers.{cls}.from_pretrained({place!r})\nassert not hasattr(m, 'audio_compressor')\n"
             f"assert 'hf_tokcomp' not in sys.modules\nprint('plain', {kind!r}, flush=True)\n"
         )
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    return warm.run(script)
 
 
 def test_the_checkpoint_loads_without_hf_tokcomp(kind, without_us):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-import subprocess
 import sys
 import threading
 
 import pytest
 import tiny
 import torch
+import warm
 from accelerate import dispatch_model
 from accelerate.hooks import remove_hook_from_module
 from kinds import ragged
@@ -80,7 +80,7 @@ def reloaded(tmp_path_factory):
             path = folder / f"{kind} {how}"
             store(stored, path)
             script += f"path = {str(path)!r}\ncheck(*{load})\nprint({kind!r}, {how!r}, flush=True)\n"
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=folder)
+    return warm.run(script, cwd=folder)
 
 
 @pytest.mark.parametrize("how", WAYS)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
 import sys
 
 import peft
 import pytest
 import tiny
+import warm
 from transformers import PreTrainedModel, ProcessorMixin
 
 import hf_tokcomp
@@ -80,7 +80,7 @@ print([f for f in sys.meta_path if type(f).__module__.startswith("hf_tokcomp")])
 hf_tokcomp.uninstall()
 print(name(peft.PeftModel.__dict__["save_pretrained"]))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = warm.run(script)
     lines = done.stdout.splitlines()
     assert lines[0] == ("True False" if first == "hf_tokcomp" else "False True"), done.stderr
     assert lines[1:] == ["wrapping.py wrapping.py wrapping.py", "[]", "peft_model.py"]
@@ -93,7 +93,7 @@ hf_tokcomp.uninstall()
 import peft.peft_model
 print(peft.PeftModel.__dict__["save_pretrained"].__code__.co_filename.rpartition("/")[2])
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = warm.run(script)
     assert done.stdout.strip() == "peft_model.py", done.stderr
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import struct
-import subprocess
 import sys
 import time
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import warm
 from places import ROOT
 
 import hf_tokcomp
@@ -489,7 +489,7 @@ def test_the_library_needs_no_matplotlib_and_pictures_no_pyplot() -> None:
         "figure.canvas.draw()\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = warm.run(program, cwd=ROOT)
     assert done.returncode == 0, done.stderr
 
 
