@@ -91,7 +91,7 @@ open(f"{sys.argv[1]}/{PartialState().process_index}.txt", "w").write(f"{code} {P
 def test_two_processes_share_the_work(strings: Path, tmp_path: Path) -> None:
     options = ["eval", "librispeech", "--dataset", str(strings), "--batch-size", "1", "--resamples", "100"]
     options += ["--compression", "stride", "--retention-ratio", "1/2", "--prompt", "Transcribe the digits."]
-    run_processes(PROCESSES, tmp_path, tmp_path, *options, "--output", tmp_path / "two")
+    run_processes(PROCESSES, tmp_path, *options, "--output", tmp_path / "two")
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["0 2", "0 2"]
     assert main([*options, "--output", str(tmp_path / "one")]) == 0
     shares = [len((tmp_path / "two" / f"answers-{rank}.jsonl").read_text().splitlines()) for rank in (0, 1)]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-from pathlib import Path
+import socket
 from typing import Any
 
 import tiny
 import torch
+import warm
 from peft import LoraConfig
 from places import HELPERS, ROOT, TESTS
 from tokenizers import Tokenizer, decoders, pre_tokenizers
@@ -65,28 +63,18 @@ def plain_processor(kind: str) -> Any:
     return processor
 
 
-def run_processes(program: str, folder: Path, *arguments: Any, processes: int = 2) -> None:
-    """Run a program, which finds the tests' modules, in several processes."""
-    file = folder / "program.py"
-    paths = [str(TESTS / "training"), str(HELPERS), str(ROOT)]
-    file.write_text(f"import sys\nsys.path[:0] = {paths}\n{program}")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    run = subprocess.Popen(
-        [*command, str(file), *map(str, arguments)],
-        env=os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, _ = run.communicate(timeout=200)
-    except subprocess.TimeoutExpired:
-        os.killpg(run.pid, signal.SIGTERM)  # torchrun ends what it started
-        output, _ = run.communicate()
-        raise TimeoutError(f"The processes wait for each other: {output}") from None
-    if run.returncode:
-        raise RuntimeError(output)
+def run_processes(program: str, *arguments: Any, processes: int = 2) -> None:
+    """Run a program, which finds the tests' modules, in several processes that know of each other as torchrun's do."""
+    code = f"import sys\nsys.path[:0] = {[str(TESTS / 'training'), str(HELPERS), str(ROOT)]}\n{program}"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    env = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    env |= {"MASTER_PORT": str(port), "WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+    started = [warm.Started(code, *map(str, arguments), env=env | rank) for rank in ranks]
+    ended = [each.wait(200) for each in started]
+    if any(each.returncode for each in ended):
+        raise RuntimeError("\n".join(each.stdout + each.stderr for each in ended))
 
 
 def rows(number: int = 8, longest: float = 0.95) -> list[dict[str, Any]]:

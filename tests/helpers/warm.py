@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,31 +41,53 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """As ``subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)``.
 
-    Where a process cannot be forked, it is just that.
-
     Args:
         code: the program.
         arguments: its ``sys.argv[1:]``.
         env: its environment; None for this process's.
         cwd: its working directory; None for this process's.
     """
-    env = dict(os.environ) if env is None else env
-    command = [sys.executable, "-c", code, *arguments]
-    if not hasattr(os, "fork"):
-        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd)
-    with tempfile.TemporaryDirectory() as folder, _LOCK:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        wanted = {"code": code, "arguments": arguments, "env": env, "cwd": str(cwd or Path.cwd())}
-        status = _ask(wanted | {"out": str(out), "err": str(err)})
-        return subprocess.CompletedProcess(command, status, out.read_text(), err.read_text())
+    return Started(code, *arguments, env=env, cwd=cwd).wait()
 
 
-def _ask(wanted: dict[str, object]) -> int:
-    parent = _parent()
-    sent, answers = _pipes(parent)
-    sent.write(json.dumps(wanted) + "\n")
-    sent.flush()
-    return int(answers.readline())
+class Started:
+    """A program that runs, see `run`; it hears Ctrl-C, whoever runs the tests."""
+
+    def __init__(
+        self, code: str, *arguments: str, env: dict[str, str] | None = None, cwd: str | Path | None = None
+    ) -> None:
+        self.arguments = [sys.executable, "-c", code, *arguments]
+        self.folder = tempfile.TemporaryDirectory()
+        self.out, self.err = Path(self.folder.name, "out"), Path(self.folder.name, "err")
+        self.pid = _ask(
+            code=code,
+            arguments=arguments,
+            env=dict(os.environ) if env is None else env,
+            cwd=str(cwd or Path.cwd()),
+            out=str(self.out),
+            err=str(self.err),
+        )
+
+    def wait(self, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+        """How it ended, and what it wrote; after so many seconds it is killed."""
+        timer = threading.Timer(seconds, os.kill, (self.pid, signal.SIGKILL))
+        timer.start()
+        try:
+            status = _ask(wait=self.pid)
+        finally:
+            timer.cancel()
+        written = self.out.read_text(), self.err.read_text()
+        self.folder.cleanup()
+        return subprocess.CompletedProcess(self.arguments, status, *written)
+
+
+def _ask(**wanted: object) -> int:
+    with _LOCK:
+        parent = _parent()
+        sent, answers = _pipes(parent)
+        sent.write(json.dumps(wanted) + "\n")
+        sent.flush()
+        return int(answers.readline())
 
 
 @cache
@@ -80,13 +103,16 @@ def _pipes(parent: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
 
 
 def _serve() -> dict[str, object]:
-    """Fork for each line on stdin and say how the fork ended; returns in the fork, with what it is to run."""
+    """Fork where a line on stdin says so, or wait for a fork's end; returns in the fork, with what it is to run."""
     for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            return dict(json.loads(line))
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(status, flush=True)
+        wanted: dict[str, object] = json.loads(line)
+        if "wait" in wanted:
+            answer = os.waitstatus_to_exitcode(os.waitpid(int(str(wanted["wait"])), 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                return wanted
+        print(answer, flush=True)
     os._exit(0)
 
 
@@ -96,6 +122,7 @@ def _become(wanted: dict[str, object]) -> None:
     streams = [nothing, *(os.open(str(wanted[name]), os.O_WRONLY | os.O_CREAT) for name in ("out", "err"))]
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(wanted["env"])  # type: ignore[arg-type]
     os.chdir(str(wanted["cwd"]))

@@ -180,4 +180,4 @@ def in_two_processes(folder):
 
 
 def test_several_processes_do_not_share_a_stream(tmp_path):
-    run_processes(PROGRAM, tmp_path, tmp_path)
+    run_processes(PROGRAM, tmp_path)

@@ -15,6 +15,7 @@ import compared
 import pytest
 import torch
 import transformers
+import warm
 from places import ROOT
 from safetensors.torch import load_file
 
@@ -169,14 +170,17 @@ def test_what_it_was_asked_is_stored_and_asked_again(unbroken, tmp_path, capsys)
     assert json.loads(capsys.readouterr().out)["results"][0]["prompt"] == "Which digits are spoken?"
 
 
+COMMAND = "import sys; from hf_tokcomp.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
 def test_killed_and_resumed_it_ends_where_the_unbroken_run_does(unbroken, manifest, tmp_path):
     folder = tmp_path / "broken"
     given = command(manifest, folder, "--ratios", "0.5", "0.3333")
-    code = "import sys; from hf_tokcomp.cli import main; sys.exit(main(sys.argv[1:]))"
-    with subprocess.Popen([sys.executable, "-c", code, *given], env=environment()) as process:
-        while process.poll() is None and not (folder / "checkpoint-2" / "trainer_state.json").is_file():
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+    process, end = warm.Started(COMMAND, *given, env=environment()), time.monotonic() + 120
+    while time.monotonic() < end and not (folder / "checkpoint-2" / "trainer_state.json").is_file():
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait().returncode == -signal.SIGKILL
     assert not (folder / "adapter_config.json").exists()
     assert main(given) == 1, "an earlier run is not overwritten"
     assert main([*given, "--resume-from-checkpoint", "last"]) == 0
@@ -209,7 +213,7 @@ def test_processes_that_do_not_know_each_other_stop(manifest, tmp_path):
     """Without --use-cpu each would train by itself, into the same folder."""
     given = [part for part in command(manifest, tmp_path / "run") if part != "--use-cpu"]
     started = environment() | {"WORLD_SIZE": "2"}
-    done = subprocess.run([sys.executable, "-m", "hf_tokcomp", *given], env=started, capture_output=True, text=True)
+    done = warm.run(COMMAND, *given, env=started)
     assert done.returncode == 1
     assert "2 processes were started" in done.stderr
     assert not (tmp_path / "run").exists()

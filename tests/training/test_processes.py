@@ -66,7 +66,7 @@ def train(folder, batch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("processes")
-    run_processes(PROGRAM, made, made)
+    run_processes(PROGRAM, made)
     return made
 
 
