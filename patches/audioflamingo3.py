@@ -19,6 +19,7 @@ class AudioFlamingo3Patch(WhisperEncoderPatch):
     processor_class = "AudioFlamingo3Processor"
     feature_mask = "input_features_mask"
     audio_spans_windows = True
+    long_audio = "itself"
     several_audios = False
     prompt = "{text}<sound>"
     relies_on = relying_on("input_features", "input_features_mask", "logits_to_keep")

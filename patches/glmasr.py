@@ -25,6 +25,7 @@ class GlmAsrPatch(JoinedPositionsPatch):
     processor_class = "GlmAsrProcessor"
     feature_mask = "input_features_mask"
     audio_spans_windows = True
+    long_audio = "itself"
     several_audios = False
     last_norm = "norm"
     prompt = "<|pad|>{text}"

@@ -32,6 +32,7 @@ class GraniteSpeechPatch(ModelPatch):
     extractor = "audio_processor"
     feature_mask = "input_features_mask"
     audio_spans_windows = False
+    long_audio = "itself"
     frame_rate = 10.0
     supplies = NEEDS - READ
     unsupplied = "its encoder's attention goes by relative positions, and a Q-Former stands between it and the tokens"

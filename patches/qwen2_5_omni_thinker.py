@@ -33,6 +33,7 @@ class Qwen25OmniThinkerPatch(ModelPatch):
     beside_features = ("audio_feature_lengths",)
     refuses = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")
     audio_spans_windows = False
+    long_audio = "itself"
     frame_rate = 25.0
     chat = QWEN_CHAT
     prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>{text}"

@@ -1,4 +1,6 @@
-"""Qwen2-Audio: several audios per prompt, each up to 30 s.
+"""Qwen2-Audio: several audios per prompt, each up to 30 s; or longer, in windows of 30 s with ``long_audio="windows"``.
+
+FastLongSpeech (arXiv 2507.14815) shows that it makes use of long audio that was encoded in windows of 30 s.
 
 Upstream encodes inline in `Qwen2AudioModel.forward`, so the encoder call is repeated here with the same padding mask.
 Its `forward` takes `**kwargs`, but its loss ignores `num_items_in_batch`, so Trainer multiplies loss and gradients by
@@ -25,6 +27,7 @@ class Qwen2AudioPatch(WhisperEncoderPatch):
     processor_class = "Qwen2AudioProcessor"
     feature_mask = "feature_attention_mask"
     audio_spans_windows = False
+    long_audio = "windows"
     loss_counts_items = False
     prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>{text}"
     relies_on = relying_on("input_features", "feature_attention_mask")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..config.config import BUDGETS, CHUNKS, ENCODER, CompressionConfig
+from ..config.config import BUDGETS, CHUNKS, ENCODER, READING, CompressionConfig
 from ..config.registry import get_method
 from .citations import methods_of
 
@@ -14,7 +14,7 @@ POSITIONS = {
     "contiguous": "`contiguous`: the shortened prompt is renumbered",
     "original": "`original`: every token keeps the position it had in the full prompt",
 }
-SHARED = {"method", "positions", "stages", "schema_version", "hf_tokcomp_version", *BUDGETS, *CHUNKS, *ENCODER}
+SHARED = {"method", "positions", "stages", "schema_version", "hf_tokcomp_version", *BUDGETS, *CHUNKS, *READING}
 
 
 def code(text: str) -> str:
@@ -70,6 +70,8 @@ def facts(config: CompressionConfig, frame_rate: float | None) -> list[tuple[str
     encoder = {name: value for name, value in config.to_dict().items() if name in ENCODER}
     if encoder:
         rows.append(("encoder", ", ".join(f"`{name}` {value}" for name, value in encoder.items())))
+    if config.long_audio == "windows":
+        rows.append(("long audio", "read in several windows, which are one audio for the budget; patch the processor, too"))
     options = {name: value for name, value in config.to_dict().items() if name not in SHARED}
     if options:
         rows.append(("options", ", ".join(f"`{name}` {value}" for name, value in options.items())))

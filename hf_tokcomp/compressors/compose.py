@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.checks import option
-from ..config.config import ENCODER, CompressionConfig
+from ..config.config import READING, CompressionConfig
 from ..config.registry import get_method
 from ..errors import CompressionConfigError
 from ..ops.assignment import Assignment
@@ -40,8 +40,8 @@ class ComposeConfig(CompressionConfig):
     stages: tuple[CompressionConfig, ...] = option(
         (),
         help="the configs, or dicts, in order. Every stage has its own budget, of what the stage before left; "
-        "tokens_per_second and other durations mean seconds of audio in every stage. positions and what the encoder "
-        "does are set here and not in a stage",
+        "tokens_per_second and other durations mean seconds of audio in every stage. positions, long_audio and "
+        "what the encoder does are set here and not in a stage",
     )
     default_retention_ratio: ClassVar[float | None] = None
     accepts_budget: ClassVar[bool] = False
@@ -118,7 +118,7 @@ def _stage(number: int, given: Any) -> CompressionConfig:
         raise CompressionConfigError(f"stages[{number}] is a composition itself; list its stages here instead.")
     if stage.positions != "contiguous":
         raise CompressionConfigError(f"stages[{number}]: positions={stage.positions!r} belongs to compose as a whole.")
-    for name in ENCODER:
+    for name in READING:
         if getattr(stage, name) != type(stage).__dataclass_fields__[name].default:
             raise CompressionConfigError(
                 f"stages[{number}]: {name}={getattr(stage, name)!r} belongs to compose as a whole."

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..config.config import CompressionConfig
+from ..errors import CompressionConfigError
 from .base import AudioTokenCompressor, register_compressor
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoneConfig(CompressionConfig):
     """Config of keeping all tokens. Takes no budget; bit for bit the unpatched model, unless an encoder option is set.
+
+    Raises:
+        CompressionConfigError: ``long_audio="windows"``, which upstream does not do.
 
     Example:
         >>> model = hf_tokcomp.patch(model, hf_tokcomp.NoneConfig())
@@ -25,6 +29,15 @@ class NoneConfig(CompressionConfig):
     default_retention_ratio: ClassVar[float | None] = None
     accepts_budget: ClassVar[bool] = False
     accepts_chunks: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.long_audio != "cut":
+            raise CompressionConfigError(
+                f"'none' is upstream's model, which does not read long audio in windows; leave out long_audio="
+                f"{self.long_audio!r}. To keep all tokens of all windows, use a method that drops none: "
+                "{'method': 'stride', 'retention_ratio': 1.0, 'long_audio': 'windows'}."
+            )
 
 
 @register_compressor(NoneConfig)

@@ -23,9 +23,11 @@ from .schema import SCHEMA_VERSION, UPGRADE, is_newer, our_own, understood
 
 Positions = Literal["contiguous", "original"]
 Allocation = Literal["even", "content"]
+LongAudio = Literal["cut", "windows"]
 BUDGETS = ("retention_ratio", "tokens_per_second", "max_tokens")
 CHUNKS = ("chunk_seconds", "allocation")
 ENCODER = ("skip_padding", "encoder_stride", "encoder_merge")
+READING = (*ENCODER, "long_audio")  # what happens before the method, which is the same for all of its stages
 CONTENT_CHUNK_SECONDS = 0.4  # default for allocation="content"; docs/results.md says why
 
 
@@ -85,6 +87,12 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         at_least=0,
         at_most=0.9,
         help="share of the encoder's positions, at most 0.9, that are merged between layers. Lossy",
+    )
+    long_audio: LongAudio = option(
+        "cut",
+        help="what becomes of a recording longer than the window of a model that reads one (Qwen2-Audio: 30 s). `cut`: "
+        "the rest is not read, as upstream. `windows`: all of it is read, in several windows that are one audio for "
+        "the method, its budget and the positions",
     )
     schema_version: int = option(SCHEMA_VERSION, at_least=0, help="version of the stored form", compare=False)
     hf_tokcomp_version: str = option(__version__, help="version of hf_tokcomp that wrote the config", compare=False)
@@ -267,7 +275,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         return type(self).from_dict(self.to_dict() | {"hf_tokcomp_version": __version__} | changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """A flat, sorted dict; budgets, chunks and encoder options at their defaults are omitted.
+        """A flat, sorted dict; budgets, chunks, encoder options and long_audio at their defaults are omitted.
 
         Example:
             >>> values = hf_tokcomp.CompressionConfig(method="stride").to_dict()
@@ -276,7 +284,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         """
         values = dataclasses.asdict(self)
         default = type(self).__dataclass_fields__
-        unset = {name for name in (*BUDGETS, *CHUNKS, *ENCODER) if values[name] == default[name].default}
+        unset = {name for name in (*BUDGETS, *CHUNKS, *READING) if values[name] == default[name].default}
         return {k: values[k] for k in sorted(values) if k not in unset}
 
     def has_weights_of(self, other: CompressionConfig) -> bool:
@@ -287,7 +295,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
             >>> trained.has_weights_of(trained.replace(retention_ratio=0.1))
             True
         """
-        free = {*BUDGETS, *CHUNKS, *ENCODER, "positions", "schema_version", "hf_tokcomp_version"}
+        free = {*BUDGETS, *CHUNKS, *READING, "positions", "schema_version", "hf_tokcomp_version"}
         one, two = ([(k, v) for k, v in c.to_dict().items() if k not in free] for c in (self, other))
         return one == two
 

@@ -60,8 +60,8 @@ def plan(
     Args:
         compressions: what `config_at` takes, ``all``, or a JSON object, a folder or a Hub id, as for `parse_config`.
         ratios: retention ratios. At 1, every method equals `none`, which is always included, except methods with an
-            option that reduces the encoder's work; `none` with such an option always runs at 1. Empty: each config at
-            its own budget.
+            option that reduces the encoder's work or reads long audio in windows; `none` with an encoder option always
+            runs at 1. Empty: each config at its own budget.
         positions: kinds of positions; empty for each config's own.
         seeds: number of seeds 0, 1, ... for random methods.
 
@@ -97,9 +97,14 @@ def _budgets(name: str, ratios: Sequence[float]) -> list[tuple[CompressionConfig
         return [(parse_config(name), 1.0)]
     if ratios:
         configs = [(config_at(name, ratio), ratio) for ratio in ratios]
-        return [(config, ratio) for config, ratio in configs if ratio < 1 or config.encoder.reduces]
+        return [(config, ratio) for config, ratio in configs if ratio < 1 or not _is_none(config)]
     config = parse_config(name)
     return [(config, config.retention_ratio)]
+
+
+def _is_none(config: CompressionConfig) -> bool:
+    """Whether keeping all tokens is what `none` does."""
+    return not config.encoder.reduces and config.long_audio == "cut"
 
 
 def _everything(left_out: dict[str, str]) -> list[str]:

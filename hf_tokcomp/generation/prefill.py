@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import logging
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from ..compressors.base import AudioTokenCompressor
 from ..config.config import CompressionConfig
 from ..errors import CacheContinuationError, CompressorOutputError
-from ..models.announced import Announced
+from ..models.announced import Announced, warn_of_separate_windows
 from ..models.base import EncodedWindows, ModelPatch
 from ..models.cache_names import CACHE
 from ..models.encoder.reuse import encode
@@ -66,6 +67,7 @@ class _Reading:
         audio: the audio inputs.
         mask: ``(batch, prompt)``, the attention mask, or None.
         facts: what was read from ids and masks.
+        window_tokens: number of tokens of each window.
         layout: the audios.
         output_length: maps a number of tokens to the number left, with caching; None if that depends on the content.
     """
@@ -73,6 +75,7 @@ class _Reading:
     audio: AudioInputs
     mask: Tensor | None
     facts: PromptFacts
+    window_tokens: list[int]
     layout: AudioLayout
     output_length: OutputLength | None
 
@@ -114,9 +117,11 @@ def compress_prompt(
 
     needs = compressor.requires
     given = reading.audio
+    if config.long_audio == "windows" and announced.windows is None:
+        warn_of_separate_windows(model, given.features.shape[-1] in facts.frames)
     windows = Windows(given.features, facts.frames, given.mask, layout.numbers(len(facts.frames)))
     encoded = encode(model, patch, windows, needs, config.encoder)
-    tokens = _whole_audios(encoded, layout, patch.frame_rate)
+    tokens = _whole_audios(encoded, reading.window_tokens, layout, patch.frame_rate)
     tokens = add_language_model_side(tokens, needs, model, patch, inputs["input_ids"], reading.mask, layout.rows)
     if reading.output_length is not None:
         tokens.slots_for(config, functools.partial(list, map(reading.output_length, layout.tokens)))
@@ -169,7 +174,17 @@ def _read(model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Anno
     output_length: OutputLength | None = None
     if config.deterministic_length:
         output_length = functools.cache(functools.partial(config.output_length, frame_rate=patch.frame_rate))
-    return _Reading(audio, mask, facts, _layout(patch, audio, facts, announced, output_length), output_length)
+    tokens = facts.frames if audio.counts_tokens else [patch.window_tokens(frames) for frames in facts.frames]
+    layout = match_audios(
+        facts.placeholders,
+        tokens,
+        output_length,
+        window_is_full=None if audio.full is None else [frames == audio.full for frames in facts.frames],
+        runs=facts.runs,
+        windows_per_audio=audio.windows if announced.windows is None else announced.windows,
+        written=announced.placeholders,
+    )
+    return _Reading(audio, mask, facts, tokens, layout, output_length)
 
 
 FAR_BELOW = 0.9
@@ -222,39 +237,26 @@ def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
     return mask
 
 
-def _layout(
-    patch: ModelPatch,
-    audio: AudioInputs,
-    facts: PromptFacts,
-    announced: Announced,
-    output_length: OutputLength | None,
-) -> AudioLayout:
-    tokens = facts.frames if audio.counts_tokens else [patch.window_tokens(frames) for frames in facts.frames]
-    return match_audios(
-        facts.placeholders,
-        tokens,
-        output_length,
-        window_is_full=None if audio.full is None else [frames == audio.full for frames in facts.frames],
-        runs=facts.runs,
-        windows_per_audio=audio.windows if announced.windows is None else announced.windows,
-        written=announced.placeholders,
-    )
-
-
-def _whole_audios(encoded: EncodedWindows, layout: AudioLayout, frame_rate: float) -> AudioTokens:
-    """Concatenate the windows of each audio; all but an audio's last one are full."""
+def _whole_audios(
+    encoded: EncodedWindows, window_tokens: list[int], layout: AudioLayout, frame_rate: float
+) -> AudioTokens:
+    """Concatenate the windows of each audio, which the caller may have made, so that any of them may be short."""
     width = max(layout.tokens, default=0)
-    one_each = layout.first_window == list(range(encoded.features.shape[0]))
+    one_each = layout.first_window == list(range(len(window_tokens)))
+    ends = [*accumulate(window_tokens)]
 
     def gather(values: Tensor | None) -> Tensor | None:
         if values is None:
             return None
         if one_each and width <= values.shape[1]:
             return values[:, :width]
-        flat = values.flatten(0, 1)
-        start = on_device(layout.first_window, values.device) * values.shape[1]
-        index = start[:, None] + torch.arange(width, device=values.device)
-        return flat[index.clamp(max=flat.shape[0] - 1)]
+        # Built on the host: where each token of all windows is, and which of these tokens begin an audio.
+        stretch = enumerate(zip(window_tokens, ends, strict=True))
+        skipped = [number * values.shape[1] - end + n for number, (n, end) in stretch]
+        place = torch.tensor(skipped).repeat_interleave(torch.tensor(window_tokens)) + torch.arange(ends[-1])
+        first = torch.tensor([ends[window] - window_tokens[window] for window in layout.first_window])
+        index = place[(first[:, None] + torch.arange(width)).clamp(max=ends[-1] - 1)]
+        return values.flatten(0, 1)[index.to(values.device, non_blocking=True)]
 
     features = gather(encoded.features)
     if features is None:

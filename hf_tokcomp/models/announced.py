@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 
+logger = logging.getLogger(__name__)
+
 WINDOWS = "audio_windows"
-"""Keyword, and key in a patched processor's output: the number of windows of each audio ``(audios,)``."""
+"""Keyword, and key in a patched processor's output: the number of windows of each audio ``(audios,)``. Without it, a model
+whose audio does not span windows by itself reads each window as an audio of its own."""
 PLACEHOLDERS = "audio_placeholders"
 """Keyword, and key in a patched processor's output: the number of placeholders written per audio ``(audios,)``."""
 
@@ -27,6 +32,27 @@ class Announced(NamedTuple):
     def taken_from(cls, inputs: dict[str, Any]) -> Announced:
         """Pop these values from a call's keywords, since upstream does not accept them."""
         return cls(_integers(inputs.pop(WINDOWS, None)), _integers(inputs.pop(PLACEHOLDERS, None)))
+
+
+_WARNED: WeakSet[Any] = WeakSet()
+"""The models that have said it."""
+
+
+def warn_of_separate_windows(model: Any, some_full: bool) -> None:
+    """Log a warning, once per model, that windows are read as separate audios although they were to be joined.
+
+    Args:
+        model: the model, whose config has ``long_audio="windows"`` and whose call does not say `WINDOWS`.
+        some_full: whether a window is full. If none is, nothing was split and nothing was cut off.
+    """
+    if some_full and model not in _WARNED:
+        _WARNED.add(model)
+        logger.warning(
+            "The compression has long_audio='windows', but its inputs come without `%s`: every window is an audio of its "
+            "own, and a processor that is not patched cuts off what is longer than one. Patch the processor, too, with "
+            "the same compression, and pass all it returns. Shown once.",
+            WINDOWS,
+        )
 
 
 def _integers(values: Any) -> list[int] | None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -138,6 +138,10 @@ class ModelPatch(ABC):
     """Names of other keywords that accompany the features and are removed with them."""
     audio_spans_windows: ClassVar[bool]
     """Whether an audio may be split into several windows, all full except the last."""
+    long_audio: ClassVar[Literal["itself", "windows", "cut"]] = "cut"
+    """How a recording longer than a window can be read. ``itself``: the model does it, in windows or without.
+    ``windows``: upstream cuts off the rest, and with ``long_audio="windows"`` several windows are one audio, each encoded
+    like an audio of its own. ``cut``: it cannot."""
     several_audios: ClassVar[bool] = True
     """Whether a prompt may hold several audios. If they span windows, marks in the prompt must separate their
     placeholders."""
@@ -259,6 +263,16 @@ class ModelPatch(ABC):
             raise CompressionConfigError(
                 f"The patch for {self.model_type!r} offers neither encoder_stride nor encoder_merge; leave them out."
             )
+
+    def check_long_audio(self, long_audio: str) -> None:
+        """Raise unless long audio can be read this way, see `CompressionConfig.long_audio`.
+
+        Raises:
+            CompressionConfigError: it cannot.
+        """
+        if long_audio == "windows" and self.long_audio != "windows":
+            why = "reads long audio itself" if self.long_audio == "itself" else "cannot read long audio in windows"
+            raise CompressionConfigError(f"{self.model_type!r} {why}; leave out long_audio={long_audio!r}.")
 
     @abstractmethod
     def project(self, model: Any, features: Tensor) -> Tensor:

@@ -83,7 +83,9 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     """Patch, with an earlier compressor of the model if given."""
     if isinstance(model_or_processor, ProcessorMixin):
         module, model_patch = patch_for_processor(model_or_processor)
-        if not config.deterministic_length:
+        model_patch.check_long_audio(config.long_audio)
+        # With windows, the processor has something to do all the same: it makes them.
+        if not config.deterministic_length and config.long_audio == "cut":
             raise CompressionConfigError(
                 f"The count of {config.method!r} depends on the content, so a processor cannot know it in advance; "
                 "patch only the model."
@@ -95,6 +97,7 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     module, model_patch = patch_for_class(type(model))
     _refuse_shared(model)
     check_transformers(type(model), model_patch)
+    model_patch.check_long_audio(config.long_audio)
     inner = model_patch.inner(model)
     model_patch.check_encoder(inner, config.encoder)
     compressor = getattr(model, "audio_compressor", None) if compressor is None else compressor

@@ -1,14 +1,15 @@
 """Patching a processor to write as many placeholders as the compressed audio will have.
 
 The processor's own code makes the features and the prompt. The placeholders that each audio will lose are then removed,
-and everything else that upstream writes stays, such as marks before and after an audio.
+and everything else that upstream writes stays, such as marks before and after an audio. With ``long_audio="windows"``,
+that code gets the windows of a long audio as so many audios, and their placeholders are joined.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from ..models.base import ModelPatch
 from ..models.instance import HeldFunction, original, patch_of, replace
 from ..prompt.layout import match_audios
 from ..prompt.shorten import runs_of
+from .windows import warn_of_cut, windows_of_samples
 
 
 def patch_processor(processor: Any, patch_module: str, patch: ModelPatch, config: CompressionConfig) -> None:
@@ -35,18 +37,31 @@ def short_audio(processor: Any, audio: Any, **kwargs: Any) -> tuple[Any, list[st
     """The features, and the text that replaces each audio, with the placeholders left after compression.
 
     The number of placeholders written for each audio is added to the features, which tells the model that the prompt is
-    shortened rather than truncated. For a model whose audio spans windows, the number of windows of each audio is added
-    too: from the remaining placeholders alone, the model could not always tell which windows belong together.
+    shortened rather than truncated. Where an audio spans windows, the number of windows of each audio is added too: from
+    the remaining placeholders alone, the model could not always tell which windows belong together.
     """
-    features, texts = original(processor, "_process_audio")(audio, **kwargs)
     config: CompressionConfig = processor.compression_config
+    patch, token, windows = patch_of(processor), processor.audio_token, None
+    if config.long_audio == "windows":
+        parts = [windows_of_samples(processor, patch, samples) for samples in audio]
+        windows, audio = [len(part) for part in parts], [window for part in parts for window in part]
+    elif patch.long_audio == "windows":
+        warn_of_cut(processor, patch, audio)
+    features, texts = original(processor, "_process_audio")(audio, **kwargs)
     if config.is_upstream or not texts:
         return features, texts
-    patch, token = patch_of(processor), processor.audio_token
+    if windows is not None:
+        each = iter(texts)
+        texts = ["".join(islice(each, number)) for number in windows]
     counts = [text.count(token) for text in texts]
-    short = [config.output_length(n, patch.frame_rate) for n in counts]
-    features.update(_announced(patch, features, counts, short))
+    short = [left_of(config, n, patch.frame_rate) for n in counts]
+    features.update(_announced(patch, features, counts, short, windows))
     return features, [_shortened(*each, token) for each in zip(texts, counts, short, strict=True)]
+
+
+def left_of(config: CompressionConfig, tokens: int, frame_rate: float) -> int:
+    """The placeholders written for an audio of so many tokens: all of them if only its content says how many stay."""
+    return config.output_length(tokens, frame_rate) if config.deterministic_length else tokens
 
 
 def _shortened(text: str, count: int, left: int, token: str) -> str:
@@ -92,7 +107,7 @@ class ShortCall:
             for name, value in result.items()
             if isinstance(value, Tensor) and value.shape == ids.shape
         }
-        result.update(changed | _announced(patch, result, counts, short))
+        result.update(changed | _announced(patch, result, counts, short, None))
         return result
 
 
@@ -102,12 +117,17 @@ def _picked(values: Tensor, kept: Tensor, pad_left: bool, fill: int) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(rows, True, fill, "left" if pad_left else "right")
 
 
-def _announced(patch: ModelPatch, features: Mapping[str, Any], counts: list[int], short: list[int]) -> dict[str, Any]:
-    """What the model must know besides features and prompt, from each audio's token counts before and after."""
+def _announced(
+    patch: ModelPatch, features: Mapping[str, Any], counts: list[int], short: list[int], windows: list[int] | None
+) -> dict[str, Any]:
+    """What the model must know besides features and prompt, from each audio's token counts before and after.
+
+    ``windows`` is the number of windows of each audio, if it was decided here.
+    """
     said = {PLACEHOLDERS: torch.tensor(short)}
-    if patch.audio_spans_windows:
-        said[WINDOWS] = torch.tensor(_windows(patch, features, counts))
-    return said
+    if windows is None and patch.audio_spans_windows:
+        windows = _windows(patch, features, counts)
+    return said if windows is None else said | {WINDOWS: torch.tensor(windows)}
 
 
 def _windows(patch: ModelPatch, features: Mapping[str, Any], counts: list[int]) -> list[int]:

@@ -3,7 +3,7 @@
 A batch consists of windows and of prompts that hold placeholders. An audio has one or several windows; if several, a
 window that is not full ends its audio, and full windows are grouped from left to right. A prompt has one or several
 audios; if several that may span windows, their placeholders form runs separated by marks. For every model, the caller
-may pass the number of windows per audio if it is known.
+may pass the number of windows per audio if it is known, as it is from a patched processor.
 """
 
 from __future__ import annotations
