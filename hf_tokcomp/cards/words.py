@@ -71,7 +71,7 @@ def facts(config: CompressionConfig, frame_rate: float | None) -> list[tuple[str
     if encoder:
         rows.append(("encoder", ", ".join(f"`{name}` {value}" for name, value in encoder.items())))
     if config.long_audio == "windows":
-        rows.append(("long audio", "read in several windows, which are one audio for the budget; patch the processor, too"))
+        rows.append(("long audio", "in windows, which share one budget; the processor must be patched, too"))
     options = {name: value for name, value in config.to_dict().items() if name not in SHARED}
     if options:
         rows.append(("options", ", ".join(f"`{name}` {value}" for name, value in options.items())))

@@ -52,14 +52,14 @@ def demo(
     reader.load_model(device="cpu")
     torch.set_num_threads(1)  # more threads do not help a model this small, and contend on a busy machine
     for config in configs:  # warm-up: the first call bears one-time costs
-        reader.read(reader.prepare(recordings[:1]), config)
+        reader.read(reader.prepare(recordings[:1], config), config)
 
     print(f"A small model reads {len(recordings)} recordings; compression {method}, positions {positions}.")
     for recording in recordings:
         print(f"\n{Path(recording.name).name}, {recording.seconds:.1f} s of audio. {recording.prompt}")
         print(f"  {'truth':<10} {'':<24} {'':>8}  {recording.truth}", flush=True)
         for (label, _), config in zip(STEPS, configs, strict=True):
-            (reading,), seconds = reader.read(reader.prepare([recording]), config)
+            (reading,), seconds = reader.read(reader.prepare([recording], config), config)
             text = _marked(reading.text, recording.truth)
             print(f"  {label:<10} {reading.counts:<24} {seconds.total:>6.3f} s  {text}", flush=True)
     print(

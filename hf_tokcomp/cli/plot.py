@@ -86,21 +86,21 @@ def plot(
     Needs matplotlib: pip install 'hf-tokcomp[plot]'.
     """
     from ..inference.recordings import find_entries, find_model, load_recordings
-    from ..plotting import check_path, plot_compression, read_panels, save
-    from ..plotting.reading import spectrogram_of
+    from ..plotting import check_path, plot_compression, save
+    from ..plotting.reading import read_each, spectrogram_of
 
     check_path(output)
     configs = configs_of(compression or METHODS, ratios_of(retention_ratio), positions_of(positions))
     name = find_model(model)
     entries = find_entries(None if audio is None else [audio], dataset, split, parse_columns(columns), most=1)
     reader = open_reader(name)
-    (recording,) = load_recordings(entries, prompt, reader).recordings
+    most = next((config for config in configs if config.long_audio == "windows"), None)
+    (recording,) = load_recordings(entries, prompt, reader, compression=most).recordings
     reader.load_model(device, dtype)
-    inputs = reader.prepare([recording]).inputs
-    panels = read_panels(
+    panels, inputs = read_each(
         reader.model,
         reader.processor,
-        inputs,
+        lambda config: reader.prepare([recording], config).inputs,
         configs,
         text=text,
         attention=attention,

@@ -57,12 +57,12 @@ def run(
     entries = find_entries(audio, dataset, split, parse_columns(columns), on_error)
     reader = open_reader(name)
     config = asked.changed(reader.stored)
-    loaded = load_recordings(entries, prompt, reader, on_error)
+    loaded = load_recordings(entries, prompt, reader, on_error, config)
     reader.load_model(device, dtype)
 
     results: list[dict[str, Any]] = []
     for recording in loaded.recordings:
-        batch = reader.prepare([recording])
+        batch = reader.prepare([recording], config)
         (reading,), seconds = reader.read(batch, config, max_new_tokens)
         result: dict[str, Any] = {
             "audio": recording.name,

@@ -16,6 +16,7 @@ from ..inference.processes import process
 from ..loading.stored_prompt import read_prompt
 from ..models.instance import unwrap
 from ..models.registry import patch_for_processor
+from ..patching.long_audio import advice
 from ..reporting.environment import environment, place, weights_digest
 from .asked import Asked
 from .costs import costs
@@ -161,6 +162,8 @@ def measure(
         the same as `evaluate`.
     """
     check_trained(model, [run.config for run in runs])
+    for run in runs:
+        patch_for_processor(processor)[1].check_long_audio(run.config.long_audio)
     metrics = {each.task.name: _metrics(each.task) for each in asked}
     state = process()
     if output is None and state.num_processes > 1:
@@ -236,8 +239,8 @@ def ask_all(
         cut = sum(samples / rate > longest for samples in items.samples)
         if cut:
             logger.warning(
-                "%s: %d of %d recordings are longer than the %g s that the model reads; it hears their beginning.",
-                *(task.name, cut, len(items.items), longest),
+                "%s: %d of %d recordings are longer than the %g s that the model reads; it hears their beginning.%s",
+                *(task.name, cut, len(items.items), longest, advice(patch)),
             )
         found.append(
             Asked(

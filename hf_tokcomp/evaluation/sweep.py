@@ -17,6 +17,7 @@ from ..inference.timing import Clock
 from ..messages import shortened
 from ..models.encoder.reuse import reuse_encoder
 from ..models.instance import unwrap
+from ..patching.long_audio import processor_for
 from ..patching.patch import compressed
 from .asked import Asked
 from .journal import Given, Journal, Key, MemoryJournal
@@ -50,7 +51,7 @@ def sweep(
 
     Args:
         model: a supported model, patched or not; its trained compressor is used for runs with the same method.
-        collator: builds the prompts, with the model's processor.
+        collator: builds the prompts, with the model's processor, which is not patched.
         asked: the tasks.
         runs: the configs.
         journal: where answers are written.
@@ -123,13 +124,15 @@ def _answered(
 ) -> Iterator[list[Given]]:
     """The answers for a batch, run by run."""
     items = [task.items.items[place] for place in batch]
-    answers: Answering | None = None
+    answers: dict[str, Answering] = {}  # the inputs depend on how long audio is read, and on nothing else
     for run in runs:
         try:
-            if answers is None:
-                answers = (_by_likelihood if task.by_likelihood else _by_generation)(model, collator, task, batch)
+            reading = run.config.long_audio
+            if reading not in answers:
+                own = collator.with_processor(processor_for(collator.processor, run.config))
+                answers[reading] = (_by_likelihood if task.by_likelihood else _by_generation)(model, own, task, batch)
             with compressed(model, run.config):
-                rows = answers(timed)
+                rows = answers[reading](timed)
         except Exception as error:
             ids = ", ".join(f"{item.id} ({shortened('+'.join(item.recordings), 60)})" for item in items)
             raise RuntimeError(

@@ -48,11 +48,12 @@ def report(
         published: the papers' numbers for this model.
     """
     lines = []
+    whole = " (all of them with long_audio=windows)" if any("long_audio" in score.method for score in scores) else ""
     for each in asked:
         part = f" ({each.items.part})" if each.items.part else ""
         line = f"- {each.task.title}: {len(each.items.items)} items of {each.items.dataset}{part}"
         line += f", {each.items.skipped} rows left out" if each.items.skipped else ""
-        line += f", {each.cut} recordings heard to the model's limit only" if each.cut else ""
+        line += f", {each.cut} recordings heard to the model's limit only{whole}" if each.cut else ""
         if each.task.kind == "multiple_choice":
             line += f", options by {str(measured_by['choice_scoring']).replace('_', ' ')}"
         tokenizers = {by["tokenizer"] for by in measured_by["metrics"][each.task.name].values() if "tokenizer" in by}

@@ -71,7 +71,8 @@ def prepare(model: Any, processor: Any, prompts: Prompts) -> Prepared:
 
     Args:
         model: a supported model.
-        processor: its processor, not patched: the model shortens the prompts as each compression requires.
+        processor: its processor, not patched: the model shortens the prompts as each compression requires. For
+            compressions with ``long_audio="windows"``, that of `hf_tokcomp.patching.long_audio.processor_for`.
         prompts: complete prompts and their recordings.
     """
     begin = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from numbers import Number
@@ -11,6 +12,7 @@ import torch
 
 from ..audio.loading import Samples, load_audio
 from ..models.registry import patch_for_processor
+from ..patching.long_audio import advice, longest_read
 from .prompts import Prompts, model_inputs, whole_answer, whole_prompt
 
 IGNORED = -100
@@ -25,7 +27,8 @@ class AudioTextCollator:
     will be when the model generates it.
 
     Args:
-        processor: the model's processor.
+        processor: the model's processor. If the model is patched with ``long_audio="windows"``, patch it, too; it then
+            reads recordings of any length.
         prompt: the instruction for rows without one. If it contains the audio placeholder, it is the complete prompt.
         long_audio: how to handle a recording that is longer than the model's limit: ``"error"``, or ``"cut"``, which is
             meant for text that does not follow the audio over time (a caption, the answer to a question).
@@ -39,7 +42,11 @@ class AudioTextCollator:
         self.long_audio = long_audio
         self.patch = patch_for_processor(processor)[1]
         self.rate = self.patch.sampling_rate(processor)
-        self.longest = self.patch.longest_audio(processor)
+        self.longest = longest_read(self.patch, processor)
+
+    def with_processor(self, processor: Any) -> AudioTextCollator:
+        """The same collator with another processor."""
+        return self if processor is self.processor else AudioTextCollator(processor, self.prompt, self.long_audio)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
         """Build a batch.
@@ -83,9 +90,9 @@ class AudioTextCollator:
             name = os.fspath(name) if isinstance(name, str | os.PathLike) else None
             raise ValueError(
                 f"{name or 'A recording'} has {seconds:.1f} s, and the model reads {self.longest:g} s: the rest of its "
-                "text could only be guessed. Cut it up, leave it out, or set long_audio='cut'."
+                f"text could only be guessed. Cut it up, leave it out, or set long_audio='cut'.{advice(self.patch)}"
             )
-        return samples[: int(self.longest * self.rate)]
+        return samples if math.isinf(self.longest) else samples[: int(self.longest * self.rate)]
 
     def answer_text(self, row: Mapping[str, Any]) -> str:
         """The expected answer of a row.

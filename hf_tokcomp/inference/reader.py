@@ -24,6 +24,7 @@ from ..loading.stored_prompt import read_prompt
 from ..models.base import ModelPatch
 from ..models.instance import active_config
 from ..models.registry import find_patch, how_to_add
+from ..patching.long_audio import advice, longest_read, processor_for
 from ..patching.patch import compressed, patch, unpatch
 from .asking import LONGEST_ANSWER, Answer, Prepared, ask, prepare, untrained
 from .prompts import Prompts, whole_prompt
@@ -154,14 +155,24 @@ class Reader:
         """
         return whole_prompt(self.processor, self.patch, instruction)
 
-    def prepare(self, recordings: Sequence[Recording]) -> Prepared:
-        """Compute the features and prompts of a batch of recordings, once for all compressions."""
+    def prepare(self, recordings: Sequence[Recording], compression: CompressionConfig | None = None) -> Prepared:
+        """Compute the features and prompts of a batch of recordings, once for all compressions with one ``long_audio``.
+
+        Args:
+            recordings: the recordings.
+            compression: one of these compressions; None for the checkpoint's own, if it has one.
+        """
         texts = [self.prompt(recording.prompt) for recording in recordings]
         prompts = Prompts(texts, [recording.samples for recording in recordings], [1] * len(recordings))
-        return prepare(self.model, self.processor, prompts)
+        return prepare(self.model, processor_for(self.processor, compression or self.stored), prompts)
 
-    def check_length(self, name: str, samples: Samples) -> float:
+    def check_length(self, name: str, samples: Samples, compression: CompressionConfig | None = None) -> float:
         """Return how many seconds at the end of a recording the model does not read, with a warning if there are any.
+
+        Args:
+            name: the recording's name.
+            samples: ``(samples,)``, its samples.
+            compression: as for `prepare`.
 
         Raises:
             ValueError: the recording is too short.
@@ -170,9 +181,10 @@ class Reader:
         # With a single token, the upstream Qwen2-Audio code takes its legacy branch, which fails.
         if self.patch.window_tokens(self.patch.mel_frames(self.processor, len(samples))) < 2:
             raise ValueError(f"{name} is too short: {seconds:.3f} s are not two audio tokens.")
-        longest = self.patch.longest_audio(self.processor)
+        longest = longest_read(self.patch, processor_for(self.processor, compression or self.stored))
         if seconds > longest:
-            logger.warning("%s has %.1f s; the model reads the first %g s only.", name, seconds, longest)
+            text = "%s has %.1f s; the model reads the first %g s only.%s"
+            logger.warning(text, name, seconds, longest, advice(self.patch))
         return max(0.0, seconds - longest)
 
     def read(

@@ -18,6 +18,7 @@ from ..messages import shortened
 from ..reporting.options import one_of
 
 if TYPE_CHECKING:
+    from ..config.config import CompressionConfig
     from ..data.rows import Row
 
 GENERAL_PROMPT = "Please describe the audio in detail."
@@ -178,11 +179,15 @@ class Reads(Protocol):
     @property
     def default_prompt(self) -> str: ...
 
-    def check_length(self, name: str, samples: Samples) -> float: ...
+    def check_length(self, name: str, samples: Samples, compression: CompressionConfig | None = None) -> float: ...
 
 
 def load_recordings(
-    entries: Sequence[Entry], prompt: str | None, reader: Reads, on_error: Literal["stop", "skip"] = "stop"
+    entries: Sequence[Entry],
+    prompt: str | None,
+    reader: Reads,
+    on_error: Literal["stop", "skip"] = "stop",
+    compression: CompressionConfig | None = None,
 ) -> Loaded:
     """Load all recordings up front, so that a bad one is reported before any time is spent on the others.
 
@@ -191,6 +196,8 @@ def load_recordings(
         prompt: the instruction for entries without one; None for the one that comes with the model.
         reader: the reader they are for, which knows how long they may be.
         on_error: how to handle a recording that cannot be loaded: ``"stop"`` raises, ``"skip"`` goes on without it.
+        compression: the compression to read them under, which says whether all of a long one is read; None for the
+            checkpoint's own.
 
     Raises:
         FileNotFoundError: a recording does not exist.
@@ -201,7 +208,7 @@ def load_recordings(
     loaded = Loaded([], [])
     for entry in entries:
         try:
-            recording = _load(entry, prompt, reader)
+            recording = _load(entry, prompt, reader, compression)
         except UNREADABLE as error:
             said = str(error) if entry.place in (None, entry.name) else f"{entry.place}: {error}"
             if on_error == "stop" and len(entries) > 1:
@@ -217,11 +224,11 @@ def load_recordings(
     return loaded
 
 
-def _load(entry: Entry, prompt: str, reader: Reads) -> Recording:
+def _load(entry: Entry, prompt: str, reader: Reads, compression: CompressionConfig | None) -> Recording:
     if entry.wrong is not None:
         raise ValueError(f"{entry.wrong}.")
     samples = load_audio(entry.audio, reader.rate)
     seconds = len(samples) / reader.rate
-    dropped = reader.check_length(shortened(entry.name), samples)
+    dropped = reader.check_length(shortened(entry.name), samples, compression)
     asked = prompt if entry.prompt is None else entry.prompt
     return Recording(entry.name, samples, seconds, asked, entry.truth, dropped)

@@ -19,6 +19,8 @@ from tqdm import tqdm
 from ..inference.asking import ask, check_trained, prepare
 from ..inference.prompts import Prompts
 from ..inference.reader import Reader
+from ..models.instance import active_config
+from ..patching.long_audio import processor_for
 from ..patching.patch import patch
 from .arguments import chosen_compression, refuse_unknown, whole_number
 from .decoding import cut, generate_options, stops
@@ -91,7 +93,8 @@ class CompressedAudioModel(lmms):  # type: ignore[misc]  # lmms-eval has no type
             check_trained(self._model, [config])
             patch(self._model, config)
         self._device = self._model.device
-        self.questions = Questions(reader.processor, reader.patch, add_system_prompt, simple_prompt)
+        processor = processor_for(reader.processor, active_config(self._model))
+        self.questions = Questions(processor, reader.patch, add_system_prompt, simple_prompt)
 
     @property
     def model(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from ..audio.loading import Samples, load_audio
 from ..inference.prompts import whole_prompt
 from ..models.base import ModelPatch
+from ..patching.long_audio import longest_read
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Questions:
         self.patch = patch
         self.add_system_prompt = add_system_prompt
         self.rate = patch.sampling_rate(processor)
-        self.longest = patch.longest_audio(processor)
+        self.longest = longest_read(patch, processor)
         if simple_prompt:
             processor.chat_template = None
 
@@ -66,11 +68,14 @@ class Questions:
     def _pieces(self, samples: Samples) -> list[Samples]:
         """A recording in the form the model accepts.
 
-        For a model with one window per audio, a longer recording is split into pieces, as in lmms-eval's own wrapper;
-        for one that reads minutes, its processor truncates the recording.
+        For a model with one window per audio, a longer recording is split into pieces, as in lmms-eval's own wrapper,
+        unless the compression has ``long_audio="windows"``; for one that reads minutes, its processor truncates the
+        recording.
         """
         if not self._enough(samples):
             raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s makes fewer than two audio tokens.")
+        if math.isinf(self.longest):
+            return [samples]
         window = int(self.longest * self.rate)
         if len(samples) > window and self.patch.audio_spans_windows:
             logger.warning(

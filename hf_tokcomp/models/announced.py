@@ -11,8 +11,9 @@ import torch
 logger = logging.getLogger(__name__)
 
 WINDOWS = "audio_windows"
-"""Keyword, and key in a patched processor's output: the number of windows of each audio ``(audios,)``. Without it, a model
-whose audio does not span windows by itself reads each window as an audio of its own."""
+"""Keyword, and key in a patched processor's output: the number of windows of each audio ``(audios,)``.
+
+Without it, a model whose audio does not span windows by itself reads each window as an audio of its own."""
 PLACEHOLDERS = "audio_placeholders"
 """Keyword, and key in a patched processor's output: the number of placeholders written per audio ``(audios,)``."""
 
@@ -48,9 +49,9 @@ def warn_of_separate_windows(model: Any, some_full: bool) -> None:
     if some_full and model not in _WARNED:
         _WARNED.add(model)
         logger.warning(
-            "The compression has long_audio='windows', but its inputs come without `%s`: every window is an audio of its "
+            "The compression has long_audio='windows', but the inputs have no `%s`: every window is an audio of its "
             "own, and a processor that is not patched cuts off what is longer than one. Patch the processor, too, with "
-            "the same compression, and pass all it returns. Shown once.",
+            "the same compression, and pass on all it returns. Shown once.",
             WINDOWS,
         )
 

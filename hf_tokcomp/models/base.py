@@ -139,9 +139,9 @@ class ModelPatch(ABC):
     audio_spans_windows: ClassVar[bool]
     """Whether an audio may be split into several windows, all full except the last."""
     long_audio: ClassVar[Literal["itself", "windows", "cut"]] = "cut"
-    """How a recording longer than a window can be read. ``itself``: the model does it, in windows or without.
-    ``windows``: upstream cuts off the rest, and with ``long_audio="windows"`` several windows are one audio, each encoded
-    like an audio of its own. ``cut``: it cannot."""
+    """How a recording longer than a window can be read. ``itself``: by upstream's own code, in windows or without.
+    ``windows``: upstream cuts off the rest; with ``long_audio="windows"``, several windows, each encoded as an audio
+    of its own is, are one audio. ``cut``: it cannot."""
     several_audios: ClassVar[bool] = True
     """Whether a prompt may hold several audios. If they span windows, marks in the prompt must separate their
     placeholders."""

@@ -18,7 +18,7 @@ def processor_for(processor: Any, config: CompressionConfig | None) -> Any:
     """The processor whose prompts keep all placeholders, so that they suit every compression with this ``long_audio``.
 
     Args:
-        processor: a processor. If it is patched, it is returned as it is, provided that it reads long audio in this way.
+        processor: a processor. A patched one is returned as it is, provided that it reads long audio in this way.
         config: the compression to read under; None for none.
 
     Returns:

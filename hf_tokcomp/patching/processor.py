@@ -37,7 +37,7 @@ def short_audio(processor: Any, audio: Any, **kwargs: Any) -> tuple[Any, list[st
     """The features, and the text that replaces each audio, with the placeholders left after compression.
 
     The number of placeholders written for each audio is added to the features, which tells the model that the prompt is
-    shortened rather than truncated. Where an audio spans windows, the number of windows of each audio is added too: from
+    shortened rather than truncated. Where audio spans windows, the number of windows of each audio is added too: from
     the remaining placeholders alone, the model could not always tell which windows belong together.
     """
     config: CompressionConfig = processor.compression_config

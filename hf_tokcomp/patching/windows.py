@@ -35,8 +35,8 @@ def warn_of_cut(processor: Any, patch: ModelPatch, audio: Sequence[Any]) -> None
     _WARNED.add(processor)
     rate = patch.sampling_rate(processor)
     logger.warning(
-        "A recording of %.1f s is cut: this model reads one window of %g s. `long_audio='windows'` in the compression of "
-        "model and processor reads all of it. Shown once.",
+        "A recording of %.1f s is cut: this model reads one window of %g s. With long_audio='windows' in the "
+        "compression of model and processor, all of it is read. Shown once.",
         longest / rate,
         full / rate,
     )

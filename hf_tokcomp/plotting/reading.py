@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,7 +24,8 @@ from ..models.announced import Announced
 from ..models.base import ModelPatch
 from ..models.instance import active_config, patch_of, unwrap
 from ..models.registry import patch_for_class
-from ..patching.patch import compressed
+from ..patching.long_audio import processor_for
+from ..patching.patch import compressed, unpatch
 from .data import Panel, Spectrogram
 from .figure import plot_compression
 
@@ -80,10 +82,13 @@ def plot(
         raise ValueError(f"{len(samples) / rate:.3f} s are too short: not two audio tokens.")
     whole = whole_prompt(processor, patch, prompt)
     # A patched processor would shorten the prompt for its own compression.
-    with nullcontext() if active_config(processor) is None else compressed(processor, "none"):
-        inputs = prepare(model, processor, Prompts([whole], [samples], [1])).inputs
-    panels = read_panels(
-        model, processor, inputs, configs, text=text, attention=attention, max_new_tokens=max_new_tokens
+    plain = processor if active_config(processor) is None else unpatch(copy.copy(processor))
+
+    def inputs_for(config: CompressionConfig | None) -> Any:
+        return prepare(model, processor_for(plain, config), Prompts([whole], [samples], [1])).inputs
+
+    panels, inputs = read_each(
+        model, plain, inputs_for, configs, text=text, attention=attention, max_new_tokens=max_new_tokens
     )
     return plot_compression(
         spectrogram_of(processor, patch, inputs, len(samples) / rate),
@@ -101,6 +106,34 @@ def spectrogram_of(processor: Any, patch: ModelPatch, inputs: Any, seconds: floa
     audio = patch.audio_inputs(inputs)
     mask = None if audio.mask is None else audio.mask.cpu().numpy()
     return Spectrogram.of_features(processor.feature_extractor, audio.features.float().cpu().numpy(), mask, seconds)
+
+
+def read_each(
+    model: Any,
+    processor: Any,
+    inputs_for: Callable[[CompressionConfig | None], Any],
+    configs: Sequence[CompressionConfig],
+    **options: Any,
+) -> tuple[list[Panel], Any]:
+    """`read_panels` where some of the compressions read all of a long audio and others its beginning.
+
+    Args:
+        model: a supported model.
+        processor: its processor.
+        inputs_for: makes the inputs that suit a compression.
+        configs: the compressions.
+        options: for `read_panels`.
+
+    Returns:
+        The panels, in the order of the compressions, and the inputs that hold most of the audio.
+    """
+    inputs = {reading: inputs_for(config) for reading, config in {c.long_audio: c for c in configs}.items()}
+    panels = {
+        reading: iter(read_panels(model, processor, made, [c for c in configs if c.long_audio == reading], **options))
+        for reading, made in inputs.items()
+    }
+    most = inputs.get("windows", inputs.get("cut"))
+    return [next(panels[config.long_audio]) for config in configs], inputs_for(None) if most is None else most
 
 
 def read_panels(

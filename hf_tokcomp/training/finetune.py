@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import transformers
@@ -18,8 +20,10 @@ from ..config.config import CompressionConfig
 from ..data import Examples, load_examples
 from ..hub.prompt_file import StoredPrompt
 from ..loading.adapter_files import read_adapter
+from ..loading.precedence import stored_config
 from ..models.instance import active_config
 from ..models.registry import auto_classes, patch_for_processor
+from ..patching.long_audio import longest_read, processor_for
 from ..patching.patch import compressed
 from .arguments import FinetuneArguments
 from .callbacks import CardWriter, GenerationMetrics
@@ -72,7 +76,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     folder = Path(args.output_dir)
     resume = _resumed(folder, args)
     processor = _load_processor(options)
-    train, held_out = load_data(options, processor)
+    train, held_out = load_data(options, processor_for(processor, compression or _own_compression(options)))
     set_seed(args.seed)  # for the initial weights of a trainable compressor
     with args.main_process_first(desc="loading the model"):
         model = _load_model(options, compression, processor)
@@ -136,7 +140,7 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
 
 
 def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Examples | None]:
-    """The training rows and the held-out rows, checked."""
+    """The training rows and the held-out rows, checked; the processor says how long a recording may be."""
     patch = patch_for_processor(processor)[1]
     named = Path(options.dataset).expanduser()
     single = named.is_file() or (named / "state.json").is_file()  # written by Dataset.save_to_disk
@@ -145,6 +149,7 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
             f"--eval-split {options.eval_split}: {named} is one table without splits, and its rows are trained on. "
             "Name the held-out one with --eval-dataset."
         )
+    longest = longest_read(patch, processor)
     shared: dict[str, Any] = {
         "config_name": options.dataset_config,
         "audio_column": options.audio_column,
@@ -152,7 +157,7 @@ def load_data(options: FinetuneArguments, processor: Any) -> tuple[Examples, Exa
         "prompt_column": options.prompt_column,
         "skip_bad": options.skips,
         "check": not options.no_check,
-        "max_seconds": patch.longest_audio(processor) if options.long_audio == "error" else None,
+        "max_seconds": None if options.long_audio == "cut" or math.isinf(longest) else longest,
         "sampling_rate": patch.sampling_rate(processor),
         "prompt_required": options.instruction() is None,
     }
@@ -251,6 +256,15 @@ def _check_same_run(checkpoint: str, model: Any) -> None:
             f"{checkpoint} was trained with another {' and another '.join(changed)}. Resume with the same "
             "(adapter_config.json and compression_config.json there), or start over with another --output-dir."
         )
+
+
+def _own_compression(options: FinetuneArguments) -> CompressionConfig | None:
+    """The compression stored with the checkpoint, before it is loaded."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(options.model_name, revision=options.model_revision)
+    except (OSError, ValueError):
+        return None  # loading the model will say what is wrong with it
+    return stored_config(SimpleNamespace(config=config))
 
 
 def _load_processor(options: FinetuneArguments) -> Any:

@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainingArguments, set_seed
 from ..config.notation import Compression
 from ..inference.collator import AudioTextCollator
 from ..models.instance import active_config
+from ..patching.long_audio import processor_for
 from ..patching.patch import patch
 from .callbacks import GenerationMetrics, Metric, TokensKept, _Logging
 from .checks import check_best_metric, check_evaluation, check_held_out, check_training
@@ -56,7 +57,8 @@ def make_trainer(
             `GenerationMetrics`.
         eval_dataset: held-out rows for the loss and for ``task``: a data set, a dict of data sets, or a streamed one.
         lora: a `peft.LoraConfig`; None for that of `lora_config`.
-        long_audio: how to handle recordings longer than the model reads, see `AudioTextCollator`.
+        long_audio: how to handle recordings longer than the model reads, see `AudioTextCollator`. None is, under a
+            compression with ``long_audio="windows"``.
         max_new_tokens: maximum length of the answers generated for ``task``.
         callbacks: additional callbacks.
         trainer_class: a subclass of `CompressedTrainer`, for custom losses.
@@ -118,7 +120,7 @@ def make_trainer(
     args.prediction_loss_only = args.prediction_loss_only or options.get("compute_metrics") is None
     if args.ddp_find_unused_parameters is None:
         args.ddp_find_unused_parameters = False
-    collator = AudioTextCollator(processor, prompt, long_audio)
+    collator = AudioTextCollator(processor_for(processor, active_config(model)), prompt, long_audio)
     all_callbacks = [*callbacks, TokensKept()]
     if task is not None:
         size = args.per_device_eval_batch_size
