@@ -23,7 +23,7 @@ from hf_tokcomp.testing.oracle import Prompt, greedy
 KIND = "qwen2_audio"
 EVERY: dict[str, Any] = {"method": "stride", "retention_ratio": 1.0, "long_audio": "windows"}
 BATCH = [[2.63], [1.0, 0.43], [2.0], [3.001]]
-"""Seconds per prompt, in windows of a second: a long one, exactly one, exactly two, and a last one with little sound."""
+"""Seconds per prompt, in windows of a second: a long one, exactly one, exactly two, a last one with little sound."""
 NUMBERS, TOKENS = [3, 1, 1, 2, 4], [66, 25, 11, 50, 75]
 
 
@@ -163,10 +163,9 @@ def test_equals_upstreams_windows_put_one_after_another(ratio: float, positions:
         assert said.tolist() == [ids for _, ids in wanted]
 
 
-@pytest.mark.parametrize("positions", ["contiguous", "original"])
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"none"}))
-def test_a_batch_is_its_rows(method: str, positions: str) -> None:
-    compression = config(method, retention_ratio=0.3, positions=positions, long_audio="windows")
+def test_a_batch_is_its_rows(method: str) -> None:
+    compression = config(method, retention_ratio=0.3, positions="original", long_audio="windows")
     torch.manual_seed(0)  # for the weights of a method that learns
     model = hf_tokcomp.patch(tiny.model(KIND), compression)
     together = model(**made(BATCH, compression)).logits
@@ -216,10 +215,8 @@ def test_one_budget_and_one_time_for_the_whole(options: dict[str, Any], kept: li
     assert last.tokens_after == kept
     for audio, (n, k) in enumerate(zip(TOKENS, kept, strict=True)):
         begins = last.times[audio, :k, 0]
-        part = (begins / (n / 25) * k).floor().tolist()  # slots of `stride` lie in the middle of equal parts
-        assert options.get("method") or part == list(range(k))
-        assert part[0] == 0
-        assert part[-1] == k - 1
+        part = begins * 25 * k / n  # which of the equal parts of the whole a slot begins in
+        assert (part - torch.arange(k)).abs().max() <= (1 if "method" in options else 0.6)
 
 
 def test_beams_and_a_cache_that_goes_on() -> None:
@@ -343,7 +340,8 @@ def test_unpatch_is_exact() -> None:
     hf_tokcomp.unpatch(of)
     hf_tokcomp.unpatch(model)
     after = tiny.process(of, KIND, texts, audio)
-    assert upstream.keys() == after.keys() and all(torch.equal(after[name], upstream[name]) for name in upstream)
+    assert upstream.keys() == after.keys()
+    assert all(torch.equal(after[name], upstream[name]) for name in upstream)
     assert torch.equal(model(**inputs).logits, before)
 
 
