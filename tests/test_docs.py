@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import soundfile
 import tiny
@@ -50,6 +51,7 @@ TINY = {  # as well
 }
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
+LONG_FILE = "meeting.wav"  # becomes all of them twice, longer than the shipped model's window
 FOLDER = "my_recordings"  # the shipped recordings, with a table of each split
 ADAPTER = "my_adapter"  # one that was trained for a step
 FLAMINGO_TEMPLATE = (
@@ -126,6 +128,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, (recording, _) in zip(AUDIO_FILES, recordings(), strict=False):
         samples, rate = soundfile.read(recording)
         soundfile.write(tmp_path / name, samples, rate)
+    every = [soundfile.read(recording) for recording, _ in recordings()] * 2
+    soundfile.write(tmp_path / LONG_FILE, np.concatenate([samples for samples, _ in every]), every[0][1])
     rows = [json.dumps({"audio": str(path), "text": truth}) for path, truth in recordings()]
     (tmp_path / FOLDER).mkdir()
     for split in ("train", "test"):
