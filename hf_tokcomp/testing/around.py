@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..patching.patch import patch, unpatch
+from ..patching.patch import compressed, patch, unpatch
 from .calls import config
 from .oracle import SELECTION, greedy, prompts
 from .subject import ConformanceError, NotApplicable, Subject, same
@@ -18,11 +18,11 @@ from .subject import ConformanceError, NotApplicable, Subject, same
 def the_processor_announces_the_count(subject: Subject) -> None:
     """A patched processor writes fewer placeholders and changes nothing else; the logits are the same for both."""
     for name, seconds in subject.layouts.items():
-        compression = config("average_pooling", positions="original")
+        compression = config("average_pooling", positions="original", long_audio=subject.long_audio)
         processor, token = subject.make_processor(), subject.patch.audio_token_id(subject.model())
         long = subject.inputs(seconds, processor)
-        patch(processor, compression)
-        short = subject.inputs(seconds, processor)
+        with compressed(processor, compression):
+            short = subject.inputs(seconds, processor)
         model = patch(subject.model(), compression)
         wanted = model(**long).logits[model.audio_compressor.last.columns >= 0]
         counts = model.audio_compressor.last.tokens_after
@@ -36,7 +36,6 @@ def the_processor_announces_the_count(subject: Subject) -> None:
             after = ids[mask.bool()]
             same(f"{name}: what is no placeholder in row {row}", after[after != token], before[before != token])
         subject.close(f"{name}: logits of the short prompt", logits[record.columns >= 0], wanted)
-        unpatch(processor)
         same(f"{name}: the prompt after unpatch", subject.inputs(seconds, processor)["input_ids"], long["input_ids"])
 
 
@@ -75,7 +74,7 @@ def gradients_reach_the_features(subject: Subject) -> None:
     labels = labels.masked_fill(labels == subject.patch.audio_token_id(subject.model()), -100)
     model = subject.model()
     with torch.enable_grad():
-        wanted = _gradient(subject, model, inputs | {"labels": labels})
+        wanted = _gradient(subject, model, subject.upstream(inputs) | {"labels": labels})
         patch(model, config(SELECTION, 1.0, skip_padding=False))
         found = _gradient(subject, model, inputs | {"labels": labels})
         subject.close("gradient by the features", found / wanted.abs().max(), wanted / wanted.abs().max())

@@ -20,8 +20,9 @@ def config(method: str, ratio: float = 0.4, **options: Any) -> CompressionConfig
 def none_is_upstream(subject: Subject) -> None:
     """With ``none``, and after `unpatch`, logits and answers are bit-for-bit upstream's."""
     model, inputs = subject.model(), subject.inputs(subject.plain)
-    logits = model(**inputs).logits
-    answer = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    plain = subject.upstream(inputs)
+    logits = model(**plain).logits
+    answer = model.generate(**plain, max_new_tokens=4, do_sample=False)
     patch(model, "none")
     same("logits under 'none'", model(**inputs).logits, logits)
     record = model.audio_compressor.last
@@ -32,7 +33,7 @@ def none_is_upstream(subject: Subject) -> None:
     same("answer under 'none'", model.generate(**inputs, max_new_tokens=4, do_sample=False), answer)
     patch(model, config(SELECTION))
     unpatch(model)
-    same("logits after unpatch", model(**inputs).logits, logits)
+    same("logits after unpatch", model(**plain).logits, logits)
 
 
 def every_layout_is_the_oracles(subject: Subject) -> None:
@@ -61,7 +62,7 @@ def ratio_one_is_upstream(subject: Subject) -> None:
     for name, seconds in subject.layouts.items():
         inputs, model = subject.inputs(seconds), subject.model()
         valid = inputs["attention_mask"].bool()
-        wanted = model(**inputs).logits[valid]
+        wanted = model(**subject.upstream(inputs)).logits[valid]
         for skipping in (False, True):
             patch(model, config(method, 1.0, skip_padding=skipping))
             outputs = model(**inputs)

@@ -31,7 +31,7 @@ def generate_is_the_oracles(subject: Subject) -> None:
 
 def answers_depend_on_the_audio(subject: Subject) -> None:
     """Different audio gives different answers; otherwise the subject could not reveal errors."""
-    inputs, model = subject.inputs(subject.plain), subject.model()
+    inputs, model = subject.upstream(subject.inputs(subject.plain)), subject.model()
     said = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)
     name = subject.patch.features
     other = model.generate(**inputs | {name: inputs[name].flip(0).neg()}, max_new_tokens=NEW, do_sample=False)
@@ -42,7 +42,7 @@ def answers_depend_on_the_audio(subject: Subject) -> None:
 def all_tokens_kept_say_what_upstream_says(subject: Subject) -> None:
     """At a retention ratio of 1.0, `generate` gives upstream's answers."""
     inputs, model = subject.inputs(subject.plain), subject.model()
-    wanted = model.generate(**inputs, max_new_tokens=NEW, do_sample=False)
+    wanted = model.generate(**subject.upstream(inputs), max_new_tokens=NEW, do_sample=False)
     patch(model, config(SELECTION, 1.0))
     same("answers with all tokens kept", model.generate(**inputs, max_new_tokens=NEW, do_sample=False), wanted)
 

@@ -51,7 +51,7 @@ def read(subject: Subject, model: Any, inputs: dict[str, Any]) -> Read:
         hooks.enter_context(patch.parts(model).projector.register_forward_pre_hook(at_projector))
         handle = patch.language_model(model).register_forward_pre_hook(at_language_model, with_kwargs=True)
         hooks.enter_context(handle)
-        model(**inputs)
+        model(**subject.upstream(inputs))
     runs = subject.audio_runs(inputs)
     counts = [end - begin for row in runs for begin, end in row]
     return Read(seen["embeds"], _of_audios(seen["features"], counts), runs)

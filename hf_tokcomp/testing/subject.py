@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..config.config import LongAudio
+from ..models.announced import PLACEHOLDERS, WINDOWS
 from ..models.base import ModelPatch
+from ..models.instance import active_config
 from ..models.registry import patch_for_class
 
 RATE = 16000
@@ -36,7 +39,8 @@ class Subject:
     Args:
         make_model: makes a tiny model with random weights in evaluation mode, the same at every call. Its weights
             should be large enough for the audio to determine its answers, and it should never generate a placeholder.
-        make_processor: makes its processor.
+        make_processor: makes its processor. One that is patched to keep all tokens of windows
+            (``long_audio="windows"``) has such audios checked, too.
         make_inputs: makes a batch from ``(processor, seconds)``, padded on the left, with a prompt for each entry of
             ``seconds``, which lists the lengths of the prompt's recordings: ``[[0.9], [0.4, 0.7]]``. The prompts' texts
             must differ in length, and there must be a mark or a word between two audios.
@@ -67,6 +71,16 @@ class Subject:
         """A fresh copy of the unpatched model."""
         return copy.deepcopy(self._made)
 
+    @property
+    def long_audio(self) -> LongAudio:
+        """How the processor reads long audio."""
+        config = active_config(self._processor)
+        return "cut" if config is None else config.long_audio
+
+    def upstream(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """A batch without what only a patched model understands."""
+        return {name: value for name, value in inputs.items() if name not in (WINDOWS, PLACEHOLDERS)}
+
     def inputs(self, seconds: Seconds, processor: Any = None) -> dict[str, Any]:
         """Make a batch."""
         return dict(self.make_inputs(self._processor if processor is None else processor, seconds))
@@ -75,16 +89,17 @@ class Subject:
     def layouts(self) -> dict[str, Seconds]:
         """Batches of every kind that the model accepts, named after what is special about them."""
         w, patch = self.window, self.patch
+        spans = patch.audio_spans_windows or self.long_audio == "windows"
         found: dict[str, Seconds] = {
             "ragged": [[0.9 * w], [0.43 * w], [0.61 * w]],
             "a full window beside others": [[w], [0.5 * w], [w]],
         }
-        if patch.audio_spans_windows:
+        if spans:
             found["several windows"] = [[2.63 * w], [0.5 * w], [w]]
             found["several full windows"] = [[2 * w], [w]]
         if patch.several_audios:
             found["several audios"] = [[0.9 * w, 0.4 * w], [0.5 * w]]
-        if patch.several_audios and patch.audio_spans_windows:
+        if patch.several_audios and spans:
             found["several audios of several windows"] = [[1.5 * w, w], [0.7 * w, 2 * w]]
         return found
 
