@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import logging
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -243,7 +242,6 @@ def _whole_audios(
     """Concatenate the windows of each audio, which the caller may have made, so that any of them may be short."""
     width = max(layout.tokens, default=0)
     one_each = layout.first_window == list(range(len(window_tokens)))
-    ends = [*accumulate(window_tokens)]
 
     def gather(values: Tensor | None) -> Tensor | None:
         if values is None:
@@ -251,11 +249,12 @@ def _whole_audios(
         if one_each and width <= values.shape[1]:
             return values[:, :width]
         # Built on the host: where each token of all windows is, and which of these tokens begin an audio.
-        stretch = enumerate(zip(window_tokens, ends, strict=True))
-        skipped = [number * values.shape[1] - end + n for number, (n, end) in stretch]
-        place = torch.tensor(skipped).repeat_interleave(torch.tensor(window_tokens)) + torch.arange(ends[-1])
-        first = torch.tensor([ends[window] - window_tokens[window] for window in layout.first_window])
-        index = place[(first[:, None] + torch.arange(width)).clamp(max=ends[-1] - 1)]
+        counts = torch.tensor(window_tokens, dtype=torch.long)
+        begins = counts.cumsum(0) - counts
+        padding = torch.arange(len(counts)) * values.shape[1] - begins
+        place = torch.arange(sum(window_tokens)) + padding.repeat_interleave(counts)
+        first = begins[torch.tensor(layout.first_window, dtype=torch.long)]
+        index = place[(first[:, None] + torch.arange(width)).clamp(max=len(place) - 1)]
         return values.flatten(0, 1)[index.to(values.device, non_blocking=True)]
 
     features = gather(encoded.features)

@@ -295,7 +295,7 @@ def test_letters_without_a_font_are_one_warning(
     call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = panel_of("ltbm", 24, text="\U0001f9ff\U000e0fff\u1b00 \u1b01")  # Balinese: in few fonts
-    monkeypatch.setattr(plotting, "read_panels", lambda *_, **__: [panel])
+    monkeypatch.setattr("hf_tokcomp.plotting.reading.read_panels", lambda *given, **_: [panel] * len(given[3]))
     monkeypatch.setattr("hf_tokcomp.plotting.layout.FONTS", ("DejaVu Sans",))
     code, out, err = call("long.wav", "--model", "./qwen2_audio", "-o", str(tmp_path / "picture.png"))
     assert code == 0
