@@ -104,6 +104,7 @@ class CompressionCard:
             self.base_revision if hub_id(self.base_model) else None,
             self.has_processor,
             self.prompt,
+            self.config.long_audio,
         )
 
     def __str__(self) -> str:

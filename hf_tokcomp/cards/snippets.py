@@ -32,6 +32,8 @@ processor = AutoProcessor.from_pretrained({processor})
 """,
 }
 
+PATCH_PROCESSOR = "hf_tokcomp.patch(processor, hf_tokcomp.active_config(model))  # reads long audio in windows\n"
+
 QUESTION = "What is being said?"
 """The default question."""
 ASK = """
@@ -66,6 +68,7 @@ def snippet(
     base_revision: str | None,
     has_processor: bool,
     prompt: str | None = None,
+    long_audio: str = "cut",
 ) -> str:
     """A program that loads a repository and runs a prompt.
 
@@ -78,6 +81,7 @@ def snippet(
         base_revision: the revision of the base model; None for the latest.
         has_processor: whether the repository has the processor's files; if not, the base model's are used.
         prompt: the prompt; None for `QUESTION`.
+        long_audio: how the compression reads long audio. For windows, the processor is patched as well.
     """
     repo, base = _arguments(repo_id, revision), _arguments(base_model, base_revision)
     config = json.dumps(repo_id if revision is None else f"{repo_id}@{revision}")
@@ -90,7 +94,7 @@ def snippet(
     )
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
     return f"import hf_tokcomp  # adds compression to from_pretrained\nfrom transformers import {', '.join(used)}\n" + (
-        load + _question(prompt or QUESTION) + ANSWER.strip()
+        load + (PATCH_PROCESSOR if long_audio == "windows" else "") + _question(prompt or QUESTION) + ANSWER.strip()
     )
 
 

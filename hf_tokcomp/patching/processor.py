@@ -51,8 +51,8 @@ def short_audio(processor: Any, audio: Any, **kwargs: Any) -> tuple[Any, list[st
     if config.is_upstream or not texts:
         return features, texts
     if windows is not None:
-        each = iter(texts)
-        texts = ["".join(islice(each, number)) for number in windows]
+        rest = iter(texts)
+        texts = ["".join(islice(rest, number)) for number in windows]
     counts = [text.count(token) for text in texts]
     short = [left_of(config, n, patch.frame_rate) for n in counts]
     features.update(_announced(patch, features, counts, short, windows))

@@ -236,6 +236,22 @@ def test_the_program_asks_the_prompt_that_was_stored(base: Hub, prompt: str, mon
     assert "What is being said?" not in card
 
 
+@pytest.mark.usefixtures("recording")
+def test_the_program_reads_long_audio_in_windows(base: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, seen = LTBM.replace(long_audio="windows"), list[Any]()
+    process = transformers.Qwen2AudioProcessor._process_audio
+
+    def noted(self: Any, audio: Any, **rest: Any) -> Any:
+        seen.append(hf_tokcomp.active_config(self))
+        return process(self, audio, **rest)
+
+    monkeypatch.setattr(transformers.Qwen2AudioProcessor, "_process_audio", noted)
+    base.put("someone/config", {"compression_config.json": config.to_json_string()})
+    run(make_card(config, "someone/config", base_model=BASE))
+    assert seen == [config]
+    assert "patch(processor" not in make_card(LTBM, "someone/config", base_model=BASE)
+
+
 @pytest.mark.parametrize("model_type", [None, *tiny.KINDS])
 def test_the_class_in_the_program_loads_the_model(model_type: str | None) -> None:
     card = CompressionCard(repo_id="user/name", config=LTBM, base_model=BASE, model_type=model_type)
