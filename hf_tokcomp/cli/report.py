@@ -67,6 +67,7 @@ def print_texts(
 ) -> None:
     """Print the texts side by side, recording by recording."""
     several = len({run.seed for run in runs} - {None}) > 1
+    whole = " but by long_audio=windows" if any(run.config.long_audio == "windows" for run in runs) else ""
     for item, recording in zip(asked.items.items, recordings, strict=True):
         rows = []
         if recording.truth is not None:
@@ -77,7 +78,7 @@ def print_texts(
             wanted = "-" if given.tokens_asked is None else str(given.tokens_asked)
             ratio = "-" if run.ratio is None else ratio_name(run.ratio)
             rows.append((name, ratio, run.positions or "-", str(given.tokens_after), wanted, given.text))
-        dropped = f", the last {recording.dropped:.1f} s not read" if recording.dropped else ""
+        dropped = f", the last {recording.dropped:.1f} s not read{whole}" if recording.dropped else ""
         length = f"{recording.seconds:.1f} s{dropped}"
         title = f"{shortened(recording.name)}  ({length})  {recording.prompt}"
         columns = ("method", "ratio", "positions", "tokens", "asked", "text")
