@@ -6,6 +6,7 @@ import json
 import re
 
 from ..hub.ids import is_hub_id
+from ..models.base import ModelPatch
 from ..models.registry import PATCHES, load_patch
 
 LOAD = {
@@ -32,10 +33,12 @@ processor = AutoProcessor.from_pretrained({processor})
 """,
 }
 
+ANY_CLASS = "AutoModelForSeq2SeqLM"
+"""For a model whose type is unknown: the Auto class that loads Qwen2-Audio, both Flamingos and most of the others."""
 QUESTION = "What is being said?"
 """The default question."""
 ASK = """
-content = [{"type": "audio", "path": "question.wav"}, {"type": "text", "text": {prompt}}]
+content = [{content}]
 inputs = processor.apply_chat_template(
     [{"role": "user", "content": content}],
     tokenize=True,
@@ -45,12 +48,13 @@ inputs = processor.apply_chat_template(
 ).to(model.device)
 """
 ASK_WHOLE = """
-rate = processor.feature_extractor.sampling_rate
 prompt = {prompt}
+rate = processor.{extractor}.sampling_rate
 samples = hf_tokcomp.audio.load_audio("question.wav", rate)
 inputs = processor(text=[prompt], audio=[samples], sampling_rate=rate, return_tensors="pt").to(model.device)
 """
 """For a prompt that contains the audio placeholder."""
+AUDIO = '{"type": "audio", "path": "question.wav"}'
 ANSWER = """
 output = model.generate(**inputs, max_new_tokens=64)
 print(processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
@@ -61,7 +65,7 @@ def snippet(
     kind: str,
     repo_id: str,
     revision: str | None,
-    model_class: str,
+    patch: ModelPatch | None,
     base_model: str,
     base_revision: str | None,
     has_processor: bool,
@@ -73,7 +77,7 @@ def snippet(
         kind: what the repository holds: ``"config"``, ``"model"`` or ``"adapter"``.
         repo_id: the repository.
         revision: its branch; None for the main one.
-        model_class: name of a transformers class.
+        patch: the patch of the model; None if its type is unknown.
         base_model: the model that the compression or adapter is for.
         base_revision: the revision of the base model; None for the latest.
         has_processor: whether the repository has the processor's files; if not, the base model's are used.
@@ -84,20 +88,44 @@ def snippet(
     if kind == "adapter" and base_revision is not None:  # the loader of adapters has no keyword for it
         kind = "adapter of a revision"
     processor = repo if has_processor else base
+    model_class = ANY_CLASS if patch is None else patch.model_classes[0]
     named = "" if is_hub_id(base_model) else f"base={base}, "
     load = LOAD[kind].format(
         model_class=model_class, repo=repo, config=config, base=base, processor=processor, named=named
     )
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
     return f"import hf_tokcomp  # adds compression to from_pretrained\nfrom transformers import {', '.join(used)}\n" + (
-        load + _question(prompt or QUESTION) + ANSWER.strip()
+        load + _question(prompt or QUESTION, patch) + ANSWER.strip()
     )
 
 
-def _question(prompt: str) -> str:
-    marks = {mark for name in PATCHES.values() for mark in re.findall(r"<[^<>]+>", load_patch(name).prompt)}
-    ask = ASK_WHOLE if any(mark in prompt for mark in marks) else ASK
-    return ask.replace("{prompt}", json.dumps(prompt, ensure_ascii=False))
+def _question(prompt: str, patch: ModelPatch | None) -> str:
+    patches = [load_patch(name) for name in PATCHES.values()] if patch is None else [patch]
+    marks = {mark for one in patches for mark in re.findall(r"<[^<>]+>|\[[A-Z]+\]", one.prompt)}
+    whole = any(mark in prompt for mark in marks)
+    if patch is not None and patch.processor_calls:  # a processor of conversations alone
+        texts = prompt.split(patch.prompt.replace("{text}", "")) if whole else ["", prompt]
+        parts = f", {AUDIO}, ".join(_text(text) for text in texts).removeprefix(", ").removesuffix(", ")
+        return ASK.replace("{content}", parts)
+    if whole or (patch is not None and patch.turns_are_text):
+        written = _shown(prompt) if whole or patch is None else _turn(patch.prompt.replace("{text}", prompt))
+        extractor = ModelPatch.extractor if patch is None else patch.extractor
+        return ASK_WHOLE.replace("{prompt}", written).replace("{extractor}", extractor)
+    return ASK.replace("{content}", f"{AUDIO}, {_text(prompt)}")
+
+
+def _text(text: str) -> str:
+    return f'{{"type": "text", "text": {_shown(text)}}}' if text.strip() else ""
+
+
+def _turn(text: str) -> str:
+    """The code of a prompt with this user's turn in it, by the tokenizer's chat template."""
+    turn = f'{{"role": "user", "content": {_shown(text)}}}'
+    return f"processor.tokenizer.apply_chat_template(\n    [{turn}], tokenize=False, add_generation_prompt=True\n)"
+
+
+def _shown(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _arguments(name: str, revision: str | None) -> str:

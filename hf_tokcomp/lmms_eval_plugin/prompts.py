@@ -66,19 +66,19 @@ class Questions:
     def _pieces(self, samples: Samples) -> list[Samples]:
         """A recording in the form the model accepts.
 
-        For a model with one window per audio, a longer recording is split into pieces, as in lmms-eval's own wrapper;
-        for one that reads minutes, its processor truncates the recording.
+        A longer recording is split into pieces if they can all be in the prompt, each in a window of its own, as in
+        lmms-eval's own wrapper; otherwise it is truncated.
         """
         if not self._enough(samples):
             raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s makes fewer than two audio tokens.")
         window = int(self.longest * self.rate)
-        if len(samples) > window and self.patch.audio_spans_windows:
+        if len(samples) > window and (self.patch.audio_spans_windows or not self.patch.several_audios):
             logger.warning(
                 "A recording of %.1f s is too long: only its first %g s are read.",
                 len(samples) / self.rate,
                 self.longest,
             )
-            return [samples]
+            return [samples[:window]]
         pieces = [samples[start : start + window] for start in range(0, len(samples), window)]
         return [piece for piece in pieces if self._enough(piece)]
 
