@@ -56,7 +56,7 @@ inputs = processor(text=[prompt], audio=[samples], sampling_rate=rate, return_te
 """For a prompt that contains the audio placeholder."""
 AUDIO = '{"type": "audio", "path": "question.wav"}'
 ANSWER = """
-output = model.generate(**inputs, max_new_tokens=64)
+output = model.generate(**inputs, {options})
 print(processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
 """
 
@@ -89,13 +89,14 @@ def snippet(
         kind = "adapter of a revision"
     processor = repo if has_processor else base
     model_class = ANY_CLASS if patch is None else patch.model_classes[0]
+    options = (ModelPatch if patch is None else patch).text_options.format(count=64)
     named = "" if is_hub_id(base_model) else f"base={base}, "
     load = LOAD[kind].format(
         model_class=model_class, repo=repo, config=config, base=base, processor=processor, named=named
     )
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
     return f"import hf_tokcomp  # adds compression to from_pretrained\nfrom transformers import {', '.join(used)}\n" + (
-        load + _question(prompt or QUESTION, patch) + ANSWER.strip()
+        load + _question(prompt or QUESTION, patch) + ANSWER.strip().replace("{options}", options)
     )
 
 
@@ -111,7 +112,10 @@ def _question(prompt: str, patch: ModelPatch | None) -> str:
         written = _shown(prompt) if whole or patch is None else _turn(patch.prompt.replace("{text}", prompt))
         extractor = ModelPatch.extractor if patch is None else patch.extractor
         return ASK_WHOLE.replace("{prompt}", written).replace("{extractor}", extractor)
-    return ASK.replace("{content}", f"{AUDIO}, {_text(prompt)}")
+    parts = [AUDIO, _text(prompt)]
+    if patch is not None and patch.prompt.startswith("{text}"):
+        parts.reverse()
+    return ASK.replace("{content}", ", ".join(parts))
 
 
 def _text(text: str) -> str:

@@ -220,12 +220,10 @@ def _needs(listed: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     """The rows of models that need more than others do; packages that are not installed are marked."""
     rows = []
     for row in listed:
-        missing = set(row["missing"])
-        packages = [f"{name} (missing)" if name in missing else name for name in row["packages"]]
+        packages = [f"{name} (missing)" if name in row["missing"] else name for name in row["packages"]]
+        since = f"{row['since']} or newer" if row["since"] else "-"
         if row["since"] or packages:
-            rows.append(
-                (row["model_type"], f"{row['since']} or newer" if row["since"] else "-", ", ".join(packages) or "-")
-            )
+            rows.append((row["model_type"], since, ", ".join(packages) or "-"))
     return rows
 
 

@@ -42,7 +42,7 @@ class Questions:
         self.rate = patch.sampling_rate(processor)
         self.longest = patch.longest_audio(processor)
         if simple_prompt:
-            processor.chat_template = None
+            processor.chat_template = processor.tokenizer.chat_template = None
 
     def ask(self, context: str, audios: Sequence[Any] | None) -> Question:
         """The question for one document.

@@ -163,6 +163,8 @@ class ModelPatch(ABC):
     turns_are_text: ClassVar[bool] = False
     """Whether the chat template is the tokenizer's, with turns of text that contains the placeholders, rather than the
     processor's, with turns of audios and texts."""
+    text_options: ClassVar[str] = "max_new_tokens={count}"
+    """Arguments of `generate`, as code, for an answer of at most ``{count}`` tokens of text and nothing else."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions that the processor needs besides those of a plain install."""
 

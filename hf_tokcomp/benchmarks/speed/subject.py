@@ -100,7 +100,9 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
     def load() -> Any:
         reader.load_model(device, dtype)
         whole = unpatch(reader.model)
-        return reader.patch.inner(whole)  # of a model that speaks, what reads and writes
+        # Of a model that speaks, what reads and writes. torch's counter of operations fails at a module that is given
+        # a weight with gradients, as the queries of Granite Speech's Q-Former are.
+        return reader.patch.inner(whole).requires_grad_(False)
 
     def prepare(sounds: Sequence[Samples]) -> Mapping[str, Any]:
         return model_inputs(processor, [prompt] * len(sounds), sounds, rate)  # type: ignore[no-any-return]
