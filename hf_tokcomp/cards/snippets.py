@@ -106,8 +106,8 @@ def _question(prompt: str, patch: ModelPatch | None) -> str:
     whole = any(mark in prompt for mark in marks)
     if patch is not None and patch.processor_calls:  # a processor of conversations alone
         texts = prompt.split(patch.prompt.replace("{text}", "")) if whole else ["", prompt]
-        parts = f", {AUDIO}, ".join(_text(text) for text in texts).removeprefix(", ").removesuffix(", ")
-        return ASK.replace("{content}", parts)
+        joined = f", {AUDIO}, ".join(_text(text) for text in texts)
+        return ASK.replace("{content}", joined.removeprefix(", ").removesuffix(", "))
     if whole or (patch is not None and patch.turns_are_text):
         written = _shown(prompt) if whole or patch is None else _turn(patch.prompt.replace("{text}", prompt))
         extractor = ModelPatch.extractor if patch is None else patch.extractor
