@@ -38,6 +38,8 @@ class GraniteSpeechPatch(ModelPatch):
     unsupplied = "its encoder's attention goes by relative positions, and a Q-Former stands between it and the tokens"
     loss_counts_items = False
     prompt = "<|audio|>{text}"
+    turns_are_text = True
+    packages = ("torchaudio",)
     lora_targets: ClassVar[dict[str, str]] = {
         "language_model": LANGUAGE_MODEL,
         "projector": r".*\.projector\.linear",
@@ -76,6 +78,9 @@ class GraniteSpeechPatch(ModelPatch):
     def parts(self, model: Any) -> Parts:
         encoder, projector, head = model.model.encoder, model.model.projector, model.get_output_embeddings()
         return Parts(encoder.input_linear, projector.qformer, encoder.layers[-1].attn, projector.linear, head)
+
+    def log_mel(self, features: Tensor) -> Tensor:
+        return features.unflatten(2, (2, -1)).flatten(1, 2).transpose(1, 2)  # frames were stacked two by two
 
     def longest_audio(self, processor: Any) -> float:
         return 12000.0  # its processor cuts nothing off; this fills its context

@@ -21,6 +21,7 @@ class Qwen25OmniPatch(Qwen25OmniThinkerPatch):
     model_type = "qwen2_5_omni"
     model_classes = ("Qwen2_5OmniForConditionalGeneration",)
     auto_classes = ("AutoModelForMultimodalLM", "AutoModelForTextToWaveform")
+    text_options = 'generation_mode="text", thinker_max_new_tokens={count}'
     relies_on: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("input_ids", "kwargs")}
 
     def inner(self, model: Any) -> Any:

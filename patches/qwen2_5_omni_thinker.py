@@ -29,6 +29,7 @@ class Qwen25OmniThinkerPatch(ModelPatch):
     auto_classes = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
     since = "5.23.0"
     processor_class = "Qwen2_5OmniProcessor"
+    packages = ("torchvision", "pillow")
     feature_mask = "feature_attention_mask"
     beside_features = ("audio_feature_lengths",)
     refuses = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")

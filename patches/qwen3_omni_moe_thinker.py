@@ -7,7 +7,7 @@ deepstack adds their states in deeper layers, at columns of the whole prompt.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,13 @@ class Qwen3OmniMoeThinkerPatch(Qwen3EncoderPatch):
     auto_classes = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
     since = "5.23.0"
     processor_class = "Qwen3OmniMoeProcessor"
+    packages = ("torchvision", "pillow")
     feature_mask = "feature_attention_mask"
     beside_features = ("audio_feature_lengths",)
     refuses = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")
+    lora_targets: ClassVar[dict[str, str]] = Qwen3EncoderPatch.lora_targets | {
+        "language_model": r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj)"  # PEFT has no dropout for experts
+    }
     relies_on = relying_on("input_features", "feature_attention_mask")
 
     def longest_audio(self, processor: Any) -> float:

@@ -30,6 +30,7 @@ class VoxtralPatch(JoinedPositionsPatch):
     audio_spans_windows = True
     long_audio = "itself"
     prompt = "[AUDIO]{text}"
+    packages = ("mistral-common[audio]",)
     relies_on = relying_on("input_features", "logits_to_keep")
 
     def longest_audio(self, processor: Any) -> float:

@@ -8,9 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +19,7 @@ import transformers
 import write_methods
 from hub_client import Hub
 from places import ROOT
-from subjects import qwen2_5_omni, qwen2_5_omni_thinker
+from subjects.checkpoints import folder_of
 
 import hf_tokcomp
 from hf_tokcomp import cli
@@ -42,11 +40,13 @@ SOURCES = ("hf_tokcomp", "patches", "recipes")
 # What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
 QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
-QWEN2_5_OMNI = "Qwen/Qwen2.5-Omni-3B"  # so does this one,
-OMNI_PROCESSOR = "Qwen2_5OmniProcessor.from_pretrained(name)"  # and this, which needs torchvision, is made
-TINY = {  # as well
+TINY = {  # so do these, of which tests/helpers/subjects has checkpoints
+    "nvidia/music-flamingo-2601-hf": "musicflamingo",
+    "mistralai/Voxtral-Mini-3B-2507": "voxtral",
     "zai-org/GLM-ASR-Nano-2512": "glmasr",
     "ibm-granite/granite-speech-3.3-2b": "granite_speech",
+    "Qwen/Qwen2.5-Omni-3B": "qwen2_5_omni",
+    "Qwen/Qwen3-Omni-30B-A3B-Instruct": "qwen3_omni_moe_thinker",
     "Qwen/Qwen3-ASR-1.7B-hf": "qwen3_asr",
 }
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
@@ -59,12 +59,6 @@ FLAMINGO_TEMPLATE = (
     "{{ part['text'] + ' ' if part['type'] == 'text' else '<sound> ' }}"
     "{% endfor %}{% endfor %}"
 )
-ASR_TEMPLATE = (
-    "{% for message in messages %}{% for part in message['content'] %}"
-    "{{ '<|audio_start|> <|audio_pad|> <|audio_end|> ' if part['type'] == 'audio' else part['text'] }}"
-    "{% endfor %}{% endfor %}"
-)
-
 DIGITS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 NOTHING = "\N{EN DASH}"
 
@@ -112,13 +106,6 @@ def flamingo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("omni")
-    hf_tokcomp.patch(qwen2_5_omni.model(), "none").save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the reader's files in it; what the examples register is forgotten afterwards."""
@@ -147,45 +134,31 @@ def _same_verbosity() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_examples_run(page: Path, reader: Path, flamingo: Path, omni: Path, hub: Hub) -> None:
+def test_examples_run(page: Path, reader: Path, flamingo: Path, hub: Hub) -> None:
     if f'"{ADAPTER}"' in "".join(block.text for block in blocks(page, "python")):
         given = ["--dataset", FOLDER, "--compression", "stride", "--max-steps", "1", "--output-dir", ADAPTER]
         assert cli.main(["finetune", *given]) == 0
     with hub.here():  # what an example pushes, a later one loads
-        run_examples(page, flamingo, omni)
+        run_examples(page, flamingo)
 
 
-@cache
-def folder_of(subject: str) -> str:
-    """One of `tests/helpers/subjects`, saved."""
-    folder = mkdtemp()
-    found = importlib.import_module(f"subjects.{subject}").SUBJECT
-    found.model().save_pretrained(folder)
-    processor = found.make_processor()
-    own = {"qwen3_asr": ASR_TEMPLATE}
-    processor.chat_template = own.get(subject, FLAMINGO_TEMPLATE.replace("<sound>", processor.audio_token))
-    processor.save_pretrained(folder)
-    return folder
-
-
-def run_examples(page: Path, flamingo: Path, omni: Path) -> None:
-    namespace: dict[str, Any] = {"__name__": "__main__", "omni_processor": qwen2_5_omni_thinker.processor}
+def run_examples(page: Path, flamingo: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(page, "python"):
         if block.not_run:
             continue
         text = block.text.replace(QWEN2_AUDIO, SMALL_MODEL.as_posix()).replace(AUDIO_FLAMINGO_3, flamingo.as_posix())
-        text = text.replace(QWEN2_5_OMNI, omni.as_posix()).replace(OMNI_PROCESSOR, "omni_processor()")
         for name, subject in TINY.items():
             if name in text:
-                text = text.replace(name, folder_of(subject))
+                text = text.replace(name, folder_of(subject).as_posix())
         # Blank lines in front, so that a traceback names the page's own line.
         exec(compile("\n" * (block.line - 1) + text, str(page), "exec"), namespace)
 
 
 def test_the_first_example_reads_the_recording(
-    reader: Path, flamingo: Path, omni: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
+    reader: Path, flamingo: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    test_examples_run(ROOT / "README.md", reader, flamingo, omni, hub)
+    test_examples_run(ROOT / "README.md", reader, flamingo, hub)
     printed = capsys.readouterr().out.splitlines()
     answer, counts = printed[0].split(), printed[1]
     assert set(answer) <= DIGITS

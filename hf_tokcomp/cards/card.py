@@ -26,8 +26,6 @@ RELATIONS: dict[Kind, str] = {"config": "adapter", "model": "finetune", "adapter
 ANY_MODEL = "Qwen/Qwen2-Audio-7B-Instruct"
 """Base model in the code snippet of a card that names none."""
 UNKNOWN = "path/to/its/base/model"
-ANY_CLASS = "AutoModelForSeq2SeqLM"
-"""The Auto class that loads every supported model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +92,11 @@ class CompressionCard:
 
     def snippet(self) -> str:
         """The code snippet that loads the repository."""
-        patch = find_patch(self.model_type)
         return snippet(
             self.kind,
             self.repo_id,
             self.revision,
-            ANY_CLASS if patch is None else patch.model_classes[0],
+            find_patch(self.model_type),
             hub_id(self.base_model) or {"config": ANY_MODEL, "model": self.repo_id, "adapter": UNKNOWN}[self.kind],
             self.base_revision if hub_id(self.base_model) else None,
             self.has_processor,

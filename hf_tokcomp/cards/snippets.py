@@ -6,6 +6,7 @@ import json
 import re
 
 from ..hub.ids import is_hub_id
+from ..models.base import ModelPatch
 from ..models.registry import PATCHES, load_patch
 
 LOAD = {
@@ -33,11 +34,12 @@ processor = AutoProcessor.from_pretrained({processor})
 }
 
 PATCH_PROCESSOR = "hf_tokcomp.patch(processor, hf_tokcomp.active_config(model))  # reads long audio in windows\n"
-
+ANY_CLASS = "AutoModelForSeq2SeqLM"
+"""For a model whose type is unknown: the Auto class that loads Qwen2-Audio, both Flamingos and most of the others."""
 QUESTION = "What is being said?"
 """The default question."""
 ASK = """
-content = [{"type": "audio", "path": "question.wav"}, {"type": "text", "text": {prompt}}]
+content = [{content}]
 inputs = processor.apply_chat_template(
     [{"role": "user", "content": content}],
     tokenize=True,
@@ -47,14 +49,15 @@ inputs = processor.apply_chat_template(
 ).to(model.device)
 """
 ASK_WHOLE = """
-rate = processor.feature_extractor.sampling_rate
 prompt = {prompt}
+rate = processor.{extractor}.sampling_rate
 samples = hf_tokcomp.audio.load_audio("question.wav", rate)
 inputs = processor(text=[prompt], audio=[samples], sampling_rate=rate, return_tensors="pt").to(model.device)
 """
 """For a prompt that contains the audio placeholder."""
+AUDIO = '{"type": "audio", "path": "question.wav"}'
 ANSWER = """
-output = model.generate(**inputs, max_new_tokens=64)
+output = model.generate(**inputs, {options})
 print(processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0])
 """
 
@@ -63,7 +66,7 @@ def snippet(
     kind: str,
     repo_id: str,
     revision: str | None,
-    model_class: str,
+    patch: ModelPatch | None,
     base_model: str,
     base_revision: str | None,
     has_processor: bool,
@@ -76,7 +79,7 @@ def snippet(
         kind: what the repository holds: ``"config"``, ``"model"`` or ``"adapter"``.
         repo_id: the repository.
         revision: its branch; None for the main one.
-        model_class: name of a transformers class.
+        patch: the patch of the model; None if its type is unknown.
         base_model: the model that the compression or adapter is for.
         base_revision: the revision of the base model; None for the latest.
         has_processor: whether the repository has the processor's files; if not, the base model's are used.
@@ -88,20 +91,51 @@ def snippet(
     if kind == "adapter" and base_revision is not None:  # the loader of adapters has no keyword for it
         kind = "adapter of a revision"
     processor = repo if has_processor else base
+    model_class = ANY_CLASS if patch is None else patch.model_classes[0]
+    options = (ModelPatch if patch is None else patch).text_options.format(count=64)
     named = "" if is_hub_id(base_model) else f"base={base}, "
     load = LOAD[kind].format(
         model_class=model_class, repo=repo, config=config, base=base, processor=processor, named=named
     )
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
     return f"import hf_tokcomp  # adds compression to from_pretrained\nfrom transformers import {', '.join(used)}\n" + (
-        load + (PATCH_PROCESSOR if long_audio == "windows" else "") + _question(prompt or QUESTION) + ANSWER.strip()
+        load
+        + (PATCH_PROCESSOR if long_audio == "windows" else "")
+        + _question(prompt or QUESTION, patch)
+        + ANSWER.strip().replace("{options}", options)
     )
 
 
-def _question(prompt: str) -> str:
-    marks = {mark for name in PATCHES.values() for mark in re.findall(r"<[^<>]+>", load_patch(name).prompt)}
-    ask = ASK_WHOLE if any(mark in prompt for mark in marks) else ASK
-    return ask.replace("{prompt}", json.dumps(prompt, ensure_ascii=False))
+def _question(prompt: str, patch: ModelPatch | None) -> str:
+    patches = [load_patch(name) for name in PATCHES.values()] if patch is None else [patch]
+    marks = {mark for one in patches for mark in re.findall(r"<[^<>]+>|\[[A-Z]+\]", one.prompt)}
+    whole = any(mark in prompt for mark in marks)
+    if patch is not None and patch.processor_calls:  # a processor of conversations alone
+        texts = prompt.split(patch.prompt.replace("{text}", "")) if whole else ["", prompt]
+        joined = f", {AUDIO}, ".join(_text(text) for text in texts)
+        return ASK.replace("{content}", joined.removeprefix(", ").removesuffix(", "))
+    if whole or (patch is not None and patch.turns_are_text):
+        written = _shown(prompt) if whole or patch is None else _turn(patch.prompt.replace("{text}", prompt))
+        extractor = ModelPatch.extractor if patch is None else patch.extractor
+        return ASK_WHOLE.replace("{prompt}", written).replace("{extractor}", extractor)
+    parts = [AUDIO, _text(prompt)]
+    if patch is not None and patch.prompt.startswith("{text}"):
+        parts.reverse()
+    return ASK.replace("{content}", ", ".join(parts))
+
+
+def _text(text: str) -> str:
+    return f'{{"type": "text", "text": {_shown(text)}}}' if text.strip() else ""
+
+
+def _turn(text: str) -> str:
+    """The code of a prompt with this user's turn in it, by the tokenizer's chat template."""
+    turn = f'{{"role": "user", "content": {_shown(text)}}}'
+    return f"processor.tokenizer.apply_chat_template(\n    [{turn}], tokenize=False, add_generation_prompt=True\n)"
+
+
+def _shown(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _arguments(name: str, revision: str | None) -> str:

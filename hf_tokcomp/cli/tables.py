@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 import sys
+from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -193,10 +194,17 @@ def models(as_json: JsonOption = False, imports: ImportOption = None) -> None:
     # Names this long fit into 80 columns only one per line; a pipe expects one line per model.
     between = "\n" if sys.stdout.isatty() else ", "
     rows = [
-        (row["model_type"], between.join([*row["classes"], row["processor"]]), between.join(row["auto_classes"]))
+        (
+            row["model_type"],
+            f"{row['audio_tokens_per_second']:g}",
+            between.join([*row["classes"], row["processor"]]),
+            between.join(row["auto_classes"]),
+        )
         for row in listed
     ]
-    print_table(("model type", "classes", "Auto classes"), rows)
+    print_table(("model type", "tokens/s", "classes", "Auto classes"), rows)
+    print("\nWhat is needed besides a plain install:")
+    print_table(("model type", "transformers", "packages of its processor"), _needs(listed))
     first = listed[0]
     refused = [row["model_type"] for row in listed if not row["accepted"]]
     verdict = f"not accepted for {', '.join(refused)}" if refused else "accepted"
@@ -206,6 +214,25 @@ def models(as_json: JsonOption = False, imports: ImportOption = None) -> None:
         print(problem)
     for package in first["out_of_bounds"]:
         print(f"Installed past what was tried: {package}.")
+
+
+def _needs(listed: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """The rows of models that need more than others do; packages that are not installed are marked."""
+    rows = []
+    for row in listed:
+        packages = [f"{name} (missing)" if name in row["missing"] else name for name in row["packages"]]
+        since = f"{row['since']} or newer" if row["since"] else "-"
+        if row["since"] or packages:
+            rows.append((row["model_type"], since, ", ".join(packages) or "-"))
+    return rows
+
+
+def _is_missing(package: str) -> bool:
+    try:
+        metadata.version(package.partition("[")[0])
+    except metadata.PackageNotFoundError:
+        return True
+    return False
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -223,6 +250,10 @@ def list_models() -> list[dict[str, Any]]:
             "processor": patch.processor_class,
             "auto_classes": auto_classes(patch),
             "audio_tokens_per_second": patch.frame_rate,
+            "several_audios": patch.several_audios,
+            "since": patch.since,
+            "packages": list(patch.packages),
+            "missing": [package for package in patch.packages if _is_missing(package)],
             "transformers": f"{OLDEST_TRIED}-{NEWEST_TRIED}",
             "installed": installed_version(),
             "accepted": problems[model_type] is None,

@@ -170,7 +170,7 @@ def _after(tokens: AudioTokens, step: Assignment, stage: Any) -> AudioTokens:
         if (value := getattr(tokens, name)) is not None
     }
     before = zip(tokens.frame_rates, tokens.counts, counts, strict=True)
-    rates = [rate * left / n if n else rate for rate, n, left in before]
+    rates = [_rate_after(rate, n, left) for rate, n, left in before]
     return dataclasses.replace(
         tokens, features=step.apply(tokens.features), lengths=step.lengths, counts=counts, frame_rate=rates, **fields
     )

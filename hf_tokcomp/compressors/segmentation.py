@@ -90,7 +90,7 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
         opens[:, 1:] = peaks if self.config.min_duration is None else self._far_apart(tokens, peaks, rank)
         if self.config.max_duration is not None:
             limit = max(tokens.counts)  # longer makes no difference
-            longest = [min(self.config.max_duration * rate, limit) for rate in tokens.frame_rates]
+            longest = [min(self.config.max_duration * rate, limit) for rate in tokens.known_rates("max_duration")]
             most = [max(1, math.floor(number + 1e-6)) for number in longest]
             opens = split_longer_than(opens, tokens.mask, on_device(most, opens.device))
         lengths = opens.sum(1)
@@ -107,7 +107,7 @@ class Segmentation(AudioTokenCompressor[SegmentationConfig]):
     def _far_apart(self, tokens: AudioTokens, peaks: Tensor, rank: Tensor) -> Tensor:
         shortest = self.config.min_duration or 0.0
         limit = max(tokens.counts) + 1  # longer makes no difference
-        gaps = [max(1, math.ceil(min(shortest * rate, limit) - 1e-6)) for rate in tokens.frame_rates]
+        gaps = [max(1, math.ceil(min(shortest * rate, limit) - 1e-6)) for rate in tokens.known_rates("min_duration")]
         gap = on_device(gaps, peaks.device)[:, None]
         before = torch.arange(1, peaks.shape[1] + 1, device=peaks.device)
         inside = (before >= gap) & (tokens.lengths[:, None] - before >= gap)

@@ -97,7 +97,8 @@ class SpeechPrune(AudioTokenCompressor[SpeechPruneConfig]):
         fit = quantise((unit(projected) * word[:, None]).sum(-1))
         fit = torch.where(tokens.mask & ~fit.isnan(), fit, 0)
         width, device = fit.shape[1], fit.device
-        sizes = [max(1, round(min(self.config.frame_seconds * rate, width))) for rate in tokens.frame_rates]
+        rates = tokens.known_rates("frame_seconds")
+        sizes = [max(1, round(min(self.config.frame_seconds * rate, width))) for rate in rates]
         size = on_device(sizes, device)[:, None]
         index = torch.arange(width, device=device)
         frame = index // size

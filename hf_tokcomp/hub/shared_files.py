@@ -30,6 +30,8 @@ SENT = (
     "spiece.model",
     "sentencepiece*.model",
     "*.tiktoken",
+    "tekken.json",
+    "spk_dict.pt",
     "vocab.json",
     "vocab.txt",
     "merges.txt",
@@ -42,9 +44,11 @@ SENT = (
     "LICEN[CS]E*",
     "NOTICE*",
 )
-"""Patterns for names: weights (safetensors, no pickles), the settings of model, adapter and processor, texts."""
+"""Patterns for names: weights (safetensors), the settings of model, adapter and processor, texts. No pickles but
+spk_dict.pt, the voices of Qwen2.5-Omni: tensors alone, without which its `from_pretrained` fails."""
 WORDS = (
     "prompt.json",
+    "tekken.json",
     "*.index.json",
     "tokenizer.json",
     "vocab.json",

@@ -110,7 +110,11 @@ class AudioTextCollator:
         if self.processor.audio_token in text:
             raise ValueError(f"A row's text has the audio placeholder {self.processor.audio_token} in it: {text!r}.")
         answer = whole_answer(self.processor, self.patch, self._instruction(row), text.strip(), audios)
-        return list(self.processor.tokenizer(answer, add_special_tokens=False)["input_ids"])
+        tokenizer = self.processor.tokenizer
+        end = tokenizer.eos_token or ""
+        whole = bool(end) and answer.endswith(end)  # as an id: mistral-common's tokenizer takes marks in text for text
+        ids = tokenizer(answer.removesuffix(end) if whole else answer, add_special_tokens=False)["input_ids"]
+        return [*ids, tokenizer.eos_token_id] if whole else list(ids)
 
     def _followed(
         self, input_ids: torch.Tensor, mask: torch.Tensor, answers: Sequence[Sequence[int]]

@@ -48,13 +48,11 @@ def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: in
     if placeholder in instruction:
         _check_placeholders("The prompt has", instruction, placeholder, audios)
         return instruction
-    if getattr(processor, "chat_template", None) is None:
-        before, text, after = patch.prompt.partition("{text}")
-        whole = before * (audios if placeholder in before else 1) + instruction
-        return whole + after * (audios if placeholder in after else 1)
-    text = processor.apply_chat_template(
-        [_user_turn(patch, instruction, audios)], tokenize=False, add_generation_prompt=True
-    )
+    template = _template(processor, patch)
+    if template is None:
+        return _plain(patch, placeholder, instruction, audios)
+    turn = _user_turn(patch, placeholder, instruction, audios)
+    text = template.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
     _check_placeholders("The chat template wrote", text, placeholder, audios)
     return str(text)
 
@@ -67,15 +65,31 @@ def whole_answer(processor: Any, patch: ModelPatch, instruction: str, answer: st
     """
     prompt = whole_prompt(processor, patch, instruction, audios)
     end: str = processor.tokenizer.eos_token or ""
-    if processor.audio_token in instruction or getattr(processor, "chat_template", None) is None:
+    template = _template(processor, patch)
+    if processor.audio_token in instruction or template is None:
         return f"{answer}{end}" if prompt[-1:].isspace() else f" {answer}{end}"
-    turn = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-    whole = processor.apply_chat_template([_user_turn(patch, instruction, audios), turn], tokenize=False)
+    content = answer if patch.turns_are_text else [{"type": "text", "text": answer}]
+    turns = [_user_turn(patch, processor.audio_token, instruction, audios), {"role": "assistant", "content": content}]
+    whole = template.apply_chat_template(turns, tokenize=False)
     following = whole.removeprefix(prompt).rstrip() if whole.startswith(prompt) else ""
     return following if following.startswith(answer) and following != answer else f"{answer}{end}"
 
 
-def _user_turn(patch: ModelPatch, instruction: str, audios: int) -> dict[str, Any]:
+def _template(processor: Any, patch: ModelPatch) -> Any:
+    """The processor or its tokenizer, whichever has the chat template for the model's turns; None if there is none."""
+    holder = processor.tokenizer if patch.turns_are_text else processor
+    return None if getattr(holder, "chat_template", None) is None else holder
+
+
+def _plain(patch: ModelPatch, placeholder: str, instruction: str, audios: int) -> str:
+    before, _, after = patch.prompt.partition("{text}")
+    whole = before * (audios if placeholder in before else 1) + instruction
+    return whole + after * (audios if placeholder in after else 1)
+
+
+def _user_turn(patch: ModelPatch, placeholder: str, instruction: str, audios: int) -> dict[str, Any]:
+    if patch.turns_are_text:
+        return {"role": "user", "content": _plain(patch, placeholder, instruction, audios)}
     content = [*({"type": "audio"} for _ in range(audios)), {"type": "text", "text": instruction}]
     if patch.prompt.startswith("{text}"):
         content.reverse()

@@ -44,7 +44,7 @@ class Questions:
         self.rate = patch.sampling_rate(processor)
         self.longest = longest_read(patch, processor)
         if simple_prompt:
-            processor.chat_template = None
+            processor.chat_template = processor.tokenizer.chat_template = None
 
     def ask(self, context: str, audios: Sequence[Any] | None) -> Question:
         """The question for one document.
@@ -68,22 +68,21 @@ class Questions:
     def _pieces(self, samples: Samples) -> list[Samples]:
         """A recording in the form the model accepts.
 
-        For a model with one window per audio, a longer recording is split into pieces, as in lmms-eval's own wrapper,
-        unless the compression has ``long_audio="windows"``; for one that reads minutes, its processor truncates the
-        recording.
+        A longer recording is read whole under ``long_audio="windows"``. Otherwise it is split into pieces, as in
+        lmms-eval's own wrapper, if they can all be in the prompt, each in a window of its own; else it is truncated.
         """
         if not self._enough(samples):
             raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s makes fewer than two audio tokens.")
         if math.isinf(self.longest):
             return [samples]
         window = int(self.longest * self.rate)
-        if len(samples) > window and self.patch.audio_spans_windows:
+        if len(samples) > window and (self.patch.audio_spans_windows or not self.patch.several_audios):
             logger.warning(
                 "A recording of %.1f s is too long: only its first %g s are read.",
                 len(samples) / self.rate,
                 self.longest,
             )
-            return [samples]
+            return [samples[:window]]
         pieces = [samples[start : start + window] for start in range(0, len(samples), window)]
         return [piece for piece in pieces if self._enough(piece)]
 

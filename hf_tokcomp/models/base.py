@@ -164,6 +164,14 @@ class ModelPatch(ABC):
     prompt: ClassVar[str]
     """Prompt for the command line if the processor has no chat template; ``{text}`` is the instruction."""
 
+    turns_are_text: ClassVar[bool] = False
+    """Whether the chat template is the tokenizer's, with turns of text that contains the placeholders, rather than the
+    processor's, with turns of audios and texts."""
+    text_options: ClassVar[str] = "max_new_tokens={count}"
+    """Arguments of `generate`, as code, for an answer of at most ``{count}`` tokens of text and nothing else."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions that the processor needs besides those of a plain install."""
+
     @cached_property
     def audio_keywords(self) -> frozenset[str]:
         """All audio keywords, which are not passed to the language model."""
@@ -339,9 +347,13 @@ class ModelPatch(ABC):
         extractor = getattr(processor, self.extractor)
         return samples // int(getattr(extractor, "hop_length", extractor.sampling_rate // 100))
 
+    def log_mel(self, features: Tensor) -> Tensor:
+        """The features as a spectrogram ``(windows, mel bins, frames)``, for pictures."""
+        return features
+
     def longest_audio(self, processor: Any) -> float:
         """The longest audio the model reads, in seconds; its processor cuts off the rest."""
-        window = float(processor.feature_extractor.chunk_length)
+        window = float(getattr(processor, self.extractor).chunk_length)
         return processor.max_audio_len // window * window if self.audio_spans_windows else window
 
     def process(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..config.checks import known_rate
 from .device import on_device
 
 PER_TOKEN = ("attention", "attention_max", "attention_peak", "attention_self", "keys", "projected")
@@ -53,7 +54,8 @@ class AudioTokens:
         query_lengths: ``(audios,)`` words of each question; None if all are as long as ``query``.
         projected: ``(audios, tokens, hidden)``, the features in the language model's space.
         first_layer: the language model's first layer.
-        frame_rate: tokens per second; a list if the audios differ.
+        frame_rate: tokens per second; a list if the audios differ; None if unknown, which methods that count by time
+            refuse.
         counts: `lengths` as integers, if the caller knows them; otherwise they are read from the device.
 
     Example:
@@ -73,7 +75,7 @@ class AudioTokens:
     query_lengths: Tensor | None = None
     projected: Tensor | None = None
     first_layer: FirstLayer | None = None
-    frame_rate: float | list[float] = 25.0
+    frame_rate: float | list[float] | list[float | None] | None = None
     counts: list[int] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -95,9 +97,20 @@ class AudioTokens:
         return torch.arange(self.features.shape[1], device=self.features.device) < self.lengths[:, None]
 
     @property
-    def frame_rates(self) -> list[float]:
-        """Tokens per second of each audio."""
-        return self.frame_rate if isinstance(self.frame_rate, list) else [self.frame_rate] * len(self.counts)
+    def frame_rates(self) -> list[float | None]:
+        """Tokens per second of each audio; None if unknown."""
+        return list(self.frame_rate) if isinstance(self.frame_rate, list) else [self.frame_rate] * len(self.counts)
+
+    def known_rates(self, option: str) -> list[float]:
+        """Tokens per second of each audio.
+
+        Args:
+            option: the option that counts by time, for the error.
+
+        Raises:
+            ValueError: they are unknown.
+        """
+        return [known_rate(rate, option) for rate in self.frame_rates]
 
     def slots_for(self, config: object, count: Callable[[], list[int]]) -> list[int]:
         """The slots of each audio under a config, computed once and then cached.

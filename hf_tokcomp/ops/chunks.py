@@ -40,7 +40,7 @@ def assign_in_chunks(
     # Every chunk gets one token; by content, at least as many again must be left to distribute.
     bounds = [
         chunk_bounds(n, k // 2 if by_content else k, seconds * rate)
-        for n, k, rate in zip(tokens.counts, counts, tokens.frame_rates, strict=True)
+        for n, k, rate in zip(tokens.counts, counts, tokens.known_rates("chunk_seconds or allocation"), strict=True)
     ]
     sizes = [[end - start for start, end in pairwise(cuts)] for cuts in bounds]
     weights: list[list[float]] = [[float(size) for size in row] for row in sizes]

@@ -63,7 +63,7 @@ class Spectrogram:
         """From the exact features a model receives.
 
         Args:
-            extractor: the processor's feature extractor.
+            extractor: the processor's feature extractor; one that does not show its filters has no frequencies.
             features: ``(windows, mel bins, frames)``, one audio's windows.
             mask: ``(windows, frames)``, 0 for padding; None if there is no padding.
             seconds: length of the audio. A part cut off by the extractor is not shown, and the plot says so.
@@ -72,15 +72,17 @@ class Spectrogram:
         values = windows.transpose(1, 0, 2).reshape(windows.shape[1], -1)
         if mask is not None:
             values = values[:, np.asarray(mask).reshape(-1) > 0]
-        rate = extractor.sampling_rate / extractor.hop_length
-        filters = np.asarray(extractor.mel_filters)  # (frequencies up to half the sampling rate, mel bins)
-        hertz = np.linspace(0, extractor.sampling_rate / 2, len(filters))
-        # The centre of each triangular filter; low ones are so narrow that their peaks would coincide.
-        middle = (hertz[:, None] * filters).sum(0) / np.maximum(filters.sum(0), 1e-12)
+        rate = extractor.sampling_rate / getattr(extractor, "hop_length", extractor.sampling_rate // 100)
+        filters, frequencies = extractor.mel_filters, None
+        if isinstance(filters, np.ndarray):  # (frequencies up to half the sampling rate, mel bins)
+            hertz = np.linspace(0, extractor.sampling_rate / 2, len(filters))
+            # The centre of each triangular filter; low ones are so narrow that their peaks would coincide.
+            middle = (hertz[:, None] * filters).sum(0) / np.maximum(filters.sum(0), 1e-12)
+            frequencies = np.maximum.accumulate(middle)
         shown = values.shape[1] / rate
         cut = seconds - shown > 1.5 / rate  # less than that is an incomplete last frame
         length, whole = (shown, seconds) if cut else (seconds, None)
-        return cls(values, length, np.maximum.accumulate(middle), rate, whole)
+        return cls(values, length, frequencies, rate, whole)
 
 
 @dataclass(eq=False)

@@ -74,8 +74,6 @@ def plot(
     configs = [resolve_compression(compression) for compression in compressions]
     inner = unwrap(model)
     _, patch = patch_for_class(type(inner))
-    if not hasattr(processor, "feature_extractor"):
-        raise ValueError(f"The features of a {type(processor).__name__} are not mel frames that could be drawn.")
     rate = patch.sampling_rate(processor)
     samples = load_audio(audio, rate)
     if patch.window_tokens(patch.mel_frames(processor, len(samples))) < 2:
@@ -104,8 +102,9 @@ def plot(
 def spectrogram_of(processor: Any, patch: ModelPatch, inputs: Any, seconds: float) -> Spectrogram:
     """The spectrogram of what the model hears: the processor's own features of a single audio of this length."""
     audio = patch.audio_inputs(inputs)
-    mask = None if audio.mask is None else audio.mask.cpu().numpy()
-    return Spectrogram.of_features(processor.feature_extractor, audio.features.float().cpu().numpy(), mask, seconds)
+    mask = None if audio.mask is None or audio.counts_tokens else audio.mask.cpu().numpy()
+    features, extractor = patch.log_mel(audio.features.float()).cpu().numpy(), getattr(processor, patch.extractor)
+    return Spectrogram.of_features(extractor, features, mask, seconds)
 
 
 def read_each(

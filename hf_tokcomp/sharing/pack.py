@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import try_to_load_from_cache
+
 from ..cards import read_card, read_measurements
 from ..cards.card import Kind
 from ..cards.names import check_repo_id, hub_id
@@ -18,7 +20,7 @@ from ..hub.ids import ADAPTER_CONFIG_NAME as ADAPTER_CONFIG
 from ..hub.ids import CARD_NAME, split_revision
 from ..hub.ids import MODEL_CONFIG_NAME as MODEL_CONFIG
 from ..hub.prompt_file import PROMPT_NAME, parse_prompt
-from ..models.registry import find_patch, how_to_add
+from ..models.registry import find_patch, how_to_add, supported_models
 from .package import Package
 from .packed_folder import (
     Base,
@@ -33,7 +35,8 @@ from .packed_folder import (
     require_weights,
 )
 
-PROCESSOR_FILES = {"processor_config.json", "preprocessor_config.json"}
+PROCESSOR_CONFIG = "processor_config.json"
+PROCESSOR_FILES = {PROCESSOR_CONFIG, "preprocessor_config.json"}
 
 
 def pack(
@@ -113,6 +116,7 @@ def pack(
         )
     else:
         config = _beside(files, config)
+    model_type = model_type or _type_of_base(files, **base)
     clean_settings(files)
     fields: dict[str, Any] = {
         **base,
@@ -154,6 +158,19 @@ def _beside(files: Files, given: CompressionConfig | None) -> CompressionConfig:
     config = one_config(given, config_beside(files), CONFIG_NAME)
     files[CONFIG_NAME] = config.to_json_string().encode()
     return config
+
+
+def _type_of_base(files: Files, base_model: str | None, base_revision: str | None) -> str | None:
+    """The model type of the base model: by its own config if that is in the cache here, else by the processor."""
+    cached = None
+    if base_model is not None:
+        cached = try_to_load_from_cache(base_model, MODEL_CONFIG, revision=base_revision)
+    if isinstance(cached, str):
+        return str(read_json(Path(cached)).get("model_type"))
+    if PROCESSOR_CONFIG not in files:
+        return None
+    name = read_json(files[PROCESSOR_CONFIG]).get("processor_class")
+    return next((kind for kind, patch in supported_models().items() if patch.processor_class == name), None)
 
 
 def _inside(files: Files, given: CompressionConfig | None, folder: Any) -> tuple[CompressionConfig, str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -98,6 +100,15 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
             "tokens": [counter.counted for counter in self._counters()],
         }
         super()._save_checkpoint(model, trial)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        folder, tokenizer = Path(output_dir or self.args.output_dir), getattr(self.processing_class, "tokenizer", None)
+        told = folder / "tokenizer_config.json"
+        # Without a model's config.json beside it, this file alone says whose tokenizer.json or tekken.json it is;
+        # mistral-common's tokenizer does not write it.
+        if tokenizer is not None and not told.exists():
+            told.write_text(json.dumps({"tokenizer_class": type(tokenizer).__name__}) + "\n", encoding="utf-8")
 
     def _load_callback_state(self) -> None:
         self._unlogged = self.state.stateful_callbacks.pop(UNLOGGED, None)  # no callback owns it: Trainer would warn

@@ -135,8 +135,10 @@ class Workload:
             fields |= {name: value for name, value in self._text.items() if name in needs}
         if missing := sorted(needs - set(fields) - {"query_lengths"}):
             raise ValueError(f"no patch supplies {', '.join(missing)}")
-        counts = [self.tokens] * self.audios
-        return AudioTokens(self._whole(self.features), torch.tensor(counts), counts=list(counts), **fields)
+        counts, rate = [self.tokens] * self.audios, supported_models()["qwen2_audio"].frame_rate
+        return AudioTokens(
+            self._whole(self.features), torch.tensor(counts), counts=list(counts), frame_rate=rate, **fields
+        )
 
     def _whole(self, value: Tensor) -> Tensor:
         return value.view(self.audios, self.tokens, *value.shape[2:])

@@ -41,6 +41,7 @@ def drawn(counts: list[int]) -> AudioTokens:
         projected=empty(audios, tokens, 8),
         first_layer=FirstLayer(query=empty(8, 8), key=empty(8, 8), heads=2, key_heads=2),
         counts=counts,
+        frame_rate=25.0,
     )
 
 

@@ -22,6 +22,7 @@ def run(projected: list[list[float]], query: list[list[float]], **options: Any) 
         projected=torch.tensor([projected]),
         query=torch.tensor([query]) if query else torch.zeros(1, 0, 2),
         first_layer=FirstLayer(one, one, heads=1, key_heads=1),
+        frame_rate=25.0,
     )
     module = AudioTokenCompressor.from_config(CompressionConfig(method="speechprune", **options))
     return kept(*(module.assign(tokens).slot[0] >= 0).nonzero().flatten().tolist())

@@ -190,6 +190,7 @@ def batch(
         query_lengths=torch.tensor(words),
         projected=pad("projected").to(dtype),
         first_layer=first_layer(),
+        frame_rate=25.0,
     )
 
 

@@ -28,6 +28,7 @@ def encode(model: Any, kind: str, inputs: Any) -> hf_tokcomp.AudioTokens:
     layer = model.model.language_model.layers[0].self_attn
     return hf_tokcomp.AudioTokens(
         lengths=torch.tensor([fields["features"].shape[1]]),
+        frame_rate=25.0,
         projected=model.model.multi_modal_projector(fields["features"]),
         query=model.get_input_embeddings()(text)[None],
         first_layer=FirstLayer(layer.q_proj.weight, layer.k_proj.weight, heads=4, key_heads=2),

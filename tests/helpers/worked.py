@@ -17,7 +17,7 @@ def compress(
     fields: dict[str, Any] | None = None,
     **options: Any,
 ) -> list[tuple[list[int], int]]:
-    """Members and position of every slot; a number stands for that many tokens of no matter what.
+    """Members and position of every slot, at 25 tokens per second; a number stands for that many of no matter what.
 
     ``fields`` are further fields of `AudioTokens` for the one audio, as lists: ``{"keys": [[1.0], ...]}``.
     """
@@ -25,7 +25,7 @@ def compress(
         features = [[float(i)] for i in range(features)]
     scores = None if attention is None else torch.tensor([attention])
     more = {name: torch.tensor([value]) for name, value in (fields or {}).items()}
-    tokens = AudioTokens(torch.tensor([features]), [len(features)], attention=scores, **more)  # type: ignore[arg-type]
+    tokens = AudioTokens(torch.tensor([features]), torch.tensor([len(features)]), scores, frame_rate=25.0, **more)
     module = AudioTokenCompressor.from_config(CompressionConfig(method=method, **options))
     return [(slot.members, slot.position) for slot in read_slots(module.assign(tokens), 0)]
 

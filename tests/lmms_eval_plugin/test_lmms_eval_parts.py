@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import transformers
 from datasets import Audio, Dataset
+from subjects.checkpoints import folder_of
 
 import hf_tokcomp
 from hf_tokcomp.checkpoints import recordings
+from hf_tokcomp.inference.asking import ask, prepare
+from hf_tokcomp.inference.prompts import Prompts
 from hf_tokcomp.lmms_eval_plugin import TASKS, captioning, clotho, documents
 from hf_tokcomp.lmms_eval_plugin.arguments import chosen_compression, refuse_unknown, whole_number
 from hf_tokcomp.lmms_eval_plugin.decoding import cut, generate_options, stops
 from hf_tokcomp.lmms_eval_plugin.failing import failing_the_run
 from hf_tokcomp.lmms_eval_plugin.prompts import SYSTEM_TURN, Questions
+from hf_tokcomp.models.registry import PATCHES, load_patch
 
 RATE = 16_000
 
@@ -111,6 +116,37 @@ def test_audio_flamingo_3_takes_one_recording_of_any_length() -> None:
     assert [len(piece) for piece in asked.samples] == [int(2.5 * RATE)]
     with pytest.raises(ValueError, match="2 recordings, and this model takes one"):
         questions("audioflamingo3").ask("what is this", [sound(1), sound(1)])
+
+
+EVERY = sorted(set(PATCHES) - {"qwen2_audio"})
+
+
+@pytest.mark.parametrize("simple", [False, True], ids=["in turns", "simple"])
+@pytest.mark.parametrize("model_type", EVERY)
+def test_every_model_is_asked_and_answers(model_type: str, simple: bool) -> None:
+    folder, patch = str(folder_of(model_type)), load_patch(PATCHES[model_type])
+    processor = transformers.AutoProcessor.from_pretrained(folder)
+    model = getattr(transformers, patch.model_classes[0]).from_pretrained(folder, compression="stride").eval()
+    asked = Questions(processor, patch, True, simple).ask("what is this", [sound(0.9)])
+    assert asked.prompt.startswith("b ") == (not simple and not patch.processor_calls)
+    prepared = prepare(model, processor, Prompts([asked.prompt], asked.samples, [1]))
+    options = generate_options({"max_new_tokens": 3, "temperature": 0, "until": ["."]})
+    (answer,) = ask(model, processor, prepared, strip=False, **options, use_cache=True)
+    assert answer.tokens_after == (answer.tokens_before + 1) // 2
+    assert answer.tokens_written == 3
+    if not patch.several_audios:
+        with pytest.raises(ValueError, match="2 recordings, and this model takes one"):
+            Questions(processor, patch, True, simple).ask("what is this", [sound(1), sound(1)])
+
+
+@pytest.mark.parametrize("model_type", EVERY)
+def test_what_is_too_long_is_cut_or_split_as_the_prompt_allows(model_type: str) -> None:
+    patch = load_patch(PATCHES[model_type])
+    asking = Questions(transformers.AutoProcessor.from_pretrained(folder_of(model_type)), patch, True, False)
+    asking.longest = 2.0
+    lengths = [len(piece) / RATE for piece in asking.ask("what is this", [sound(5)]).samples]
+    split = patch.several_audios and not patch.audio_spans_windows
+    assert lengths == ([2, 2, 1] if split else [2])
 
 
 def test_other_rates_are_resampled_and_what_is_no_audio_is_refused() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from drawn import batch, draw
 from torch import Tensor
 
-from hf_tokcomp import AudioTokens
+from hf_tokcomp import AudioTokenCompressor, AudioTokens, CompressionConfig
 from hf_tokcomp.ops.audio_tokens import PER_TOKEN
 
 
@@ -19,7 +21,7 @@ def test_lengths_may_be_a_list_or_a_tensor() -> None:
         assert tokens.counts == [4, 0, 2]
         assert isinstance(tokens.lengths, Tensor)
         assert tokens.mask.tolist() == [[True] * 4, [False] * 4, [True, True, False, False]]
-        assert tokens.frame_rate == 25.0
+        assert tokens.frame_rates == [None] * 3
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (3, 4), (2, 4, 2), (3, 4, 2, 1)])
@@ -54,3 +56,21 @@ def test_select_takes_audios_in_the_order_asked_for_and_cuts_them() -> None:
         assert torch.equal(getattr(chosen, name), getattr(wanted, name)), name
     assert chosen.mask.shape == (2, 5)
     assert AudioTokens(torch.zeros(2, 4, 2), torch.tensor([4, 1])).select([1]).keys is None
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("stride", {"tokens_per_second": 5}),
+        ("stride", {"retention_ratio": 0.5, "chunk_seconds": 1}),
+        ("segmentation", {"max_duration": 1}),
+        ("segmentation", {"min_duration": 0.1}),
+        ("segmentwise_top_k", {"retention_ratio": 0.5, "segment_seconds": 1}),
+    ],
+)
+def test_no_rate_is_assumed(method: str, options: dict[str, Any]) -> None:
+    module = AudioTokenCompressor.from_config(CompressionConfig(method=method, **options))
+    given = {"features": torch.randn(1, 40, 2), "lengths": torch.tensor([40]), "attention": torch.rand(1, 40)}
+    with pytest.raises(ValueError, match="counts by time: say how many tokens per second"):
+        module(AudioTokens(**given))
+    assert module(AudioTokens(**given, frame_rate=10.0)).counts[0] < 40

@@ -86,7 +86,7 @@ def test_sound_gets_more_than_silence_at_every_ratio(ratio: float) -> None:
     noise = torch.randn(150, 8, generator=torch.Generator().manual_seed(0))
     features = torch.zeros(1, 750, 8)
     features[0, 450:600] = noise
-    tokens = AudioTokens(features, torch.tensor([750]))
+    tokens = AudioTokens(features, torch.tensor([750]), frame_rate=25.0)
     config = CompressionConfig(method="average_pooling", retention_ratio=ratio, allocation="content")
     places = AudioTokenCompressor.from_config(config).assign(tokens).position[0]
     assert len(places) == config.output_length(750)
@@ -97,7 +97,7 @@ def test_sound_gets_more_than_silence_at_every_ratio(ratio: float) -> None:
 @pytest.mark.parametrize("allocation", ["even", "content"])
 def test_one_long_chunk_is_the_whole_audio(allocation: Any) -> None:
     features = torch.randn(2, 60, 8, generator=torch.Generator().manual_seed(0))
-    tokens = AudioTokens(features, torch.tensor([60, 33]))
+    tokens = AudioTokens(features, torch.tensor([60, 33]), frame_rate=25.0)
     for method in ("ltbm", "average_pooling", "stride"):
         whole = AudioTokenCompressor.from_config(CompressionConfig(method=method, retention_ratio=0.3))(tokens)
         config = CompressionConfig(method=method, retention_ratio=0.3, chunk_seconds=60, allocation=allocation)
@@ -108,7 +108,7 @@ def test_one_long_chunk_is_the_whole_audio(allocation: Any) -> None:
 
 
 def test_the_total_is_the_budget_whatever_the_chunks() -> None:
-    tokens = AudioTokens(torch.randn(1, 200, 8), torch.tensor([200]))
+    tokens = AudioTokens(torch.randn(1, 200, 8), torch.tensor([200]), frame_rate=25.0)
     for seconds in (0.04, 0.3, 1, 2.5, 100):
         for allocation in ("even", "content"):
             for k in (1, 7, 50, 199):

@@ -15,7 +15,6 @@ import hf_tokcomp
 from hf_tokcomp import CompressionConfigError
 from hf_tokcomp.config.registry import methods
 from hf_tokcomp.models.cache_names import CACHE, cache_of
-from hf_tokcomp.testing import sound
 
 ALL = {"method": "stride", "retention_ratio": 1.0}
 
@@ -93,12 +92,18 @@ def test_methods_that_look_at_the_encoders_attention_are_refused() -> None:
     assert "average_pooling" not in refused
 
 
-def test_its_stacked_frames_are_no_picture() -> None:
+def test_a_picture_shows_its_frames_one_after_another() -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    from hf_tokcomp.plotting.reading import plot
+    from hf_tokcomp.plotting.reading import spectrogram_of
 
-    with pytest.raises(ValueError, match="GraniteSpeechProcessor are not mel frames"):
-        plot(SUBJECT.model(), SUBJECT.make_processor(), sound(1.0, 0), ["stride"])
+    processor, inputs = SUBJECT.make_processor(), SUBJECT.inputs([[0.9]])
+    drawn = spectrogram_of(processor, SUBJECT.patch, inputs, 0.9)
+    stacked = inputs["input_features"][0]  # (time, two frames of 80 bins)
+    assert drawn.values.shape == (80, 2 * len(stacked))
+    for frame in (0, 1, 88, 89):
+        wanted = stacked[frame // 2, 80 * (frame % 2) :][:80]
+        assert torch.equal(torch.tensor(drawn.values[:, frame]).float(), wanted)
+    assert drawn.frequencies is None
 
 
 @torch.no_grad()

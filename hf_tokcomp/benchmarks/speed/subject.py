@@ -17,6 +17,8 @@ from .architectures import build, config_of
 from .prompts import Prompter
 
 Inputs = dict[str, Any]
+LONG = 30.0
+"""Seconds of a clip for a model that reads audio of any length, without windows."""
 
 
 @dataclass(eq=False)
@@ -28,7 +30,7 @@ class Subject:
         load: function that returns the unpatched model.
         patch: the patch of the model.
         rate: sampling rate of its sounds.
-        window_seconds: length of one window of its encoder.
+        window_seconds: length of one window of its encoder, or `LONG`.
         longest_seconds: maximum length of an audio; longer audio would be truncated.
         prepare: function from ``(samples,)`` per sound to the model's inputs, on the CPU.
         facts: facts about its weights and layers, for reports.
@@ -93,10 +95,14 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
     if reader.adapter is not None:
         raise ValueError(f"{name} is an adapter, and as fast as its base model; measure {reader.base}.")
     prompt, processor, rate = reader.prompt(GENERAL_PROMPT), reader.processor, reader.rate
+    extractor, longest = getattr(processor, reader.patch.extractor), reader.patch.longest_audio(processor)
 
     def load() -> Any:
         reader.load_model(device, dtype)
-        return unpatch(reader.model)
+        whole = unpatch(reader.model)
+        # Of a model that speaks, what reads and writes. torch's counter of operations fails at a module that is given
+        # a weight with gradients, as the queries of Granite Speech's Q-Former are.
+        return reader.patch.inner(whole).requires_grad_(False)
 
     def prepare(sounds: Sequence[Samples]) -> Mapping[str, Any]:
         return model_inputs(processor, [prompt] * len(sounds), sounds, rate)  # type: ignore[no-any-return]
@@ -106,8 +112,8 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
         load,
         reader.patch,
         rate,
-        float(processor.feature_extractor.chunk_length),
-        reader.patch.longest_audio(processor),
+        min(float(getattr(extractor, "chunk_length", LONG)), LONG, longest),
+        longest,
         prepare,
         {"weights": "its own", "layers": None},
     )

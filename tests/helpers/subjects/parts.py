@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoProcessor, PreTrainedTokenizerFast, ProcessorMixin
 
 WORDS = ("what", "is", "this", "please", "tell", "me", "now", "a", "b", "c", "d", "e", "f", "g")
 BASIC = ("<pad>", "<unk>", "<eos>")
@@ -34,6 +34,31 @@ def tokenizer(marks: Sequence[str], words: Sequence[str] = WORDS, **named: str) 
         padding_side="left",
         **{"extra_special_tokens": named} if named else {"additional_special_tokens": list(marks)},
     )
+
+
+class Hearing(ProcessorMixin):
+    """To mix into a processor of an Omni model: without what reads images and videos, for which torchvision is needed.
+
+    It is saved and loaded like any processor, also by `AutoProcessor`, which knows the classes that were `registered`.
+    """
+
+    KINDS = ("audio_token", "audio_bos_token", "audio_eos_token", "image_token", "video_token")
+
+    def __init__(self, feature_extractor: Any = None, tokenizer: Any = None, chat_template: Any = None) -> None:
+        ProcessorMixin.__init__(self, feature_extractor, tokenizer, chat_template=chat_template)
+        for kind in self.KINDS:
+            setattr(self, kind, getattr(tokenizer, kind))
+            setattr(self, f"{kind}_id", getattr(tokenizer, f"{kind}_id"))
+
+
+def registered(config_class: Any) -> Callable[[type], type]:
+    """Let `AutoProcessor` find a class of processors that is not upstream's."""
+
+    def register(processor_class: type) -> type:
+        AutoProcessor.register(config_class, processor_class, exist_ok=True)
+        return processor_class
+
+    return register
 
 
 def text_config(vocabulary: int, model_type: str = "qwen2", **others: Any) -> dict[str, Any]:

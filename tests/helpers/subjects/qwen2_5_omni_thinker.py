@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -10,7 +9,6 @@ from transformers import (
     Qwen2_5OmniProcessor,
     Qwen2_5OmniThinkerConfig,
     Qwen2_5OmniThinkerForConditionalGeneration,
-    Qwen2VLImageProcessorPil,
     WhisperFeatureExtractor,
 )
 
@@ -18,29 +16,27 @@ from hf_tokcomp.testing import Subject, by_text
 
 from . import parts
 
-MARKS = ("<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<|IMAGE|>", "<|VIDEO|>", "<|vision_bos|>", "<|vision_eos|>")
-NAMES = ("audio_token", "audio_bos_token", "audio_eos_token", "image_token", "video_token")
-NAMES += ("vision_bos_token", "vision_eos_token")
+NAMED = {
+    "audio_token": "<|AUDIO|>",
+    "audio_bos_token": "<|audio_bos|>",
+    "audio_eos_token": "<|audio_eos|>",
+    "image_token": "<|IMAGE|>",
+    "video_token": "<|VIDEO|>",
+    "vision_bos_token": "<|vision_bos|>",
+    "vision_eos_token": "<|vision_eos|>",
+}
+MARKS = (*NAMED.values(),)
 SILENT = len(parts.BASIC) + len(MARKS)
 """Ids below this one are never said."""
 
 
-class WithoutVideos(Qwen2_5OmniProcessor):
-    """The processor without the part for videos, which it insists on and which needs torchvision."""
-
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> type:
-        if argument_name == "video_processor":
-            return type(argument)
-        return super().check_argument_for_proper_class(argument_name, argument)  # type: ignore[no-any-return]
+@parts.registered(Qwen2_5OmniThinkerConfig)
+class HearingQwen25Omni(parts.Hearing, Qwen2_5OmniProcessor):
+    """Without what reads images and videos."""
 
 
 def processor() -> Any:
-    tokenizer = parts.tokenizer(MARKS)
-    for name, mark in zip(NAMES, MARKS, strict=True):
-        setattr(tokenizer, name, mark)
-        setattr(tokenizer, f"{name}_id", tokenizer.convert_tokens_to_ids(mark))
-    features = WhisperFeatureExtractor(feature_size=16, chunk_length=2)
-    return WithoutVideos(Qwen2VLImageProcessorPil(), SimpleNamespace(model_input_names=[]), features, tokenizer)
+    return HearingQwen25Omni(WhisperFeatureExtractor(feature_size=16, chunk_length=2), parts.tokenizer(MARKS, **NAMED))
 
 
 def config() -> dict[str, Any]:

@@ -26,16 +26,14 @@ MARKS = NAMED | {
 AUDIO = " <|audio_start|> <|audio_pad|> <|audio_end|>"
 
 
-class Hearing(Qwen3OmniMoeProcessor):
-    """Without what reads images and videos, for which torchvision would be needed."""
-
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        return None if argument is None else super().check_argument_for_proper_class(argument_name, argument)
+@parts.registered(Qwen3OmniMoeThinkerConfig)
+class HearingQwen3Omni(parts.Hearing, Qwen3OmniMoeProcessor):
+    """Without what reads images and videos."""
 
 
 def processor() -> Any:
     features = WhisperFeatureExtractor(feature_size=16, chunk_length=1)
-    return Hearing(None, None, features, parts.tokenizer([*MARKS.values()], **MARKS))
+    return HearingQwen3Omni(features, parts.tokenizer([*MARKS.values()], **MARKS))
 
 
 def model() -> Any:

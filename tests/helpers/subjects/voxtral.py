@@ -26,7 +26,7 @@ AUDIO, BEGIN, PAD = 24, 25, 11
 
 
 @cache
-def vocabulary() -> Path:
+def vocabulary(seconds: int) -> Path:
     """A file of mistral-common's with nothing but bytes and special tokens."""
     from mistral_common.tokens.tokenizers.tekken import Tekkenizer
 
@@ -49,7 +49,7 @@ def vocabulary() -> Path:
             "sampling_rate": RATE,
             "frame_rate": 12.5,
             "audio_encoding_config": {"num_mel_bins": 16, "hop_length": 160, "window_size": 400},
-            "chunk_length_s": float(SECONDS),
+            "chunk_length_s": float(seconds),
         },
     }
     path = Path(mkdtemp()) / "tekken.json"
@@ -57,15 +57,15 @@ def vocabulary() -> Path:
     return path
 
 
-def processor() -> Any:
+def processor(seconds: int = SECONDS) -> Any:
     pytest.importorskip("mistral_common", reason="the extra `voxtral` is not installed")
     from transformers.tokenization_mistral_common import MistralCommonBackend
 
-    features = WhisperFeatureExtractor(feature_size=16, chunk_length=SECONDS)
-    return VoxtralProcessor(features, MistralCommonBackend(str(vocabulary())))
+    features = WhisperFeatureExtractor(feature_size=16, chunk_length=seconds)
+    return VoxtralProcessor(features, MistralCommonBackend(str(vocabulary(seconds))))
 
 
-def model() -> Any:
+def model(seconds: int = SECONDS) -> Any:
     torch.manual_seed(0)
     config = VoxtralConfig(
         audio_config={
@@ -75,7 +75,7 @@ def model() -> Any:
             "num_attention_heads": 2,
             "hidden_size": 16,
             "intermediate_size": 64,
-            "max_source_positions": 50 * SECONDS,
+            "max_source_positions": 50 * seconds,
         },
         text_config=parts.text_config(256 + SPECIAL, "llama", head_dim=8),
         audio_token_id=AUDIO,
