@@ -53,7 +53,7 @@ def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: in
         whole = before * (audios if placeholder in before else 1) + instruction
         return whole + after * (audios if placeholder in after else 1)
     text = processor.apply_chat_template(
-        [_user_turn(patch, instruction, audios)], tokenize=False, add_generation_prompt=True
+        _conversation(patch, instruction, audios), tokenize=False, add_generation_prompt=True
     )
     _check_placeholders("The chat template wrote", text, placeholder, audios)
     return str(text)
@@ -70,16 +70,18 @@ def whole_answer(processor: Any, patch: ModelPatch, instruction: str, answer: st
     if processor.audio_token in instruction or getattr(processor, "chat_template", None) is None:
         return f"{answer}{end}" if prompt[-1:].isspace() else f" {answer}{end}"
     turn = {"role": "assistant", "content": [{"type": "text", "text": answer}]}
-    whole = processor.apply_chat_template([_user_turn(patch, instruction, audios), turn], tokenize=False)
+    whole = processor.apply_chat_template([*_conversation(patch, instruction, audios), turn], tokenize=False)
     following = whole.removeprefix(prompt).rstrip() if whole.startswith(prompt) else ""
     return following if following.startswith(answer) and following != answer else f"{answer}{end}"
 
 
-def _user_turn(patch: ModelPatch, instruction: str, audios: int) -> dict[str, Any]:
+def _conversation(patch: ModelPatch, instruction: str, audios: int) -> list[dict[str, Any]]:
+    """The user's turn, after the system prompt if the model has one."""
     content = [*({"type": "audio"} for _ in range(audios)), {"type": "text", "text": instruction}]
     if patch.prompt.startswith("{text}"):
         content.reverse()
-    return {"role": "user", "content": content}
+    system = [] if patch.system is None else [{"role": "system", "content": [{"type": "text", "text": patch.system}]}]
+    return [*system, {"role": "user", "content": content}]
 
 
 def _check_placeholders(who: str, text: str, placeholder: str, audios: int) -> None:
