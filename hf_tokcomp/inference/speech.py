@@ -89,8 +89,8 @@ def check_speaks(config: Any, name: str) -> None:
         return
     if patch is not None and patch.speech_rate is not None:
         raise UnsupportedModelError(
-            f"{name} has its voice switched off: its config.json says enable_audio_output false. Name a checkpoint that "
-            "has one."
+            f"{name} has its voice switched off (enable_audio_output is false in its config.json): name a checkpoint "
+            "that has one."
         )
     speaking = [
         f"{known} ({each.model_classes[0]})"
