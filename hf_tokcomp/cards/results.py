@@ -240,9 +240,7 @@ def _measurement(
     seconds = f", {task['seconds']:.0f} s" if task.get("seconds") else ""
     normalisers = sorted({settings["normaliser"] for settings in by.values() if "normaliser" in settings})
     compared = f" Texts and truths are compared {' and '.join(normalisers)}." if normalisers else ""
-    heard = (
-        "; speech written down by {asr_model} in {language!r}".format(**task["speech"]) if "speech" in task else ""
-    )
+    heard = "; speech written down by {asr_model} in {language!r}".format(**task["speech"]) if "speech" in task else ""
     timed = "; seconds are the mean of an item" if any(score.name == "prefill_seconds" for score in scores) else ""
     note = (
         f"{_model_name(results['model'])}, {task['items']} items{seconds}; {session['device']}, {results['dtype']}, "

@@ -19,7 +19,7 @@ from ..errors import UnsupportedModelError
 from ..hub.whole_files import whole_file
 from ..messages import did_you_mean
 from ..models.instance import patch_of, text_writer
-from ..models.registry import find_patch, supported_models
+from ..models.registry import find_patch, patch_for_class, supported_models
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,13 @@ def check_speaker(model: Any, speaker: str | None) -> None:
     """Raise if a loaded model has no voice of this name.
 
     Args:
-        model: a patched model, unwrapped.
+        model: a supported model, unwrapped.
         speaker: the name; None for the default voice, which every speaking model has.
 
     Raises:
         ValueError: it has none; the message names those it has.
     """
-    known = patch_of(model).speakers(model)
+    known = patch_for_class(type(model))[1].speakers(model)
     if speaker is not None and known and speaker not in known:
         raise ValueError(
             f"There is no speaker {speaker!r}{did_you_mean(speaker, known)} There are {', '.join(sorted(known))}."

@@ -58,7 +58,11 @@ def test_the_tokenizer_follows_the_language(language: str, tokenize: str) -> Non
 
 def test_spellings_count_in_english_alone() -> None:
     one, other = ["a colour and a half of it"], [["a color and a half of it"]]
-    for language, spellings, right in (("en", {"colour": "color"}, True), ("en", {}, False), ("de", {"colour": "color"}, False)):
+    for language, spellings, right in (
+        ("en", {"colour": "color"}, True),
+        ("en", {}, False),
+        ("de", {"colour": "color"}, False),
+    ):
         metric = load_metric("asr_bleu", language=language, spellings=spellings)
         assert (float(metric.value(metric.statistics(one, other)[0])) == pytest.approx(100)) == right
     assert load_metric("asr_bleu", spellings={"colour": "color"}).settings["spellings"] == "a list of 1"

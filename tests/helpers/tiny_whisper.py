@@ -59,10 +59,14 @@ def save(folder: Path, multilingual: bool = True, says: int = 8) -> Path:
                 parameter.normal_(0, 0.5)
         first = tokenizer.convert_tokens_to_ids(f"\u0120{WORDS[0]}")
         model.proj_out.weight[:first] = model.proj_out.weight[len(characters) :] = 0  # never the most likely
-    marked = {} if not multilingual else {
-        "lang_to_id": {f"<|{code}|>": ids[f"<|{code}|>"] for code in LANGUAGES},
-        "task_to_id": {"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]},
-    }
+    marked = (
+        {}
+        if not multilingual
+        else {
+            "lang_to_id": {f"<|{code}|>": ids[f"<|{code}|>"] for code in LANGUAGES},
+            "task_to_id": {"transcribe": ids["<|transcribe|>"], "translate": ids["<|translate|>"]},
+        }
+    )
     model.generation_config = GenerationConfig(
         decoder_start_token_id=ids["<|startoftranscript|>"],
         eos_token_id=ids["<|endoftext|>"],

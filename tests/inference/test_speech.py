@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -50,17 +51,12 @@ def waves(answers: list[Answer]) -> list[Any]:
 
 
 @pytest.mark.parametrize("compression", ["none", HALF])
-def test_the_answers_are_those_without_speech(
-    model: Any, processor: Any, batch: Prepared, compression: Any
-) -> None:
+def test_the_answers_are_those_without_speech(model: Any, processor: Any, batch: Prepared, compression: Any) -> None:
     with hf_tokcomp.compressed(model, compression):
         written = ask(model, processor, batch, 5)
         spoken = ask(model, processor, batch, 5, voice=SHORT)
     assert all(answer.sound is None for answer in written)
-    assert spoken == [Answer(**{**vars(answer), "sound": said.sound}) for answer, said in zip(written, spoken)]
-    assert [(answer.text, answer.tokens_after) for answer in spoken] == [
-        (answer.text, answer.tokens_after) for answer in written
-    ]
+    assert [dataclasses.replace(answer, sound=None) for answer in spoken] == written
     assert [answer.sound.rate for answer in spoken if answer.sound] == [24_000, 24_000]
     assert [len(samples) for samples in waves(spoken)] == [32, 32]  # eight samples for each of four codes
     assert not np.array_equal(*waves(spoken))
@@ -141,7 +137,7 @@ def test_speakers(model: Any, processor: Any, batch: Prepared) -> None:
         other = waves(ask(model, processor, batch, 4, voice=Voice("Ethan", 4)))
         assert all(map(np.array_equal, usual, named))
         assert not any(map(np.array_equal, usual, other))
-        with pytest.raises(ValueError, match="no speaker 'Ethen': did you mean 'Ethan'. There are Chelsie, Ethan"):
+        with pytest.raises(ValueError, match="no speaker 'Ethen': did you mean 'Ethan'"):
             ask(model, processor, batch, 4, voice=Voice("Ethen", 4))
     finally:
         del model.speaker_map["Ethan"]
@@ -192,7 +188,10 @@ def test_the_prompt_has_the_system_prompt_that_speech_needs() -> None:
         return "".join(said) + "assistant: " * add_generation_prompt
 
     talking: Any = SimpleNamespace(
-        audio_token="<|AUDIO|>", chat_template="x", apply_chat_template=template, tokenizer=SimpleNamespace(eos_token="")
+        audio_token="<|AUDIO|>",
+        chat_template="x",
+        apply_chat_template=template,
+        tokenizer=SimpleNamespace(eos_token=""),
     )
     assert PATCH.system is not None
     wanted = f"system: {PATCH.system}\nuser: <|AUDIO|>\nuser: Translate.\n"

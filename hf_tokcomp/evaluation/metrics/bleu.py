@@ -58,7 +58,7 @@ class Bleu(ItemMetric):
         precision = smoothed / np.where(there_are > 0, there_are, 1)
         brevity = np.exp(np.minimum(0, 1 - wanted / np.where(length > 0, length, 1)))
         score = 100 * brevity * np.exp(np.log(precision).mean(axis=-1))
-        return np.where(defined, score, 0.0)
+        return np.where(defined, score, np.where(np.isnan(length), np.nan, 0.0))  # nan: unknown, as of one recording
 
     @property
     def settings(self) -> dict[str, str]:
