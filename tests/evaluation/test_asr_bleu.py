@@ -9,6 +9,7 @@ import pytest
 import sacrebleu
 
 from hf_tokcomp.evaluation import Speech
+from hf_tokcomp.evaluation.bootstrap import interval
 from hf_tokcomp.evaluation.metrics import load_metric
 from hf_tokcomp.evaluation.tasks import get_task
 
@@ -81,3 +82,10 @@ def test_languages_by_code_and_by_name() -> None:
         Speech("w", "englisch")
     prompts = Speech("w", "haitian creole").task(get_task("s2st"), {}).prompts
     assert prompts[""] == "Translate the speech into Haitian Creole."
+
+
+def test_one_recording_says_nothing_about_others() -> None:
+    metric = load_metric("asr_bleu")
+    low, high = interval(metric.statistics(HEARD, TRUTHS), [["a"], ["a"]], metric.value, resamples=50)
+    assert math.isnan(low)
+    assert math.isnan(high)

@@ -334,6 +334,14 @@ def test_fleurs_wrong(tmp_path: Path) -> None:
         items(german)
 
 
+def test_a_table_with_headings_is_no_cvss(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    speaking.recordings(tmp_path, 1)
+    (tmp_path / "test.tsv").write_text("audio\ttext\nclip0.wav\tGood morning.\n")
+    (item,) = items(tmp_path).items
+    assert item.references == ("Good morning.",)
+
+
 def test_tables_of_their_own(tmp_path: Path) -> None:
     """With a transcript beside the translation, which is the one that counts."""
     speaking.recordings(tmp_path, 1)

@@ -38,7 +38,7 @@ def corpus(
     if not table.is_file():
         return None
     lines = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if lines and len(lines[0]) == 2 and (folder / table.stem).is_dir():
+    if lines and len(lines[0]) == 2 and Path(lines[0][0]).suffix:  # a recording, where other tables have a heading
         return _cvss(folder, table, lines, language)
     if lines and len(lines[0]) == 7 and lines[0][0].isdigit():
         return _fleurs(folder, table, lines, language)
