@@ -56,7 +56,7 @@ def run(
     Without arguments it reads the recordings that ship with the package, with the small model that does.
     """
     from ..inference.recordings import find_entries, find_model, load_recordings
-    from ..inference.speech import Voice, check_speaker
+    from ..inference.speech import Voice, known_speaker
     from ..models.instance import unwrap
     from ..reporting.environment import environment
 
@@ -74,7 +74,7 @@ def run(
     loaded = load_recordings(entries, prompt, reader, on_error)
     reader.load_model(device, dtype)
     if speak is not None:
-        check_speaker(unwrap(reader.model), speaker)
+        known_speaker(unwrap(reader.model), speaker)
     voice = None if speak is None else Voice(speaker, max_speech_tokens)
     files = [] if speak is None else spoken_files(speak, [recording.name for recording in loaded.recordings])
 

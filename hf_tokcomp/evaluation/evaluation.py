@@ -13,7 +13,7 @@ from ..hub.prompt_file import StoredPrompt
 from ..inference.asking import LONGEST_ANSWER, check_trained, longest_answer
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
-from ..inference.speech import check_speaker, check_speaks
+from ..inference.speech import check_speaks, known_speaker
 from ..loading.stored_prompt import read_prompt
 from ..models.instance import unwrap
 from ..models.registry import patch_for_processor
@@ -179,7 +179,7 @@ def measure(
     called = name or inner.config._name_or_path
     for each in asked:
         if each.transcriber is not None:
-            check_speaker(inner, each.transcriber.speech.speaker)
+            known_speaker(inner, each.transcriber.speech.speaker)
             each.transcriber.load(inner.device)
     if state.is_main_process:
         generation = {k: v for k, v in inner.generation_config.to_diff_dict().items() if "version" not in k}

@@ -138,7 +138,9 @@ class Transcriber:
         return dict(self._processor.tokenizer.english_spelling_normalizer or {})
 
     def load(self, device: torch.device) -> None:
-        """Load the model in its own precision, or in float32 on the CPU."""
+        """Load the model, unless it is loaded, in its own precision, or in float32 on the CPU."""
+        if self._model is not None:
+            return
         dtype: Any = torch.float32 if device.type == "cpu" else "auto"
         auto: Any = transformers
         self._model = auto.WhisperForConditionalGeneration.from_pretrained(self._name, dtype=dtype).to(device).eval()

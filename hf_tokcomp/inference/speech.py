@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,21 +103,25 @@ def check_speaks(config: Any, name: str) -> None:
     )
 
 
-def check_speaker(model: Any, speaker: str | None) -> None:
-    """Raise if a loaded model has no voice of this name.
+def known_speaker(model: Any, speaker: str | None) -> str | None:
+    """The name of a loaded model's voice as the model spells it; None for the default voice.
 
     Args:
         model: a supported model, unwrapped.
-        speaker: the name; None for the default voice, which every speaking model has.
+        speaker: the name, in upper or lower case.
 
     Raises:
         ValueError: it has none; the message names those it has.
     """
     known = patch_for_class(type(model))[1].speakers(model)
-    if speaker is not None and known and speaker not in known:
-        raise ValueError(
-            f"There is no speaker {speaker!r}{did_you_mean(speaker, known)} There are {', '.join(sorted(known))}."
-        )
+    if speaker is None or speaker in known or not known:
+        return speaker
+    for name in known:
+        if name.lower() == speaker.lower():
+            return name
+    raise ValueError(
+        f"There is no speaker {speaker!r}{did_you_mean(speaker, known)} There are {', '.join(sorted(known))}."
+    )
 
 
 def speak(
@@ -140,7 +144,7 @@ def speak(
         RuntimeError: the speech is not finite.
     """
     check_speaks(model.config, type(model).__name__)
-    check_speaker(model, voice.speaker)
+    voice = replace(voice, speaker=known_speaker(model, voice.speaker))
     patch, steps = patch_of(model), _Steps()
     watched = {**writing, "logits_processor": [*writing.get("logits_processor", ()), steps]}
     with _drawing_from(model, voice.seed):

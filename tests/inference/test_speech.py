@@ -16,10 +16,13 @@ from hf_tokcomp.patches.qwen2_5_omni import PATCH
 from hf_tokcomp.patches.qwen2_audio import PATCH as WRITES
 
 import hf_tokcomp
+from hf_tokcomp.inference.answers import answer
 from hf_tokcomp.inference.asking import Answer, Prepared, ask
+from hf_tokcomp.inference.collator import AudioTextCollator
 from hf_tokcomp.inference.prompts import whole_answer, whole_prompt
 from hf_tokcomp.inference.speech import Sound, Voice, check_speaks
 from hf_tokcomp.inference.timing import Clock
+from hf_tokcomp.testing import sound
 
 HALF = {"method": "top_k", "retention_ratio": 0.5}
 SHORT = Voice(max_new_tokens=4)
@@ -62,6 +65,14 @@ def test_the_answers_are_those_without_speech(model: Any, processor: Any, batch:
     assert not np.array_equal(*waves(spoken))
 
 
+def test_rows_are_answered_aloud(model: Any, processor: Any) -> None:
+    rows = [{"audio": {"array": sound(seconds, 0), "sampling_rate": 16_000}} for seconds in (0.8, 0.3)]
+    collator = AudioTextCollator(processor, "please <|audio_bos|> <|AUDIO|> <|audio_eos|> tell me")
+    given = answer(model, collator, rows, batch_size=1, max_new_tokens=4, voice=SHORT)
+    assert [len(samples) for samples in waves(given)] == [32, 32]
+    assert [each.text for each in given] == [each.text for each in answer(model, collator, rows, max_new_tokens=4)]
+
+
 def test_options_of_the_text_are_for_the_text(model: Any, processor: Any, batch: Prepared) -> None:
     options = {"repetition_penalty": 3.0, "min_new_tokens": 5, "eos_token_id": 10}
     written = ask(model, processor, batch, 5, **options)
@@ -71,16 +82,37 @@ def test_options_of_the_text_are_for_the_text(model: Any, processor: Any, batch:
     assert [answer.text for answer in written] != [answer.text for answer in ask(model, processor, batch, 5)]
 
 
-def test_a_part_with_an_end_of_its_own_ends_with_it(model: Any, processor: Any, batch: Prepared) -> None:
-    """A composite may bring another end than its part has."""
+def test_a_composite_with_an_end_of_its_own_ends_as_its_part(model: Any, processor: Any, batch: Prepared) -> None:
+    """As Qwen3-Omni's, whose `generate` has an end for the text as its default."""
+    own = type(model).generate
+
+    def generate(self: Any, *args: Any, thinker_eos_token_id: int = 99, **options: Any) -> Any:
+        return own(self, *args, thinker_eos_token_id=thinker_eos_token_id, **options)
+
     second = model.thinker.generate(**batch.inputs, max_new_tokens=2, do_sample=False)[0, -1]
-    before, model.thinker.generation_config.eos_token_id = model.thinker.generation_config.eos_token_id, int(second)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model), "generate", generate)
+        patch.setattr(model.thinker.generation_config, "eos_token_id", int(second))
         written, spoken = ask(model, processor, batch, 5), ask(model, processor, batch, 5, voice=SHORT)
-    finally:
-        model.thinker.generation_config.eos_token_id = before
     assert written[0].finished
     assert [(each.text, each.finished) for each in spoken] == [(each.text, each.finished) for each in written]
+
+
+def test_a_talker_that_would_end_at_once_says_something(model: Any, batch: Prepared) -> None:
+    """Upstream's vocoder fails on nothing."""
+    text, greedy = {"max_new_tokens": 4, "do_sample": False}, {"talker_do_sample": False}
+    codes: list[int] = []
+    handle = model.token2wav.register_forward_pre_hook(lambda _, args: codes.append(int(args[0][0, 0])))
+    try:
+        PATCH.speak(model, batch.inputs, text, {**SHORT.keywords(), **greedy})
+    finally:
+        handle.remove()
+    ends = {**greedy, "talker_eos_token_id": codes}
+    assert [len(wave) > 0 for wave in PATCH.speak(model, batch.inputs, text, {**SHORT.keywords(), **ends})[1]] == [
+        True
+    ] * 2
+    with pytest.raises(RuntimeError):
+        PATCH.speak(model, batch.inputs, text, {"talker_max_new_tokens": 4, **ends})
 
 
 def test_it_says_the_same_every_time_and_draws_from_its_seed(model: Any, processor: Any, batch: Prepared) -> None:
@@ -134,7 +166,7 @@ def test_speakers(model: Any, processor: Any, batch: Prepared) -> None:
     try:
         usual = waves(ask(model, processor, batch, 4, voice=SHORT))
         named = waves(ask(model, processor, batch, 4, voice=Voice(SPEAKER, 4)))
-        other = waves(ask(model, processor, batch, 4, voice=Voice("Ethan", 4)))
+        other = waves(ask(model, processor, batch, 4, voice=Voice("ethan", 4)))
         assert all(map(np.array_equal, usual, named))
         assert not any(map(np.array_equal, usual, other))
         with pytest.raises(ValueError, match="no speaker 'Ethen': did you mean 'Ethan'"):
