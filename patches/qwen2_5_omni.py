@@ -22,7 +22,8 @@ class Qwen25OmniPatch(Qwen25OmniThinkerPatch):
     model_classes = ("Qwen2_5OmniForConditionalGeneration",)
     auto_classes = ("AutoModelForMultimodalLM", "AutoModelForTextToWaveform")
     text_options = 'generation_mode="text", thinker_max_new_tokens={count}'
-    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("input_ids", "kwargs")}
+    relies_on: ClassVar[dict[str, tuple[str, ...]]] = {"generate": ("input_ids", "speaker", "kwargs")}
+    speech_rate = 24_000
 
     def inner(self, model: Any) -> Any:
         return getattr(model, "thinker", model)
@@ -31,6 +32,9 @@ class Qwen25OmniPatch(Qwen25OmniThinkerPatch):
         own = ("inputs_embeds", "position_ids")
         renamed = {f"thinker_{name}" if name in own else name: value for name, value in call.items()}
         return renamed | {self.features: call["inputs_embeds"]}
+
+    def speakers(self, model: Any) -> list[str]:
+        return list(model.speaker_map)
 
     def save_beside(self, model: Any, folder: Path) -> None:
         if model.speaker_map:

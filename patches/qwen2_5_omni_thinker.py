@@ -38,6 +38,11 @@ class Qwen25OmniThinkerPatch(ModelPatch):
     frame_rate = 25.0
     chat = QWEN_CHAT
     prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>{text}"
+    # The model card demands it for speech. Written or spoken, the text is then the same.
+    system = (
+        "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of perceiving auditory and "
+        "visual inputs, as well as generating text and speech."
+    )
     lora_targets: ClassVar[dict[str, str]] = {
         "language_model": LANGUAGE_MODEL,
         "projector": r".*\.audio_tower\.proj",

@@ -224,8 +224,8 @@ def _spent(task: Mapping[str, Any], cost: Mapping[str, Any], plain: Mapping[str,
     if task.get("seconds"):
         rates = (round(each["tokens_after"] / task["seconds"], 2) for each in (cost, plain))
         found.append(Score(RATE, *rates))
-    for phase in ("prefill_seconds", "decode_seconds"):
-        if cost[phase] and plain[phase]:
+    for phase in ("prefill_seconds", "decode_seconds", "speech_seconds"):
+        if cost.get(phase) and plain.get(phase):
             found.append(Score(phase, *(round(each[phase] / each["items"], 4) for each in (cost, plain))))
     return found
 
@@ -240,11 +240,12 @@ def _measurement(
     seconds = f", {task['seconds']:.0f} s" if task.get("seconds") else ""
     normalisers = sorted({settings["normaliser"] for settings in by.values() if "normaliser" in settings})
     compared = f" Texts and truths are compared {' and '.join(normalisers)}." if normalisers else ""
+    heard = "; speech written down by {asr_model} in {language!r}".format(**task["speech"]) if "speech" in task else ""
     timed = "; seconds are the mean of an item" if any(score.name == "prefill_seconds" for score in scores) else ""
     note = (
         f"{_model_name(results['model'])}, {task['items']} items{seconds}; {session['device']}, {results['dtype']}, "
         f"greedy, batches of {session['batch_size']}; hf_tokcomp {session['hf_tokcomp']}, transformers "
-        f"{session['transformers']}, torch {session['torch']}{timed}.{compared}"
+        f"{session['transformers']}, torch {session['torch']}{heard}{timed}.{compared}"
     )
     prompt = task["prompt"] if "{" not in task["prompt"] else ""
     return Measurement(called, scores, split=task["part"] or subset or None, note=note, prompt=prompt)

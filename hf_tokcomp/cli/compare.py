@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,7 @@ from .options import (
 )
 from .reader import open_reader
 from .report import SHIPPED, print_notes, print_scores, print_texts
+from .speech import AsrModelOption, MaxSpeechTokensOption, SpeakerOption, TargetLanguageOption, speech_of
 
 if TYPE_CHECKING:
     from ..evaluation.asked import Asked
@@ -71,6 +72,19 @@ def compare(
         typer.Option("--texts", rich_help_panel=OUTPUT, help="Print the texts, too, where there are truths."),
     ] = False,
     max_new_tokens: MaxNewTokensOption = None,
+    task: Annotated[
+        Literal["asr", "s2st"],
+        typer.Option(
+            "--task",
+            rich_help_panel=MEASURING,
+            help="How texts are compared with truths: asr, by word error rate; or s2st, where the model speaks its "
+            "answers, by the BLEU of what is heard in them and of their text.",
+        ),
+    ] = "asr",
+    asr_model: AsrModelOption = None,
+    target_language: TargetLanguageOption = None,
+    speaker: SpeakerOption = None,
+    max_speech_tokens: MaxSpeechTokensOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     output: Annotated[
@@ -93,6 +107,7 @@ def compare(
     from ..evaluation.folder import SETTINGS, write_results
     from ..evaluation.plan import ALL, plan
     from ..evaluation.recordings import asked_about
+    from ..evaluation.speech import Transcriber
     from ..evaluation.tasks import get_task
     from ..inference.recordings import find_entries, find_model, load_recordings
 
@@ -102,17 +117,28 @@ def compare(
     folder = output if output is not None and output.suffix != ".json" else None
     if output is not None and not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
+    kind = get_task(task)
+    speech = speech_of([kind], asr_model, target_language, speaker, max_speech_tokens)
     name = find_model(model)
     entries = find_entries(audio, dataset, split, parse_columns(columns), on_error)
     reader = open_reader(name)
+    transcriber = None
+    if speech is None:
+        kind = dataclasses.replace(kind, metrics=("wer_plain", "exact_match"))
+    else:
+        reader.check_speaks()
+        transcriber = Transcriber(speech)
+        kind = speech.task(kind, transcriber.spellings)
+        prompt = prompt or kind.template(reader.patch.model_type, reader.base, reader.stored_prompt)
     loaded = load_recordings(entries, prompt, reader, on_error)
     asked = asked_about(
-        dataclasses.replace(get_task("asr"), metrics=("wer_plain", "exact_match")),
+        kind,
         loaded.recordings,
         reader.rate,
         *named(audio, dataset),
         max_new_tokens or reader.longest_answer,
         len(loaded.skipped),
+        transcriber,
     )
     reader.load_model(device, dtype)
 

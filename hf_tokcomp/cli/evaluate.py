@@ -26,6 +26,7 @@ from .options import (
     ratios_option,
 )
 from .reader import open_reader
+from .speech import AsrModelOption, MaxSpeechTokensOption, SpeakerOption, TargetLanguageOption, speech_of
 
 if TYPE_CHECKING:
     from ..evaluation.task import Task
@@ -37,9 +38,9 @@ def evaluate(
         typer.Argument(
             metavar="TASK...",
             rich_help_panel=READ,
-            help="For recordings of your own, asr, translation, captioning, question_answering, multiple_choice; "
-            "benchmarks: audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; those of the shipped model: digits, "
-            "sound_captions, sound_choices.",
+            help="For recordings of your own, asr, translation, captioning, question_answering, multiple_choice, s2st "
+            "(speech to speech); benchmarks: audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; those of the "
+            "shipped model: digits, sound_captions, sound_choices.",
         ),
     ],
     output: Annotated[
@@ -155,6 +156,10 @@ def evaluate(
         int,
         typer.Option("--resamples", min=100, rich_help_panel=MEASURING, help="Of the bootstrap over recordings."),
     ] = 1000,
+    asr_model: AsrModelOption = None,
+    target_language: TargetLanguageOption = None,
+    speaker: SpeakerOption = None,
+    max_speech_tokens: MaxSpeechTokensOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     config: ConfigOption = None,
@@ -173,6 +178,7 @@ def evaluate(
 
     found = list({each.name: each for each in map(get_task, tasks)}.values())
     names = [each.name for each in found]
+    speech = speech_of(found, asr_model, target_language, speaker, max_speech_tokens)
     if spellings is not None:
         found = with_spellings(found, spellings)
     named, configured, parts = (by_task(given, names) for given in (dataset, config_name, split))
@@ -183,6 +189,8 @@ def evaluate(
         raise ValueError(f"--device {device}: {state.num_processes} processes take a device each; leave it out.")
     name = find_model(model)
     reader = open_reader(name)
+    if speech is not None:
+        reader.check_speaks()
     stored = [] if reader.stored is None else [reader.stored.to_json_string()]
     runs, left_out = plan(compression or stored, ratios, kinds, seeds)
     skips = on_error == "skip"
@@ -203,6 +211,7 @@ def evaluate(
         name=reader.base,
         stored=reader.stored_prompt,
         longest_answer=reader.longest_answer,
+        speech=speech,
     )
     reader.load_model(str(state.device) if state.num_processes > 1 else device, dtype)
 

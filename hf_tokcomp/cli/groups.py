@@ -6,9 +6,10 @@ READ = "What to read"
 SHARE = "What to share"
 COMPRESSION = "Compression"
 GENERATION = "Generation"
+SPEECH = "Speech"
 MEASURING = "Measuring"
 TRAINING = "Training"
 OUTPUT = "Output"
 RUNNING = "Running"
-GROUPS = (READ, SHARE, COMPRESSION, GENERATION, MEASURING, TRAINING, OUTPUT, RUNNING)
+GROUPS = (READ, SHARE, COMPRESSION, GENERATION, SPEECH, MEASURING, TRAINING, OUTPUT, RUNNING)
 """The groups in the order in which they are printed; options without a group are in the last."""

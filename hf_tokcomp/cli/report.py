@@ -35,17 +35,26 @@ def of(dataset: str) -> str:
     return {SHIPPED: " that ship with hf_tokcomp", UNNAMED: ""}.get(dataset, f" of {dataset}")
 
 
+TITLES = {
+    "wer_plain": "Word error rate in %, by fraction of tokens kept",
+    "exact_match": "Recordings read without an error, in %",
+    "asr_bleu": "ASR-BLEU of the speech, by fraction of tokens kept",
+    "bleu": "BLEU of the text",
+}
+"""The titles of the tables, by metric."""
+
+
 def print_scores(scores: Sequence[Score], asked: Asked) -> None:
-    """Print word error rate, exact matches, and tokens kept and budgeted: a row per method, a column per ratio."""
+    """Print the task's metrics, and tokens kept and budgeted: a row per method, a column per ratio."""
     from ..evaluation.tables import ratio_columns
 
     data = f"{len(asked.items.items)} recordings{of(asked.task.title)}, {asked_with(asked.prompts)}"
     ratios = ratio_columns(scores)
     names = ["own budget" if ratio is None else ratio_name(ratio) for ratio in ratios]
+    metrics = asked.task.metrics
     for metric, key, title in (
-        ("wer_plain", "value", "Word error rate in %, by fraction of tokens kept"),
-        ("exact_match", "value", "Recordings read without an error, in %"),
-        ("wer_plain", "kept", "Audio tokens really kept / asked for, in %, mean over recordings"),
+        *((metric, "value", TITLES[metric]) for metric in metrics),
+        (metrics[0], "kept", "Audio tokens really kept / asked for, in %, mean over recordings"),
     ):
         rows: dict[tuple[str, ...], dict[float | None, str]] = {}
         for score in scores:
@@ -78,6 +87,8 @@ def print_texts(
             wanted = "-" if given.tokens_asked is None else str(given.tokens_asked)
             ratio = "-" if run.ratio is None else ratio_name(run.ratio)
             rows.append((name, ratio, run.positions or "-", str(given.tokens_after), wanted, given.text))
+            if given.transcript is not None:
+                rows.append(("", "", "", "", "heard", given.transcript))
         dropped = f", the last {recording.dropped:.1f} s not read{whole}" if recording.dropped else ""
         length = f"{recording.seconds:.1f} s{dropped}"
         title = f"{shortened(recording.name)}  ({length})  {recording.prompt}"
@@ -97,7 +108,13 @@ def print_notes(measured: Measured, asked: Asked) -> None:
     machine = values["sessions"][-1]
     print(f"Model {values['model']}, {machine['device']}, {values['dtype']}.")
     known = sum(bool(item.references) for item in asked.items.items)
-    if known:
+    if known and asked.transcriber is not None:
+        heard = asked.transcriber.settings()
+        print(
+            f"BLEU is that of {known} recordings; speech was written down by {heard['asr_model']} in "
+            f"{heard['language']!r}, and compared as Whisper's normaliser writes texts."
+        )
+    elif known:
         print(f"Errors are those in {known} recordings; texts and truths are compared {NORMALISATION}.")
     print("At 1 every method equals `none`, so that alone is read (and what reduces the encoder's work).")
     seeds = {run["seed"] for run in values["runs"].values()} - {None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -27,6 +28,7 @@ from .options import (
 )
 from .reader import open_reader
 from .report import asked_with, describe, settings
+from .speech import MaxSpeechTokensOption, SpeakerOption, SpeakOption, check_target, spoken_files
 
 
 def run(
@@ -40,6 +42,9 @@ def run(
     split: SplitOption = None,
     columns: ColumnsOption = None,
     max_new_tokens: MaxNewTokensOption = None,
+    speak: SpeakOption = None,
+    speaker: SpeakerOption = None,
+    max_speech_tokens: MaxSpeechTokensOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     on_error: OnErrorOption = "stop",
@@ -47,23 +52,36 @@ def run(
 ) -> None:
     """Read recordings with a model: the text, the audio tokens before and after compression, the seconds per phase.
 
+    With --speak, a model that speaks also answers aloud.
     Without arguments it reads the recordings that ship with the package, with the small model that does.
     """
     from ..inference.recordings import find_entries, find_model, load_recordings
+    from ..inference.speech import Voice, known_speaker
+    from ..models.instance import unwrap
     from ..reporting.environment import environment
 
+    if speak is None and (speaker is not None or max_speech_tokens is not None):
+        raise ValueError("--speaker and --max-speech-tokens are for spoken answers: add --speak FILE.wav.")
     asked = one_compression(compression, retention_ratio, positions)
     name = find_model(model)
     entries = find_entries(audio, dataset, split, parse_columns(columns), on_error)
+    if speak is not None:
+        check_target(speak, entries)
     reader = open_reader(name)
+    if speak is not None:
+        reader.check_speaks()
     config = asked.changed(reader.stored)
     loaded = load_recordings(entries, prompt, reader, on_error, config)
     reader.load_model(device, dtype)
+    if speak is not None:
+        known_speaker(unwrap(reader.model), speaker)
+    voice = None if speak is None else Voice(speaker, max_speech_tokens)
+    files = [] if speak is None else spoken_files(speak, [recording.name for recording in loaded.recordings])
 
     results: list[dict[str, Any]] = []
-    for recording in loaded.recordings:
+    for number, recording in enumerate(loaded.recordings):
         batch = reader.prepare([recording], config)
-        (reading,), seconds = reader.read(batch, config, max_new_tokens)
+        (reading,), seconds = reader.read(batch, config, max_new_tokens, voice)
         result: dict[str, Any] = {
             "audio": recording.name,
             "audio_seconds": round(recording.seconds, 3),
@@ -76,6 +94,13 @@ def run(
             "tokens_asked": reading.tokens_asked,
             "seconds": seconds.to_dict(),
         }
+        if reading.sound is not None:
+            files[number].parent.mkdir(exist_ok=True)
+            result["speech"] = {
+                "path": str(reading.sound.write(files[number])),
+                "seconds": round(reading.sound.seconds, 3),
+                "sampling_rate": reading.sound.rate,
+            }
         results.append(result)
         if not as_json:
             print_result(result, reading.counts, first=len(results) == 1)
@@ -85,6 +110,7 @@ def run(
                 **reader.about(),
                 "compression": settings(config),
                 "max_new_tokens": max_new_tokens,
+                **({} if voice is None else {"voice": dataclasses.asdict(voice)}),
                 "results": results,
                 **loaded.to_dict(),
                 "versions": environment(),
@@ -108,6 +134,10 @@ def print_result(result: dict[str, Any], counts: str, first: bool) -> None:
     print(f"  text     {result['text']}")
     if result["truth"] is not None:
         print(f"  truth    {result['truth']}")
+    if "speech" in result:
+        said = result["speech"]
+        length = f"{said['seconds']:.1f} s, {said['sampling_rate']} Hz" if said["seconds"] else "nothing was said"
+        print(f"  speech   {said['path']}  ({length})")
     print(f"  tokens   {counts}")
     phases = result["seconds"]
     print("  seconds  " + ", ".join(f"{name} {three_digits(value)}" for name, value in phases.items()), flush=True)

@@ -208,7 +208,9 @@ def models(as_json: JsonOption = False, imports: ImportOption = None) -> None:
     first = listed[0]
     refused = [row["model_type"] for row in listed if not row["accepted"]]
     verdict = f"not accepted for {', '.join(refused)}" if refused else "accepted"
-    print(f"\nTried with transformers {first['transformers'].replace('-', ' to ')}.")
+    speaking = ", ".join(row["model_type"] for row in listed if row["speech_rate"])
+    print(f"\nModels that speak (`run --speak`, `eval s2st`): {speaking}.")
+    print(f"Tried with transformers {first['transformers'].replace('-', ' to ')}.")
     print(f"The installed transformers {first['installed']} is {verdict}.")
     for problem in dict.fromkeys(filter(None, (row["problem"] for row in listed))):
         print(problem)
@@ -254,6 +256,7 @@ def list_models() -> list[dict[str, Any]]:
             "since": patch.since,
             "packages": list(patch.packages),
             "missing": [package for package in patch.packages if _is_missing(package)],
+            "speech_rate": patch.speech_rate,
             "transformers": f"{OLDEST_TRIED}-{NEWEST_TRIED}",
             "installed": installed_version(),
             "accepted": problems[model_type] is None,

@@ -3,11 +3,12 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Dataset", "Item", "Task", "evaluate", "read_scores", "register_task"]
+__all__ = ["Dataset", "Item", "Speech", "Task", "evaluate", "read_scores", "register_task"]
 
 _HERE = {
     "Dataset": "items",
     "Item": "task",
+    "Speech": "speech",
     "Task": "task",
     "evaluate": "evaluation",
     "read_scores": "score",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .items import Items
+from .speech import Transcriber
 from .task import Task
 
 
@@ -21,6 +22,7 @@ class Asked:
         template: the template the prompts were built from.
         cut: number of recordings that are longer than the model's limit; only their beginning is used.
         whole: whether these are all the items of the benchmark.
+        transcriber: for a spoken task, how its answers are spoken and written down.
     """
 
     task: Task
@@ -31,3 +33,4 @@ class Asked:
     template: str = ""
     cut: int = 0
     whole: bool = True
+    transcriber: Transcriber | None = None

@@ -24,6 +24,7 @@ class Cost:
         tokens_asked: audio tokens that the budgets allow; None without a budget.
         prefill_seconds: time to the first token; None if not measured.
         decode_seconds: time after the first token; None if not measured.
+        speech_seconds: time for the speech; None if not measured, or if answers are not spoken.
     """
 
     task: str
@@ -34,6 +35,7 @@ class Cost:
     tokens_asked: int | None
     prefill_seconds: float | None
     decode_seconds: float | None
+    speech_seconds: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The values for the result file."""
@@ -53,9 +55,11 @@ def costs(asked: Sequence[Asked], runs: Sequence[Run], answers: Mapping[Key, Giv
         for run in runs:
             given = [answers[task.task.name, item.id, run.key] for item in task.items.items]
             wanted = [each.tokens_asked for each in given if each.tokens_asked is not None]
-            timed = all(each.seconds for each in given)
-            prefill, decode = (
-                round(sum(each.seconds[phase] for each in given), 4) if timed else None for phase in (0, 1)
+            prefill, decode, speech = (
+                round(sum(each.seconds[phase] for each in given), 4)
+                if all(len(each.seconds) > phase for each in given)
+                else None
+                for phase in (0, 1, 2)
             )
             found.append(
                 Cost(
@@ -67,6 +71,7 @@ def costs(asked: Sequence[Asked], runs: Sequence[Run], answers: Mapping[Key, Giv
                     sum(wanted) if len(wanted) == len(given) else None,
                     prefill,
                     decode,
+                    speech,
                 )
             )
     return found

@@ -13,6 +13,7 @@ from ..hub.prompt_file import StoredPrompt
 from ..inference.asking import LONGEST_ANSWER, check_trained, longest_answer
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
+from ..inference.speech import check_speaks, known_speaker
 from ..loading.stored_prompt import read_prompt
 from ..models.instance import unwrap
 from ..models.registry import patch_for_processor
@@ -29,6 +30,7 @@ from .plan import Run, plan
 from .published import published_for
 from .score import Score
 from .scores import ChoiceScoring, score
+from .speech import Speech, Transcriber
 from .sweep import sweep
 from .tables import report
 from .task import Item, Task
@@ -72,6 +74,7 @@ def evaluate(
     similarity_model: str | None = None,
     resamples: int = 1000,
     name: str | None = None,
+    speech: Speech | None = None,
     on_batch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Score]:
     """Measure a model on benchmarks under several compressions; answers and results are written to a folder.
@@ -97,6 +100,7 @@ def evaluate(
         similarity_model: the Sentence-BERT model.
         resamples: number of bootstrap resamples.
         name: the name of the model in the results; by default what it was loaded from.
+        speech: how the answers to spoken tasks (``s2st``) are spoken and written down.
         on_batch: called with the number of finished batches of this process, and their total.
 
     Returns:
@@ -104,15 +108,19 @@ def evaluate(
 
     Raises:
         ValueError: a request is invalid, or the folder contains answers to different settings.
+        UnsupportedModelError: a task is spoken and the model does not speak.
         FileNotFoundError: the data do not exist.
         RuntimeError: reading or generating failed; earlier answers are kept.
     """
     found = [get_task(each) if isinstance(each, str) else each for each in tasks]
+    if any(task.spoken for task in found):
+        check_speaks(unwrap(model).config, type(unwrap(model)).__name__)
     loaded_from = str(unwrap(model).config._name_or_path)
     # An adapter may have been trained with a different prompt than its base model.
     stored = None if hasattr(model, "peft_config") else read_prompt(loaded_from, {})
     limit = longest_answer(model)
-    asked = ask_all(processor, found, datasets, prompts, max_new_tokens, choice_scoring, loaded_from, stored, limit)
+    given = (datasets, prompts, max_new_tokens, choice_scoring, loaded_from, stored, limit, speech)
+    asked = ask_all(processor, found, *given)
     runs, left_out = plan(compressions, ratios, positions, seeds)
     measured = measure(
         model,
@@ -172,6 +180,10 @@ def measure(
     journal = MemoryJournal() if output is None else Journal(output, state.process_index)
     inner = unwrap(model)
     called = name or inner.config._name_or_path
+    for each in asked:
+        if each.transcriber is not None:
+            known_speaker(inner, each.transcriber.speech.speaker)
+            each.transcriber.load(inner.device)
     if state.is_main_process:
         generation = {k: v for k, v in inner.generation_config.to_diff_dict().items() if "version" not in k}
         folder.begin(
@@ -217,20 +229,26 @@ def ask_all(
     name: str = "",
     stored: StoredPrompt | None = None,
     longest_answer: int = LONGEST_ANSWER,
+    speech: Speech | None = None,
 ) -> list[Asked]:
     """Read the items of the tasks and build their prompts; reports how many recordings exceed the model's limit.
 
     `name` is what the model was loaded from: a base model is prompted without a chat template. `stored` is the prompt
     that came with it: it is used for tasks of its kind, unless `prompts` or the items have a question of their own.
-    `longest_answer` is the model's own limit, for tasks that have none.
+    `longest_answer` is the model's own limit, for tasks that have none. `speech` is needed for spoken tasks.
 
     Raises:
-        ValueError: an item has no question, and there is no common one.
+        ValueError: an item has no question, and there is no common one; or a task is spoken and there is no `speech`.
+        OSError: there is no such model for speech recognition.
     """
+    transcriber = _transcriber(tasks, speech)
     patch = patch_for_processor(processor)[1]
     rate, longest = patch.sampling_rate(processor), patch.longest_audio(processor)
     found = []
     for task in tasks:
+        heard = transcriber if task.spoken else None
+        if heard is not None:
+            task = heard.speech.task(task, heard.spellings)
         where = (datasets or {}).get(task.name, Dataset())
         items = read_items(task, where, rate)
         if not task.title:
@@ -252,9 +270,22 @@ def ask_all(
                 template,
                 cut,
                 where.count is None,
+                heard,
             )
         )
     return found
+
+
+def _transcriber(tasks: Sequence[Task], speech: Speech | None) -> Transcriber | None:
+    spoken = [task.name for task in tasks if task.spoken]
+    if not spoken:
+        return None
+    if speech is None:
+        raise ValueError(
+            f"The answers to {spoken[0]} are spoken, and written down before they are scored: pass "
+            'speech=Speech(asr_model="openai/whisper-large-v3", language="en").'
+        )
+    return Transcriber(speech)
 
 
 def _prompt(task: Task, template: str, item: Item) -> str:

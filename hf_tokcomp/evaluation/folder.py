@@ -146,6 +146,7 @@ def write_results(file: Path, values: Mapping[str, Any]) -> None:
 
 def described_task(asked: Asked) -> dict[str, Any]:
     """Everything the answers to a task depend on, for the folder."""
+    spoken = {} if asked.transcriber is None else {"speech": asked.transcriber.settings()}
     return {
         "title": asked.task.title,
         "dataset": asked.items.dataset,
@@ -158,6 +159,7 @@ def described_task(asked: Asked) -> dict[str, Any]:
         "prompt": asked.template,
         "max_new_tokens": asked.max_new_tokens,
         "by_likelihood": asked.by_likelihood,
+        **spoken,
     }
 
 

@@ -30,7 +30,10 @@ class Given:
         scores: the log-likelihood of each option, if computed.
         finished: whether the answer ended by itself rather than being cut off at the maximum length.
         tokens_asked: audio tokens that the budget allows; None without a budget, or if it was not recorded.
-        seconds: time up to the first token and after it, if measured: this item's share of its batch.
+        seconds: time up to the first token, after it and, if the answer is spoken, for the speech, if measured: this
+            item's share of its batch.
+        transcript: what was heard in the spoken answer; None if it is not spoken.
+        speech_seconds: length of the spoken answer; None if it is not spoken.
     """
 
     task: str
@@ -43,6 +46,8 @@ class Given:
     finished: bool = True
     tokens_asked: int | None = None
     seconds: tuple[float, ...] = ()
+    transcript: str | None = None
+    speech_seconds: float | None = None
 
     @property
     def key(self) -> Key:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..inference.recordings import Recording
 from .asked import Asked
 from .items import Items, digest
+from .speech import Transcriber
 from .task import Item, Task
 
 
@@ -19,6 +20,7 @@ def asked_about(
     dataset: str,
     max_new_tokens: int,
     skipped: int = 0,
+    transcriber: Transcriber | None = None,
 ) -> Asked:
     """Build a task from recordings.
 
@@ -30,6 +32,7 @@ def asked_about(
         dataset: name of their source.
         max_new_tokens: maximum length of an answer.
         skipped: number of recordings that were left out because they cannot be read.
+        transcriber: how the answers are spoken and written down, if the task is spoken.
     """
     items = [
         Item(str(number), "", () if each.truth is None else (each.truth,), recordings=(each.name,))
@@ -44,4 +47,4 @@ def asked_about(
     template = prompts[0] if len(set(prompts)) == 1 else ""
     cut = sum(each.dropped > 0 for each in recordings)
     titled = dataclasses.replace(task, title=title)
-    return Asked(titled, found, prompts, max_new_tokens, template=template, cut=cut)
+    return Asked(titled, found, prompts, max_new_tokens, template=template, cut=cut, transcriber=transcriber)

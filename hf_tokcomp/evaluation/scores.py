@@ -52,13 +52,14 @@ def score(
     for task in asked:
         cells = by_cell(runs)
         given = {run.key: _of(task, run, answers) for run in runs}
-        predictions = {key: _predictions(task, row, scoring, similarity_model) for key, row in given.items()}
+        written = {key: _predictions(task, row, scoring, similarity_model) for key, row in given.items()}
+        heard = {key: _heard(task, row) for key, row in given.items()} if task.transcriber is not None else {}
         shares = {key: np.array([_shares(each) for each in row]) for key, row in given.items()}
         for subset, places in _parts(task):
             items = [task.items.items[place] for place in places]
             for key in task.task.metrics:
                 metric = load_metric(key, **task.task.metric_options.get(key, {}))
-                measured = _Measured(metric, items, places, predictions, resamples)
+                measured = _Measured(metric, items, places, heard if metric.heard else written, resamples)
                 for (method, ratio, positions), several in cells.items():
                     numbers = measured.numbers(several)
                     kept, cut, wanted = np.mean([shares[run.key][places] for run in several], axis=(0, 1)).tolist()
@@ -106,7 +107,9 @@ class Differences:
 
     def _of(self, run: Run) -> Any:
         if run.key not in self._statistics:
-            texts = _predictions(self.task, _of(self.task, run, self.answers), self.scoring, None)
+            given = _of(self.task, run, self.answers)
+            heard = self.metric.heard
+            texts = _heard(self.task, given) if heard else _predictions(self.task, given, self.scoring, None)
             self._statistics[run.key] = self.metric.statistics(texts, self._references)
         return self._statistics[run.key]
 
@@ -184,6 +187,18 @@ def _predictions(
         else ""
         for item, text in zip(items, written, strict=True)
     ]
+
+
+def _heard(task: Asked, answers: Sequence[Given]) -> list[str]:
+    """The transcripts of the spoken answers.
+
+    Raises:
+        ValueError: an answer has none.
+    """
+    silent = [given.item for given in answers if given.transcript is None]
+    if silent:
+        raise ValueError(f"The answer to {task.task.name}, item {silent[0]}, has no transcript: name another folder.")
+    return [str(given.transcript) for given in answers]
 
 
 def _parts(task: Asked) -> list[tuple[str, list[int]]]:

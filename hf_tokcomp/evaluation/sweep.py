@@ -146,12 +146,19 @@ def _by_generation(model: Any, collator: AudioTextCollator, task: Asked, batch: 
 
     def answers(timed: bool) -> list[dict[str, Any]]:
         clock = Clock() if timed else None
-        found = ask(model, collator.processor, prepared, task.max_new_tokens, clock=clock)
+        transcriber = task.transcriber
+        voice = None if transcriber is None else transcriber.speech.voice
+        found = ask(model, collator.processor, prepared, task.max_new_tokens, clock=clock, voice=voice)
         rows = [{name: getattr(answer, name) for name in KEPT} for answer in found]
         if clock is not None:
-            spent = clock.seconds()
-            share = tuple(round(seconds / len(rows), 6) for seconds in (spent.prefill, spent.decode))
+            spent = clock.seconds(spoken=voice is not None)
+            phases = (spent.prefill, spent.decode, *([] if voice is None else [spent.speech]))
+            share = tuple(round(seconds / len(rows), 6) for seconds in phases)
             rows = [row | {"seconds": share} for row in rows]
+        if transcriber is not None:
+            sounds = [answer.sound for answer in found if answer.sound is not None]
+            heard = zip(rows, sounds, transcriber.transcribe(sounds), strict=True)
+            rows = [row | {"transcript": text, "speech_seconds": round(sound.seconds, 3)} for row, sound, text in heard]
         return rows
 
     return answers

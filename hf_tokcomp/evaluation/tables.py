@@ -25,6 +25,7 @@ NAMES = {
     "rouge_l": "ROUGE-L",
     "bleu_4": "BLEU-4",
     "bleu": "BLEU",
+    "asr_bleu": "ASR-BLEU",
 }
 LOWER_IS_BETTER = frozenset({"wer", "wer_plain"})
 OUT_OF_ONE = frozenset({"cider", "rouge_l", "bleu_4"})
@@ -56,6 +57,9 @@ def report(
         line += f", {each.cut} recordings heard to the model's limit only{whole}" if each.cut else ""
         if each.task.kind == "multiple_choice":
             line += f", options by {str(measured_by['choice_scoring']).replace('_', ' ')}"
+        if each.transcriber is not None:
+            heard = each.transcriber.settings()
+            line += f", answers spoken, and written down by {heard['asr_model']} in {heard['language']!r}"
         tokenizers = {by["tokenizer"] for by in measured_by["metrics"][each.task.name].values() if "tokenizer" in by}
         line += "".join(f", tokenizer {name}" for name in sorted(tokenizers))
         lines.append(f"{line}. {each.task.note}".rstrip())

@@ -63,6 +63,9 @@ class Task:
         variable: an environment variable with the folder to use if none is given; "" for none.
         note: a note to show with the results in tables.
         own: for the user's own recordings: the row's own prompt or question is used, if it has one.
+        spoken: the answers are spoken, and the speech is written down and scored beside the text. Prompts may contain
+            ``{language}``, that of the answers.
+        make_in: ``make`` for a language of the answers, given as Whisper's code, where that decides about the rows.
 
     Raises:
         ValueError: there is no such kind.
@@ -84,6 +87,8 @@ class Task:
     variable: str = ""
     note: str = ""
     own: bool = False
+    spoken: bool = False
+    make_in: Callable[[str], Callable[[Path, str | None, int | None, int], list[Row] | None]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", kind_named(self.kind))

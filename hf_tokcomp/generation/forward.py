@@ -14,7 +14,7 @@ from torch import Tensor
 from ..models.announced import PLACEHOLDERS, WINDOWS, Announced
 from ..models.base import ModelPatch
 from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
-from ..models.instance import MODEL, STATE, original, patch_of
+from ..models.instance import MODEL, STATE, bound_once, original, patch_of
 from ..ops.record import note
 from .cache_guard import MAPPED, MEMORY, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
@@ -93,6 +93,15 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
         finally:
             _UNCOMPRESSED.reset(token)
     return _on_short_prompt(model, own_forward, inputs, prefill)
+
+
+@bound_once
+def forward_of_part(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """The `forward` of a composite, which upstream lacks: that of its part that reads audio.
+
+    So it trains like any other model, with its adapter on the whole.
+    """
+    return patch_of(model).inner(model)(*args, **kwargs)
 
 
 def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:

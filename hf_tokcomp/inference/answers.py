@@ -37,7 +37,8 @@ def answer(
             start to end, and holds in memory only the rows that are answered together.
         batch_size: number of rows per call of ``generate``.
         max_new_tokens: maximum length of an answer.
-        options: further options for ``generate``; decoding is greedy unless they say otherwise.
+        options: further options for `ask`: ``voice``, to speak the answers, too, and those of ``generate``; decoding is
+            greedy unless they say otherwise.
 
     Raises:
         whatever reading the audio or generating raises: a failure never yields an empty answer.

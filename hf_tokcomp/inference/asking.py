@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from ..config.registry import get_method
 from ..models.instance import active_config, patch_of, text_writer, unwrap
 from ..models.registry import patch_for_processor
 from .prompts import Prompts, model_inputs
+from .speech import Sound, Voice, speak
 from .timing import Clock
 
 LONGEST_ANSWER = 128
@@ -34,6 +35,7 @@ class Answer:
         finished: whether the answer ended by itself rather than being cut off at the maximum length.
         tokens_read: prompt tokens that the language model read, audio and text.
         tokens_written: tokens in the answer.
+        sound: the spoken answer, if speech was asked for.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Answer:
     finished: bool = True
     tokens_read: int = 0
     tokens_written: int = 0
+    sound: Sound | None = field(default=None, repr=False)
 
     @property
     def counts(self) -> str:
@@ -91,6 +94,7 @@ def ask(
     *,
     clock: Clock | None = None,
     strip: bool = True,
+    voice: Voice | None = None,
     **options: Any,
 ) -> list[Answer]:
     """Generate the answers to a batch, greedily unless options say otherwise.
@@ -104,7 +108,8 @@ def ask(
         max_new_tokens: maximum length of an answer; None for the model's own limit, or 128.
         clock: records when generation begins, when the first token is available, and when generation ends.
         strip: whether to remove whitespace around an answer.
-        options: further options for ``generate``.
+        voice: speak the answers, too; their text is the same. For models that speak, see `check_speaks`.
+        options: further options for the ``generate`` that writes the text.
 
     Raises:
         whatever generating raises: a failure never yields an empty answer.
@@ -115,8 +120,12 @@ def ask(
     if clock is not None:
         given["logits_processor"] = [*given.get("logits_processor", ()), clock.first_token]
         clock.begin(inner.device)
+    sounds: Sequence[Sound | None] = [None] * len(prepared.audios)
     with torch.inference_mode():
-        ids = writer.generate(**inputs, **given)
+        if voice is None:
+            ids = writer.generate(**inputs, **given)
+        else:
+            ids, sounds = speak(inner, inputs, given, voice)
     if clock is not None:
         clock.end(inner.device)
     new = ids[:, inputs["input_ids"].shape[1] :]
@@ -127,10 +136,10 @@ def ask(
     read = inputs["attention_mask"].sum(1).tolist()
     written = (new != tokenizer.pad_token_id).sum(1).tolist()
     answers = []
-    columns = (texts, token_counts(inner, prepared.audios), finished.tolist(), read, written)
-    for text, (before, after, asked), end, whole, count in zip(*columns, strict=True):
+    columns = (texts, token_counts(inner, prepared.audios), finished.tolist(), read, written, sounds)
+    for text, (before, after, asked), end, whole, count, sound in zip(*columns, strict=True):
         shown = text.strip() if strip else text
-        answers.append(Answer(shown, before, after, asked, bool(end), int(whole) - before + after, int(count)))
+        answers.append(Answer(shown, before, after, asked, bool(end), int(whole) - before + after, int(count), sound))
     return answers
 
 

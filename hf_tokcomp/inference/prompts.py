@@ -51,8 +51,8 @@ def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: in
     template = _template(processor, patch)
     if template is None:
         return _plain(patch, placeholder, instruction, audios)
-    turn = _user_turn(patch, placeholder, instruction, audios)
-    text = template.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
+    turns = _conversation(patch, placeholder, instruction, audios)
+    text = template.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     _check_placeholders("The chat template wrote", text, placeholder, audios)
     return str(text)
 
@@ -69,7 +69,10 @@ def whole_answer(processor: Any, patch: ModelPatch, instruction: str, answer: st
     if processor.audio_token in instruction or template is None:
         return f"{answer}{end}" if prompt[-1:].isspace() else f" {answer}{end}"
     content = answer if patch.turns_are_text else [{"type": "text", "text": answer}]
-    turns = [_user_turn(patch, processor.audio_token, instruction, audios), {"role": "assistant", "content": content}]
+    turns = [
+        *_conversation(patch, processor.audio_token, instruction, audios),
+        {"role": "assistant", "content": content},
+    ]
     whole = template.apply_chat_template(turns, tokenize=False)
     following = whole.removeprefix(prompt).rstrip() if whole.startswith(prompt) else ""
     return following if following.startswith(answer) and following != answer else f"{answer}{end}"
@@ -87,13 +90,19 @@ def _plain(patch: ModelPatch, placeholder: str, instruction: str, audios: int) -
     return whole + after * (audios if placeholder in after else 1)
 
 
-def _user_turn(patch: ModelPatch, placeholder: str, instruction: str, audios: int) -> dict[str, Any]:
+def _conversation(patch: ModelPatch, placeholder: str, instruction: str, audios: int) -> list[dict[str, Any]]:
+    """The user's turn, after the system prompt if the model has one."""
+    system = [] if patch.system is None else [_turn(patch, "system", patch.system)]
     if patch.turns_are_text:
-        return {"role": "user", "content": _plain(patch, placeholder, instruction, audios)}
+        return [*system, _turn(patch, "user", _plain(patch, placeholder, instruction, audios))]
     content = [*({"type": "audio"} for _ in range(audios)), {"type": "text", "text": instruction}]
     if patch.prompt.startswith("{text}"):
         content.reverse()
-    return {"role": "user", "content": content}
+    return [*system, {"role": "user", "content": content}]
+
+
+def _turn(patch: ModelPatch, role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": text if patch.turns_are_text else [{"type": "text", "text": text}]}
 
 
 def _check_placeholders(who: str, text: str, placeholder: str, audios: int) -> None:

@@ -29,6 +29,7 @@ from ..patching.patch import compressed, patch, unpatch
 from .asking import LONGEST_ANSWER, Answer, Prepared, ask, prepare, untrained
 from .prompts import Prompts, whole_prompt
 from .recordings import GENERAL_PROMPT, Recording
+from .speech import Voice, check_speaks
 from .timing import Clock, Seconds
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Reader:
         if found is None:
             raise UnsupportedModelError(f"{name} is a model of type {config.model_type!r}. {how_to_add()}")
         self.patch: ModelPatch = found
+        self._config = config
         # Not patched: prompts keep all their placeholders, and the model shortens them as each compression requires.
         self.processor = unpatch(self._load_processor())
         self.rate = found.sampling_rate(self.processor)
@@ -148,6 +150,14 @@ class Reader:
         device, dtype = str(self.model.device), str(self.model.dtype).removeprefix("torch.")
         return {"model": self.name, "device": device, "dtype": dtype}
 
+    def check_speaks(self) -> None:
+        """Raise unless the model speaks; it need not be loaded yet.
+
+        Raises:
+            UnsupportedModelError: it does not.
+        """
+        check_speaks(self._config, self.name)
+
     def prompt(self, instruction: str) -> str:
         """Build the complete prompt for one recording, with the processor's chat template if there is one.
 
@@ -188,7 +198,11 @@ class Reader:
         return max(0.0, seconds - longest)
 
     def read(
-        self, batch: Prepared, compression: CompressionConfig | None = None, max_new_tokens: int | None = None
+        self,
+        batch: Prepared,
+        compression: CompressionConfig | None = None,
+        max_new_tokens: int | None = None,
+        voice: Voice | None = None,
     ) -> tuple[list[Answer], Seconds]:
         """Generate the text for every recording in a batch (greedy decoding), and time it.
 
@@ -196,6 +210,7 @@ class Reader:
             batch: the result of `prepare`.
             compression: None for the checkpoint's own compression, if it has one.
             max_new_tokens: None for the limit in the model's generation config, or 128.
+            voice: speak the answers, too.
         """
         if compression is not None and compression != self.stored:
             said = untrained(self.model, compression)
@@ -203,7 +218,7 @@ class Reader:
                 self._untrained.add(compression.method)
                 logger.warning("%s", said)
             with compressed(self.model, compression):
-                return self.read(batch, None, max_new_tokens)
+                return self.read(batch, None, max_new_tokens, voice)
         clock = Clock()
-        answers = ask(self.model, self.processor, batch, max_new_tokens, clock=clock)
-        return answers, clock.seconds(batch.seconds)
+        answers = ask(self.model, self.processor, batch, max_new_tokens, clock=clock, voice=voice)
+        return answers, clock.seconds(batch.seconds, voice is not None)

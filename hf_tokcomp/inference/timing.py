@@ -17,31 +17,35 @@ class Seconds:
         features: in the processor: mel features and tokenization.
         prefill: up to the first token: audio encoder, compression, and the language model's pass over the prompt.
         decode: the tokens after the first.
+        speech: speaking the text, after its last token; 0 if it is not spoken.
     """
 
     features: float
     prefill: float
     decode: float
+    speech: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.features + self.prefill + self.decode
+        return self.features + self.prefill + self.decode + self.speech
 
     def to_dict(self) -> dict[str, float]:
-        values = {"features": self.features, "prefill": self.prefill, "decode": self.decode, "total": self.total}
-        return {name: round(value, 4) for name, value in values.items()}
+        values = {"features": self.features, "prefill": self.prefill, "decode": self.decode}
+        values |= {"speech": self.speech} if self.speech else {}
+        return {name: round(value, 4) for name, value in (values | {"total": self.total}).items()}
 
 
 class FirstToken(LogitsProcessor):  # type: ignore[misc]
-    """Records when the scores of the first token are available; leaves them unchanged."""
+    """Records when the scores of the first and of the last token are available; leaves them unchanged."""
 
     def __init__(self) -> None:
-        self.at = 0.0
+        self.at = self.last = 0.0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         if not self.at:
             wait_for(scores.device)
             self.at = time.perf_counter()
+        self.last = time.perf_counter()
         return scores
 
 
@@ -62,10 +66,15 @@ class Clock:
         wait_for(device)
         self._ended = time.perf_counter()
 
-    def seconds(self, features: float = 0.0) -> Seconds:
-        """The phases of the call, including the time the processor took before it."""
-        first = self.first_token.at
-        return Seconds(features, first - self._begun, self._ended - first)
+    def seconds(self, features: float = 0.0, spoken: bool = False) -> Seconds:
+        """The phases of the call, including the time the processor took before it.
+
+        Args:
+            features: that time.
+            spoken: whether the text was spoken after it was written.
+        """
+        first, written = self.first_token.at, self.first_token.last if spoken else self._ended
+        return Seconds(features, first - self._begun, written - first, self._ended - written)
 
 
 def wait_for(device: torch.device) -> None:

@@ -163,6 +163,10 @@ class ModelPatch(ABC):
     """How the vocabulary the model was trained with marks turns, if known."""
     prompt: ClassVar[str]
     """Prompt for the command line if the processor has no chat template; ``{text}`` is the instruction."""
+    system: ClassVar[str | None] = None
+    """System prompt for the processor's chat template, if the model was trained to speak with a certain one."""
+    speech_rate: ClassVar[int | None] = None
+    """Samples per second of the speech that a composite's `generate` returns; None for a model that only writes."""
 
     turns_are_text: ClassVar[bool] = False
     """Whether the chat template is the tokenizer's, with turns of text that contains the placeholders, rather than the
@@ -223,8 +227,9 @@ class ModelPatch(ABC):
     def inner(self, model: Any) -> Any:
         """The part of a composite that reads audio and has the language model's head; for any other model, the model.
 
-        A composite is a model without a `forward` whose `generate` calls that of its parts. All other members get the
-        part as their ``model``; called with the part, this method must return it.
+        A composite is a model without a `forward` whose `generate` calls that of its parts; patched, its `forward` is
+        that of this part. All other members but those of speech get the part as their ``model``; called with the part,
+        this method must return it.
         """
         return model
 
@@ -235,6 +240,37 @@ class ModelPatch(ABC):
         be passed for a composite that checks whether there is audio.
         """
         return call
+
+    def speaks(self, config: Any) -> bool:
+        """Whether the model with this config speaks its answers; a checkpoint may have its voice switched off."""
+        return self.speech_rate is not None and bool(getattr(config, "enable_audio_output", True))
+
+    def speakers(self, model: Any) -> list[str]:
+        """The names of a speaking composite's voices; empty if they are not known."""
+        return []
+
+    def speak(
+        self, model: Any, inputs: Mapping[str, Any], writing: Mapping[str, Any], speaking: Mapping[str, Any]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Generate the text that the composite's part would write alone, and the speech of it.
+
+        The default is for a composite that passes keywords on to its part by the prefix ``thinker_``.
+
+        Args:
+            model: the composite.
+            inputs: the processor's output.
+            writing: keywords of the part's `generate`.
+            speaking: keywords of the composite's own: ``talker_min_new_tokens`` and, only if they are set, ``speaker``
+                and ``talker_max_new_tokens``.
+
+        Returns:
+            The ids ``(batch, prompt + answer)`` as the part's `generate` returns them, and ``(samples,)`` for each row.
+        """
+        # A composite may have an end of its own for the text, where the part has that of its generation config.
+        ends = {"eos_token_id": self.inner(model).generation_config.eos_token_id}
+        prefixed = {f"thinker_{name}": value for name, value in (ends | dict(writing)).items()}
+        ids, sound = model.generate(**inputs, **prefixed, **speaking, generation_mode="audio")
+        return ids, sound if isinstance(sound, list) else [sound]
 
     def save_beside(self, model: Any, folder: Path) -> None:
         """Write to a saved model's folder what `from_pretrained` needs but upstream's `save_pretrained` omits."""

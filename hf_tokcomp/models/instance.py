@@ -184,14 +184,25 @@ def replace(
     functions: Mapping[str, Callable[..., Any]],
     values: Mapping[str, Any],
     bound: type[BoundFunction] = BoundFunction,
+    forward: Callable[..., Any] | None = None,
 ) -> InstanceState:
-    """Put functions (bound to the instance) and plain values into the instance's `__dict__`."""
+    """Put functions (bound to the instance) and plain values into the instance's `__dict__`.
+
+    Args:
+        instance: the model or processor.
+        patch_module: dotted name of the module that contains the model's patch.
+        functions: the functions by the names of the methods they shadow.
+        values: the plain values by name.
+        bound: how to bind the functions.
+        forward: the method whose signature a function for ``forward`` gets; None for that of the instance's class.
+    """
     before = state_of(instance) or InstanceState(patch_module)
     placed = dict(values)
     for name, function in functions.items():
         slot = _HOOKED[name] if _HOOKED.get(name) in instance.__dict__ else name
         if instance.__dict__.get(slot) is None or not {name, slot} & before.placed.keys():
-            placed[slot] = bound.before(getattr(type(instance), name), function, instance)
+            method = getattr(type(instance), name)
+            placed[slot] = bound.before(forward if name == "forward" and forward else method, function, instance)
         # Otherwise ours is still there, under another library's hook.
     saved = {name: instance.__dict__.get(name, MISSING) for name in placed}
     instance.__dict__.update(placed)

@@ -16,7 +16,7 @@ from ..config.files import CONFIG_KEY, is_ours
 from ..config.notation import Compression, resolve_compression
 from ..config.registry import get_method, methods
 from ..errors import CompressionConfigError
-from ..generation.forward import backbone_forward, forward
+from ..generation.forward import backbone_forward, forward, forward_of_part
 from ..generation.generate import generate, prepare_inputs_for_generation
 from ..models.base import ModelPatch
 from ..models.instance import (
@@ -113,7 +113,8 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     before = model.config.__dict__.get(CONFIG_KEY, MISSING)
     reading = {"forward": forward, "prepare_inputs_for_generation": prepare_inputs_for_generation}
     own = {"generate": generate, "save_pretrained": save_pretrained, "push_to_hub": push_model}
-    state = replace(model, module, own if inner is not model else {**reading, **own}, {})
+    functions = {**reading, **own} if inner is model else {"forward": forward_of_part, **own}
+    state = replace(model, module, functions, {}, forward=type(inner).forward)
     model.audio_compressor = compressor
     if inner is not model:
         if state_of(inner) is not None:

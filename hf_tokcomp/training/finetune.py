@@ -22,7 +22,7 @@ from ..hub.prompt_file import StoredPrompt
 from ..loading.adapter_files import read_adapter
 from ..loading.precedence import stored_config
 from ..models.instance import active_config
-from ..models.registry import auto_classes, patch_for_processor
+from ..models.registry import auto_classes, find_patch, patch_for_processor
 from ..patching.long_audio import longest_read, processor_for
 from ..patching.patch import compressed
 from .arguments import FinetuneArguments
@@ -282,5 +282,7 @@ def _load_model(options: FinetuneArguments, compression: CompressionConfig | Non
         )
     if compression is not None:
         given["compression"] = compression
-    model_class = getattr(transformers, auto_classes(patch_for_processor(processor)[1])[0])
-    return model_class.from_pretrained(options.model_name, **given)
+    config = transformers.AutoConfig.from_pretrained(options.model_name, revision=options.model_revision)
+    # A composite and its part share a processor. Of a composite, the part is trained within the whole.
+    patch = find_patch(config.model_type) or patch_for_processor(processor)[1]
+    return getattr(transformers, auto_classes(patch)[0]).from_pretrained(options.model_name, **given)

@@ -36,6 +36,12 @@ def _bleu(**options: Any) -> ItemMetric:
     return Bleu(**options)
 
 
+def _asr_bleu(**options: Any) -> ItemMetric:
+    from .bleu import AsrBleu
+
+    return AsrBleu(**options)
+
+
 def _cider(**options: Any) -> ItemMetric:
     from .captions import CiderD
 
@@ -73,13 +79,15 @@ METRICS: dict[str, Callable[..., ItemMetric]] = {
     "wer": _wer,
     "wer_plain": _wer_plain,
     "bleu": _bleu,
+    "asr_bleu": _asr_bleu,
     "cider": _cider,
     "rouge_l": _rouge_l,
     **{f"bleu_{order}": _coco_bleu(order) for order in (1, 2, 3, 4)},
     "exact_match": _exact_match,
     "accuracy": _accuracy,
 }
-"""Metric factories. ``bleu`` is sacrebleu's, for translations; ``bleu_1`` to ``bleu_4`` are COCO's, for captions."""
+"""Metric factories. ``bleu`` is sacrebleu's, for translations, and ``asr_bleu`` the same for spoken ones; ``bleu_1`` to
+``bleu_4`` are COCO's, for captions."""
 WHILE_TRAINING: dict[Kind, dict[str, str]] = {
     "asr": {"wer": "wer_plain", "exact_match": "exact_match"},
     "translation": {"bleu": "bleu"},

@@ -43,6 +43,8 @@ class ItemMetric(evaluate.Metric):  # type: ignore[misc]
     unit: str = ""
     """The unit of `value`: "%" if it is already a percentage, "" if it is a plain number."""
     higher_is_better: bool = True
+    heard: bool = False
+    """Whether it compares what was heard in a spoken answer rather than the answer's text."""
     highest: float = math.inf
     """The largest possible value; the smallest is 0. Estimated intervals over few items may exceed these bounds."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...messages import did_you_mean
 from ..kinds import ALIASES, kind_named
 from ..task import Task
-from . import audiocaps, clotho, clothoaqa, covost2, librispeech, mmau, own, small_model
+from . import audiocaps, clotho, clothoaqa, covost2, librispeech, mmau, own, s2st, small_model
 
 _TASKS: dict[str, Task] = {}
 
@@ -31,6 +31,7 @@ for _task in (
     covost2.TASK,
     librispeech.TASK,
     mmau.TASK,
+    s2st.TASK,
     small_model.DIGITS,
     small_model.SOUND_CAPTIONS,
     small_model.SOUND_CHOICES,
