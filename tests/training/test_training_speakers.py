@@ -22,7 +22,6 @@ from hf_tokcomp.training import make_trainer
 if speaking.PROBLEM is not None:
     pytest.skip(speaking.PROBLEM, allow_module_level=True)
 from subjects.qwen2_5_omni import SUBJECT
-from subjects.qwen2_5_omni_thinker import WithoutVideos
 
 pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 HALF = {"method": "average_pooling", "retention_ratio": 0.5}
@@ -92,7 +91,6 @@ def test_finetune_run_and_eval(checkpoint: Path, tmp_path: Path, monkeypatch: py
     table, adapter = speaking.table(tmp_path), tmp_path / "adapter"
     speaking.read_by(monkeypatch)
     monkeypatch.setattr("hf_tokcomp.training.finetune._load_processor", lambda _: speaking.processor())
-    monkeypatch.setattr(WithoutVideos, "save_pretrained", lambda *_, **__: [])
     command = ["finetune", "--model", checkpoint, "--dataset", table, "--eval-dataset", table, "--eval-split", "train"]
     command += ["--task", "translation", "--compression", "average_pooling", "--retention-ratio", "1/2"]
     command += ["--prompt", PROMPT, "--max-steps", 8, "--learning-rate", 0.02, "--per-device-train-batch-size", 3]
