@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import tiny
+import tiny_whisper
 import transformers
 import write_methods
 from hub_client import Hub
@@ -28,6 +29,7 @@ from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli.finetune import parse
 from hf_tokcomp.cli.tables import list_methods, markdown_table
 from hf_tokcomp.config import registry
+from hf_tokcomp.inference.speech import Voice
 from hf_tokcomp.models import registry as models
 from hf_tokcomp.reporting import pages
 from recipes import finetuning
@@ -40,6 +42,7 @@ SOURCES = ("hf_tokcomp", "patches", "recipes")
 # What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
 QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
+WHISPER = "openai/whisper-large-v3"  # so does this one
 TINY = {  # so do these, of which tests/helpers/subjects has checkpoints
     "nvidia/music-flamingo-2601-hf": "musicflamingo",
     "mistralai/Voxtral-Mini-3B-2507": "voxtral",
@@ -186,10 +189,22 @@ def commands() -> list[tuple[Block, list[str]]]:
     return found
 
 
+@pytest.fixture
+def whisper(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Listens to a model that speaks briefly: with random weights, it would never end by itself."""
+    few = Voice(max_new_tokens=4).keywords()
+    monkeypatch.setattr(Voice, "keywords", lambda _self: few)
+    return tiny_whisper.save(tmp_path_factory.mktemp("listens"))
+
+
 @pytest.mark.usefixtures("_same_verbosity")
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_commands_run(page: Path, reader: Path, flamingo: Path, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    folders = {QWEN2_AUDIO: str(SMALL_MODEL), AUDIO_FLAMINGO_3: str(flamingo)}
+def test_commands_run(
+    page: Path, reader: Path, flamingo: Path, whisper: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {QWEN2_AUDIO: str(SMALL_MODEL), AUDIO_FLAMINGO_3: str(flamingo), WHISPER: str(whisper)}
+    named = {word for block, words in commands() if block.page == page for word in words}
+    folders |= {name: str(folder_of(subject)) for name, subject in TINY.items() if name in named}
     hub.put(ON_HUB, {"compression_config.json": '{"method": "ltbm", "schema_version": 1}'})
     for block, words in commands():
         if block.page == page and words[0] == "hf-tokcomp" and not block.not_run:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import soundfile
 import speaking
+from subjects.checkpoints import folder_of
 
 from hf_tokcomp.cli import main
 from hf_tokcomp.cli.speech import spoken_files
@@ -18,15 +19,14 @@ pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint() -> Path:
     if speaking.PROBLEM is not None:
         pytest.skip(speaking.PROBLEM)
-    return speaking.save(tmp_path_factory.mktemp("speaks"))
+    return folder_of("qwen2_5_omni")
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    speaking.read_by(monkeypatch)
     monkeypatch.chdir(tmp_path)
     speaking.recordings(tmp_path)
     return tmp_path

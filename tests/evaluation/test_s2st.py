@@ -11,6 +11,7 @@ import sacrebleu
 import speaking
 import tiny_whisper
 from result_folders import results_in
+from subjects.checkpoints import folder_of
 from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
 import hf_tokcomp
@@ -34,15 +35,14 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint() -> Path:
     if speaking.PROBLEM is not None:
         pytest.skip(speaking.PROBLEM)
-    return speaking.save(tmp_path_factory.mktemp("speaks"))
+    return folder_of("qwen2_5_omni")
 
 
 @pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    speaking.read_by(monkeypatch)
+def data(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     return speaking.table(tmp_path / "data")
 
@@ -227,7 +227,7 @@ def test_the_options_may_stand_in_a_file(checkpoint: Path, whisper: Path, data: 
 def test_from_python(checkpoint: Path, whisper: Path, data: Path, tmp_path: Path) -> None:
     from subjects.qwen2_5_omni import SUBJECT
 
-    model, processor = SUBJECT.model(), speaking.processor()
+    model, processor = SUBJECT.model(), SUBJECT.make_processor()
     where = {"s2st": Dataset(str(data), count=2)}
     with pytest.raises(ValueError, match=r"pass speech=Speech\("):
         evaluate(model, processor, ["s2st"], tmp_path / "out", datasets=where)

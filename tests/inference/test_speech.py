@@ -39,7 +39,9 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def processor() -> Any:
-    return speaking.processor()
+    from subjects.qwen2_5_omni import SUBJECT
+
+    return SUBJECT.make_processor()
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from hf_tokcomp.training import make_trainer
 
 if speaking.PROBLEM is not None:
     pytest.skip(speaking.PROBLEM, allow_module_level=True)
+from subjects.checkpoints import folder_of
 from subjects.qwen2_5_omni import SUBJECT
 
 pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
@@ -41,7 +42,7 @@ def trained(model: Any, rows: Any, folder: Path, **options: Any) -> Any:
         save_strategy="no",
         **options,
     )
-    trainer = make_trainer(model, rows, args, processor=speaking.processor(), compression=HALF, prompt=PROMPT)
+    trainer = make_trainer(model, rows, args, processor=SUBJECT.make_processor(), compression=HALF, prompt=PROMPT)
     trainer.train()
     return trainer
 
@@ -82,15 +83,13 @@ def test_forward_of_the_whole_is_that_of_its_thinker() -> None:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return speaking.save(tmp_path_factory.mktemp("speaks"))
+def checkpoint() -> Path:
+    return folder_of("qwen2_5_omni")
 
 
-def test_finetune_run_and_eval(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finetune_run_and_eval(checkpoint: Path, tmp_path: Path) -> None:
     """From a table to an adapter; the whole model speaks with it, is measured with it, and is saved with it merged."""
     table, adapter = speaking.table(tmp_path), tmp_path / "adapter"
-    speaking.read_by(monkeypatch)
-    monkeypatch.setattr("hf_tokcomp.training.finetune._load_processor", lambda _: speaking.processor())
     command = ["finetune", "--model", checkpoint, "--dataset", table, "--eval-dataset", table, "--eval-split", "train"]
     command += ["--task", "translation", "--compression", "average_pooling", "--retention-ratio", "1/2"]
     command += ["--prompt", PROMPT, "--max-steps", 8, "--learning-rate", 0.02, "--per-device-train-batch-size", 3]
@@ -101,7 +100,7 @@ def test_finetune_run_and_eval(checkpoint: Path, tmp_path: Path, monkeypatch: py
     model = hf_tokcomp.load_adapter(adapter).eval()
     assert type(model.get_base_model()).__name__ == "Qwen2_5OmniForConditionalGeneration"
     assert hf_tokcomp.active_config(model) == hf_tokcomp.CompressionConfig.from_dict(HALF)
-    batch, processor, voice = Prepared(SUBJECT.inputs([[0.4], [0.6]]), [1, 1]), speaking.processor(), Voice(None, 4)
+    batch, processor, voice = Prepared(SUBJECT.inputs([[0.4], [0.6]]), [1, 1]), SUBJECT.make_processor(), Voice(None, 4)
     plain = ask(hf_tokcomp.patch(SUBJECT.model(), HALF), processor, batch, 4)
     written, spoken = ask(model, processor, batch, 4), ask(model, processor, batch, 4, voice=voice)
     assert [each.text for each in spoken] == [each.text for each in written]
