@@ -15,13 +15,16 @@ from hf_tokcomp.models.registry import patch_for_class
 from . import subject_of
 
 TEMPLATE = (
-    "{% for message in messages %}{{ 'b ' if message['role'] == 'user' else 'c ' }}"
-    "{% if message['content'] is string %}{{ message['content'] + ' ' }}"
-    "{% else %}{% for part in message['content'] %}"
-    "{{ 'MARK ' if part['type'] == 'audio' else part['text'] + ' ' }}{% endfor %}{% endif %}"
+    "{% for message in messages %}{{ 'b ' if message['role'] == 'user' else 'c ' }}CONTENT"
     "{{ '<eos>' if message['role'] == 'assistant' }}{% endfor %}{{ 'c ' if add_generation_prompt }}"
 )
 """Turns begin with a word; an assistant's ends with the end of text."""
+TEXT = "{{ message['content'] + ' ' }}"
+PARTS = (
+    "{% for part in message['content'] %}{{ 'MARK ' if part['type'] == 'audio' else part['text'] + ' ' }}{% endfor %}"
+)
+TURNS_OF_TEXT = ("granite_speech",)
+"""Models whose checkpoints have a template for turns of text."""
 WHOLE = {"voxtral": 30}
 """Seconds of a window, where the processor pads to those of real checkpoints whatever it was made with."""
 
@@ -39,6 +42,7 @@ def folder_of(model_type: str) -> Path:
     model.save_pretrained(folder)
     patch.save_beside(model, folder)  # the voices of one that speaks
     if not patch.processor_calls:  # Voxtral's turns are written by mistral-common
-        processor.chat_template = TEMPLATE.replace("MARK", patch.prompt.replace("{text}", ""))
+        content = TEXT if model_type in TURNS_OF_TEXT else PARTS.replace("MARK", patch.prompt.replace("{text}", ""))
+        processor.chat_template = TEMPLATE.replace("CONTENT", content)
     processor.save_pretrained(folder)
     return folder
