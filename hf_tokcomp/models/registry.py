@@ -20,6 +20,7 @@ PATCHES = {
     "qwen2_5_omni_thinker": "hf_tokcomp.patches.qwen2_5_omni_thinker",
     "qwen2_5_omni": "hf_tokcomp.patches.qwen2_5_omni",
     "qwen3_omni_moe_thinker": "hf_tokcomp.patches.qwen3_omni_moe_thinker",
+    "qwen3_omni_moe": "hf_tokcomp.patches.qwen3_omni_moe",
     "qwen3_asr": "hf_tokcomp.patches.qwen3_asr",
     "granite_speech": "hf_tokcomp.patches.granite_speech",
 }
