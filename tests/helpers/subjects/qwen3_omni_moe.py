@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from speaking import Speaking
+from torch import Tensor
 from transformers import Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration
 
 from hf_tokcomp.testing import Subject, by_text
@@ -94,4 +96,20 @@ def prompt(audios: int, words: str) -> str:
     return f"{TURN} {USER} please {words}{qwen3_omni_moe_thinker.AUDIO * audios} tell me {TURN} {ASSISTANT} now"
 
 
+def told(model: Any, read: Tensor, heard: Tensor, is_audio: Tensor) -> Tensor:
+    """Of the user's turn: in the audio's place a state of the thinker, elsewhere the embedding."""
+    talker = model.talker
+    return torch.where(is_audio[:, None], talker.hidden_projection(heard), talker.text_projection(read))[:-3]
+
+
 SUBJECT = Subject(model, qwen3_omni_moe_thinker.processor, by_text(prompt, parts.WORDS), window=SECONDS)
+SPEAKING = Speaking(
+    SUBJECT,
+    prompt,
+    {"talker_max_new_tokens": 8, "talker_do_sample": False},
+    SPEAKER,
+    "code2wav",
+    samples=lambda frames: 8 * frames - 6,  # the convolutions begin within the first frame
+    heard=lambda model: model.thinker.model.language_model.layers[0],
+    told=told,
+)
