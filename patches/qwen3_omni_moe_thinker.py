@@ -7,7 +7,7 @@ layers, at columns of the whole prompt.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ class Qwen3OmniMoeThinkerPatch(OmniThinkerPatch, Qwen3EncoderPatch):
     model_type = "qwen3_omni_moe_thinker"
     model_classes = ("Qwen3OmniMoeThinkerForConditionalGeneration",)
     processor_class = "Qwen3OmniMoeProcessor"
+    lora_targets: ClassVar[dict[str, str]] = Qwen3EncoderPatch.lora_targets | {
+        # Not the experts, which are no linear layers, and whose adapters PEFT allows no dropout.
+        "language_model": r".*\.language_model\..*\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)",
+    }
 
     def longest_audio(self, processor: Any) -> float:
         return 2400.0

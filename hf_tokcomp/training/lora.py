@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..models.instance import learned_weights, unwrap
@@ -54,7 +55,18 @@ def lora_config(
     if "target_modules" not in options:
         if not parts:
             raise ValueError("LoRA needs a part to adapt: language_model, projector or audio_tower.")
-        options["target_modules"] = "|".join(f"({part})" for part in parts)
+        options["target_modules"] = _targets(inner, "|".join(f"({part})" for part in parts))
     if learns:
         options["modules_to_save"] = sorted({*(options.get("modules_to_save") or ()), COMPRESSOR})
     return LoraConfig(r=r, lora_alpha=lora_alpha, lora_dropout=lora_dropout, task_type="CAUSAL_LM", **options)
+
+
+def _targets(model: Any, expression: str) -> str | list[str]:
+    """The expression, or the layers that it names.
+
+    For a mixture of experts PEFT replaces an expression by the last parts of the names that it finds, which layers of
+    other parts also have.
+    """
+    if getattr(model.config.get_text_config(), "num_experts", None) is None:
+        return expression
+    return [name for name, _ in model.named_modules() if re.fullmatch(expression, name)]
