@@ -69,7 +69,9 @@ class Reader:
             config = self._transformers.AutoConfig.from_pretrained(self.base, revision=revision)
         found = find_patch(config.model_type)
         if found is None:
-            raise UnsupportedModelError(f"{name} is a model of type {config.model_type!r}. {how_to_add()}")
+            raise UnsupportedModelError(
+                f"{name} is a model of type {config.model_type!r}. {how_to_add(config.to_dict())}"
+            )
         self.patch: ModelPatch = found
         # Not patched: prompts keep all their placeholders, and the model shortens them as each compression requires.
         self.processor = unpatch(self._load_processor())

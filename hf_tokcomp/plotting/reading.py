@@ -21,8 +21,7 @@ from ..inference.asking import Prepared, ask, prepare, untrained
 from ..inference.prompts import Prompts, whole_prompt
 from ..models.announced import Announced
 from ..models.base import ModelPatch
-from ..models.instance import active_config, patch_of, unwrap
-from ..models.registry import patch_for_class
+from ..models.instance import active_config, patch_for_model, patch_of, unwrap
 from ..patching.patch import compressed
 from .data import Panel, Spectrogram
 from .figure import plot_compression
@@ -71,7 +70,7 @@ def plot(
     """
     configs = [resolve_compression(compression) for compression in compressions]
     inner = unwrap(model)
-    _, patch = patch_for_class(type(inner))
+    _, patch = patch_for_model(inner)
     if not hasattr(processor, "feature_extractor"):
         raise ValueError(f"The features of a {type(processor).__name__} are not mel frames that could be drawn.")
     rate = patch.sampling_rate(processor)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..models.instance import learned_weights, unwrap
-from ..models.registry import patch_for_class
+from ..models.instance import COMPOSITE, learned_weights, patch_for_model, unwrap
 
 COMPRESSOR = "audio_compressor"
 
@@ -38,7 +37,8 @@ def lora_config(
 
     Raises:
         UnsupportedModelError: there is no patch for the model.
-        ValueError: nothing is selected for training.
+        ValueError: nothing is selected for training, or the trainable compressor belongs to a composite of which the
+            model is a part.
 
     Example:
         >>> from hf_tokcomp.training import lora_config
@@ -48,10 +48,13 @@ def lora_config(
     from peft import LoraConfig
 
     inner = unwrap(model)
-    patch = patch_for_class(type(inner))[1]
+    patch = patch_for_model(inner)[1]
     wanted = {"language_model": language_model, "projector": projector, "audio_tower": audio_tower}
     parts = [patch.lora_targets[name] for name, adapted in wanted.items() if adapted]
     learns = bool(learned_weights(inner))
+    if learns and COMPOSITE in inner.__dict__:
+        whole = type(inner.__dict__[COMPOSITE]).__name__
+        raise ValueError(f"The compressor is that of the {whole}, of which this model is a part: adapt the whole.")
     if "target_modules" not in options:
         if not parts:
             raise ValueError("LoRA needs a part to adapt: language_model, projector or audio_tower.")
