@@ -32,6 +32,7 @@ class GraniteSpeechPatch(ModelPatch):
     extractor = "audio_processor"
     feature_mask = "input_features_mask"
     audio_spans_windows = False
+    cuts_longer = False
     frame_rate = 10.0
     supplies = NEEDS - READ
     unsupplied = "its encoder's attention goes by relative positions, and a Q-Former stands between it and the tokens"
@@ -77,7 +78,7 @@ class GraniteSpeechPatch(ModelPatch):
         return Parts(encoder.input_linear, projector.qformer, encoder.layers[-1].attn, projector.linear, head)
 
     def longest_audio(self, processor: Any) -> float:
-        return 12000.0  # its processor cuts nothing off; this fills its context
+        return 12000.0  # this fills its context
 
 
 PATCH = GraniteSpeechPatch()

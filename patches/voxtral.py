@@ -28,6 +28,7 @@ class VoxtralPatch(JoinedPositionsPatch):
     processor_class = "VoxtralProcessor"
     processor_calls = ("apply_chat_template", "apply_transcription_request")
     audio_spans_windows = True
+    cuts_longer = False
     prompt = "[AUDIO]{text}"
     relies_on = relying_on("input_features", "logits_to_keep")
 

@@ -163,7 +163,9 @@ class Reader:
         return prepare(self.model, self.processor, prompts)
 
     def check_length(self, name: str, samples: Samples) -> float:
-        """Return how many seconds at the end of a recording the model does not read, with a warning if there are any.
+        """Return how many seconds at the end of a recording the model does not read.
+
+        A recording that is longer than the model's limit is a warning.
 
         Raises:
             ValueError: the recording is too short.
@@ -173,9 +175,13 @@ class Reader:
         if self.patch.window_tokens(self.patch.mel_frames(self.processor, len(samples))) < 2:
             raise ValueError(f"{name} is too short: {seconds:.3f} s are not two audio tokens.")
         longest = self.patch.longest_audio(self.processor)
-        if seconds > longest:
-            logger.warning("%s has %.1f s; the model reads the first %g s only.", name, seconds, longest)
-        return max(0.0, seconds - longest)
+        if seconds <= longest:
+            return 0.0
+        if not self.patch.cuts_longer:
+            logger.warning("%s has %.1f s; the model was made for at most %g s.", name, seconds, longest)
+            return 0.0
+        logger.warning("%s has %.1f s; the model reads the first %g s only.", name, seconds, longest)
+        return seconds - longest
 
     def read(
         self, batch: Prepared, compression: CompressionConfig | None = None, max_new_tokens: int | None = None

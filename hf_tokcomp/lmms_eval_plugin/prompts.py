@@ -66,18 +66,15 @@ class Questions:
     def _pieces(self, samples: Samples) -> list[Samples]:
         """A recording in the form the model accepts.
 
-        For a model with one window per audio, a longer recording is split into pieces, as in lmms-eval's own wrapper;
-        for one that reads minutes, its processor truncates the recording.
+        For a model with one window per audio, a longer recording is split into pieces, as in lmms-eval's own wrapper.
+        One that reads minutes, or one audio per prompt, gets the whole, which its processor may cut off.
         """
         if not self._enough(samples):
             raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s makes fewer than two audio tokens.")
         window = int(self.longest * self.rate)
-        if len(samples) > window and self.patch.audio_spans_windows:
-            logger.warning(
-                "A recording of %.1f s is too long: only its first %g s are read.",
-                len(samples) / self.rate,
-                self.longest,
-            )
+        if len(samples) > window and (self.patch.audio_spans_windows or not self.patch.several_audios):
+            read = "only its first %g s are read" if self.patch.cuts_longer else "the model was made for at most %g s"
+            logger.warning("A recording of %.1f s is too long: " + read + ".", len(samples) / self.rate, self.longest)
             return [samples]
         pieces = [samples[start : start + window] for start in range(0, len(samples), window)]
         return [piece for piece in pieces if self._enough(piece)]

@@ -141,6 +141,8 @@ class ModelPatch(ABC):
     several_audios: ClassVar[bool] = True
     """Whether a prompt may hold several audios. If they span windows, marks in the prompt must separate their
     placeholders."""
+    cuts_longer: ClassVar[bool] = True
+    """Whether the processor cuts off what is longer than `longest_audio`; otherwise the model reads that, too."""
     frame_rate: ClassVar[float]
     """Audio tokens per second."""
     supplies: ClassVar[frozenset[str]] = NEEDS
@@ -326,7 +328,7 @@ class ModelPatch(ABC):
         return samples // int(getattr(extractor, "hop_length", extractor.sampling_rate // 100))
 
     def longest_audio(self, processor: Any) -> float:
-        """The longest audio the model reads, in seconds; its processor cuts off the rest."""
+        """The longest audio the model is made for, in seconds; see `cuts_longer`."""
         window = float(processor.feature_extractor.chunk_length)
         return processor.max_audio_len // window * window if self.audio_spans_windows else window
 

@@ -31,6 +31,7 @@ class Qwen3EncoderPatch(ModelPatch):
     """Encodes audios of any length, and computes attention and keys from the last layer's projections."""
 
     audio_spans_windows = False
+    cuts_longer = False
     frame_rate: ClassVar[float] = 13.0
     chat: ClassVar[ChatTokens | None] = QWEN_CHAT
     prompt = "<|audio_start|><|audio_pad|><|audio_end|>{text}"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny
 from datasets import Audio, Dataset
+from subjects import subject_of
 
 import hf_tokcomp
 from hf_tokcomp.checkpoints import recordings
@@ -111,6 +112,15 @@ def test_audio_flamingo_3_takes_one_recording_of_any_length() -> None:
     assert [len(piece) for piece in asked.samples] == [int(2.5 * RATE)]
     with pytest.raises(ValueError, match="2 recordings, and this model takes one"):
         questions("audioflamingo3").ask("what is this", [sound(1), sound(1)])
+
+
+def test_a_model_of_one_recording_without_windows_gets_the_whole(caplog: pytest.LogCaptureFixture) -> None:
+    subject = subject_of("qwen3_asr")
+    asking = Questions(subject.make_processor(), subject.patch, add_system_prompt=True, simple_prompt=False)
+    asking.longest = 1.0
+    asked = asking.ask("what is this", [sound(2.5)])
+    assert [len(piece) for piece in asked.samples] == [int(2.5 * RATE)]
+    assert "too long: the model was made for at most 1 s." in caplog.text
 
 
 def test_other_rates_are_resampled_and_what_is_no_audio_is_refused() -> None:
