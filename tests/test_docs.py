@@ -20,7 +20,6 @@ import transformers
 import write_methods
 from hub_client import Hub
 from places import ROOT
-from subjects import qwen2_5_omni, qwen2_5_omni_thinker
 
 import hf_tokcomp
 from hf_tokcomp import cli
@@ -31,6 +30,7 @@ from hf_tokcomp.cli.tables import list_methods, markdown_table
 from hf_tokcomp.config import registry
 from hf_tokcomp.models import registry as models
 from hf_tokcomp.reporting import pages
+from hf_tokcomp.testing import Subject
 from recipes import finetuning
 from recipes.costs import tables as benchmark_tables
 
@@ -41,12 +41,16 @@ SOURCES = ("hf_tokcomp", "patches", "recipes")
 # What a reader has and the tests have not: the examples name it as a reader would, and get these instead.
 QWEN2_AUDIO = "Qwen/Qwen2-Audio-7B-Instruct"  # becomes the shipped model
 AUDIO_FLAMINGO_3 = "nvidia/audio-flamingo-3-hf"  # becomes a tiny model with random weights
-QWEN2_5_OMNI = "Qwen/Qwen2.5-Omni-3B"  # so does this one,
-OMNI_PROCESSOR = "Qwen2_5OmniProcessor.from_pretrained(name)"  # and this, which needs torchvision, is made
-TINY = {  # as well
+TINY = {  # so do these
+    "Qwen/Qwen2.5-Omni-3B": "qwen2_5_omni",
+    "Qwen/Qwen3-Omni-30B-A3B-Instruct": "qwen3_omni_moe",
     "zai-org/GLM-ASR-Nano-2512": "glmasr",
     "ibm-granite/granite-speech-3.3-2b": "granite_speech",
     "Qwen/Qwen3-ASR-1.7B-hf": "qwen3_asr",
+}
+MADE = {  # and these processors, which need torchvision, are made
+    "Qwen2_5OmniProcessor.from_pretrained(name)": "qwen2_5_omni",
+    "Qwen3OmniMoeProcessor.from_pretrained(name)": "qwen3_omni_moe",
 }
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings
@@ -110,13 +114,6 @@ def flamingo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("omni")
-    hf_tokcomp.patch(qwen2_5_omni.model(), "none").save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the reader's files in it; what the examples register is forgotten afterwards."""
@@ -143,20 +140,28 @@ def _same_verbosity() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_examples_run(page: Path, reader: Path, flamingo: Path, omni: Path, hub: Hub) -> None:
+def test_examples_run(page: Path, reader: Path, flamingo: Path, hub: Hub) -> None:
     if f'"{ADAPTER}"' in "".join(block.text for block in blocks(page, "python")):
         given = ["--dataset", FOLDER, "--compression", "stride", "--max-steps", "1", "--output-dir", ADAPTER]
         assert cli.main(["finetune", *given]) == 0
     with hub.here():  # what an example pushes, a later one loads
-        run_examples(page, flamingo, omni)
+        run_examples(page, flamingo)
+
+
+def subject_named(name: str) -> Subject:
+    found: Subject = importlib.import_module(f"subjects.{name}").SUBJECT
+    return found
 
 
 @cache
 def folder_of(subject: str) -> str:
     """One of `tests/helpers/subjects`, saved."""
     folder = mkdtemp()
-    found = importlib.import_module(f"subjects.{subject}").SUBJECT
+    found = subject_named(subject)
     found.model().save_pretrained(folder)
+    found.patch.save_beside(found.model(), Path(folder))
+    if subject in MADE.values():
+        return folder
     processor = found.make_processor()
     own = {"qwen3_asr": ASR_TEMPLATE}
     processor.chat_template = own.get(subject, FLAMINGO_TEMPLATE.replace("<sound>", processor.audio_token))
@@ -164,13 +169,14 @@ def folder_of(subject: str) -> str:
     return folder
 
 
-def run_examples(page: Path, flamingo: Path, omni: Path) -> None:
-    namespace: dict[str, Any] = {"__name__": "__main__", "omni_processor": qwen2_5_omni_thinker.processor}
+def run_examples(page: Path, flamingo: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__", "subject_named": subject_named}
     for block in blocks(page, "python"):
         if block.not_run:
             continue
         text = block.text.replace(QWEN2_AUDIO, SMALL_MODEL.as_posix()).replace(AUDIO_FLAMINGO_3, flamingo.as_posix())
-        text = text.replace(QWEN2_5_OMNI, omni.as_posix()).replace(OMNI_PROCESSOR, "omni_processor()")
+        for call, subject in MADE.items():
+            text = text.replace(call, f"subject_named({subject!r}).make_processor()")
         for name, subject in TINY.items():
             if name in text:
                 text = text.replace(name, folder_of(subject))
@@ -179,9 +185,9 @@ def run_examples(page: Path, flamingo: Path, omni: Path) -> None:
 
 
 def test_the_first_example_reads_the_recording(
-    reader: Path, flamingo: Path, omni: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
+    reader: Path, flamingo: Path, hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    test_examples_run(ROOT / "README.md", reader, flamingo, omni, hub)
+    test_examples_run(ROOT / "README.md", reader, flamingo, hub)
     printed = capsys.readouterr().out.splitlines()
     answer, counts = printed[0].split(), printed[1]
     assert set(answer) <= DIGITS

@@ -19,8 +19,6 @@ CODES = 48
 GROUPS = 3
 """Codes that make a frame of sound."""
 SPEAKER = "Chelsie"
-TURN, USER, ASSISTANT = "a", "b", "c"
-"""Words that begin turns; upstream looks for their ids."""
 
 
 def talker_config() -> dict[str, Any]:
@@ -74,8 +72,9 @@ def vocoder_config() -> dict[str, Any]:
 
 def model() -> Any:
     torch.manual_seed(0)
-    words = parts.tokenizer([*qwen3_omni_moe_thinker.MARKS.values()])
-    named = {"im_start": TURN, "user": USER, "assistant": ASSISTANT, "tts_pad": "e", "tts_bos": "f", "tts_eos": "g"}
+    words = qwen3_omni_moe_thinker.tokenizer()
+    named = {"im_start": "<|im_start|>", "user": "user", "assistant": "assistant"}
+    named |= {"tts_pad": "e", "tts_bos": "f", "tts_eos": "g"}
     config = Qwen3OmniMoeConfig(
         thinker_config=qwen3_omni_moe_thinker.config(),
         talker_config=talker_config(),
@@ -93,7 +92,8 @@ def model() -> Any:
 
 
 def prompt(audios: int, words: str) -> str:
-    return f"{TURN} {USER} please {words}{qwen3_omni_moe_thinker.AUDIO * audios} tell me {TURN} {ASSISTANT} now"
+    audio = qwen3_omni_moe_thinker.AUDIO * audios
+    return f"<|im_start|> user please {words}{audio} tell me <|im_start|> assistant now"
 
 
 def told(model: Any, read: Tensor, heard: Tensor, is_audio: Tensor) -> Tensor:

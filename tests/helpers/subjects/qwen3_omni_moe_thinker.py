@@ -22,7 +22,10 @@ MARKS = NAMED | {
     "video_token": "<|video_pad|>",
     "vision_bos_token": "<|vision_start|>",
     "vision_eos_token": "<|vision_end|>",
+    "im_start_token": "<|im_start|>",
+    "im_end_token": "<|im_end|>",
 }
+WORDS = (*parts.WORDS, "user", "assistant")
 AUDIO = " <|audio_start|> <|audio_pad|> <|audio_end|>"
 
 
@@ -33,17 +36,21 @@ class Hearing(Qwen3OmniMoeProcessor):
         return None if argument is None else super().check_argument_for_proper_class(argument_name, argument)
 
 
+def tokenizer(**named: str) -> Any:
+    return parts.tokenizer([*MARKS.values()], WORDS, **named)
+
+
 def processor() -> Any:
     features = WhisperFeatureExtractor(feature_size=16, chunk_length=1)
-    return Hearing(None, None, features, parts.tokenizer([*MARKS.values()], **MARKS))
+    return Hearing(None, None, features, tokenizer(**MARKS))
 
 
 def config() -> dict[str, Any]:
     """Of the thinker."""
-    tokenizer = parts.tokenizer([*MARKS.values()])
-    ids = {f"{name}_id": tokenizer.convert_tokens_to_ids(mark) for name, mark in MARKS.items()}
+    words = tokenizer()
+    ids = {f"{name}_id": words.convert_tokens_to_ids(mark) for name, mark in MARKS.items()}
     text = parts.text_config(
-        len(tokenizer),
+        len(words),
         "qwen3_omni_moe_text",
         moe_intermediate_size=16,
         num_experts=4,
