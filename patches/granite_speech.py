@@ -33,6 +33,7 @@ class GraniteSpeechPatch(ModelPatch):
     feature_mask = "input_features_mask"
     audio_spans_windows = False
     long_audio = "itself"
+    cuts_longer = False
     frame_rate = 10.0
     supplies = NEEDS - READ
     unsupplied = "its encoder's attention goes by relative positions, and a Q-Former stands between it and the tokens"
@@ -83,7 +84,7 @@ class GraniteSpeechPatch(ModelPatch):
         return features.unflatten(2, (2, -1)).flatten(1, 2).transpose(1, 2)  # frames were stacked two by two
 
     def longest_audio(self, processor: Any) -> float:
-        return 12000.0  # its processor cuts nothing off; this fills its context
+        return 12000.0  # this fills its context
 
 
 PATCH = GraniteSpeechPatch()

@@ -1,8 +1,7 @@
 """Qwen2.5-Omni's thinker: several audios per prompt, each up to 5 minutes, read in blocks of two seconds.
 
 The encoder takes the sound of all audios concatenated, without padding. Its positions attend to each other within a
-block, and tokens are the output of ``ln_post``. With only audio and text, the three rows of position ids are equal, so
-one row is enough; images and videos, whose rows differ, are refused.
+block, and tokens are the output of ``ln_post``.
 """
 
 from __future__ import annotations
@@ -13,28 +12,21 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..config.encoder_options import EncoderOptions
-from ..models.base import LANGUAGE_MODEL, EncodedWindows, ModelPatch, Parts, relying_on
+from ..models.base import LANGUAGE_MODEL, EncodedWindows, Parts
 from ..models.encoder.scores import READ, add_scores
 from ..models.question import QWEN_CHAT
 from ..models.windows import Windows
 from ..ops.attention import recorded_outputs
 from ..ops.device import on_device
+from .omni.parts import OmniThinkerPatch
 
 
-class Qwen25OmniThinkerPatch(ModelPatch):
+class Qwen25OmniThinkerPatch(OmniThinkerPatch):
     """`Qwen2_5OmniThinkerForConditionalGeneration`."""
 
     model_type = "qwen2_5_omni_thinker"
     model_classes = ("Qwen2_5OmniThinkerForConditionalGeneration",)
-    auto_classes = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
-    since = "5.23.0"
     processor_class = "Qwen2_5OmniProcessor"
-    packages = ("torchvision", "pillow")
-    feature_mask = "feature_attention_mask"
-    beside_features = ("audio_feature_lengths",)
-    refuses = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")
-    audio_spans_windows = False
-    long_audio = "itself"
     frame_rate = 25.0
     chat = QWEN_CHAT
     prompt = "<|audio_bos|><|AUDIO|><|audio_eos|>{text}"
@@ -48,7 +40,6 @@ class Qwen25OmniThinkerPatch(ModelPatch):
         "projector": r".*\.audio_tower\.proj",
         "audio_tower": r".*\.audio_tower\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)",
     }
-    relies_on = relying_on("input_features", "feature_attention_mask")
 
     def window_tokens(self, frames: int) -> int:
         return ((frames - 1) // 2 + 1) // 2

@@ -1,8 +1,8 @@
 """Qwen3-Omni's thinker, the part that reads and writes text: several audios per prompt, each up to 40 minutes.
 
 Its encoder ends with the projector. `encode` reads the states before it, so the projector runs once more than needed
-(less than a hundredth of the encoder's operations). Images are refused with audio: their positions are 3-D, and
-deepstack adds their states in deeper layers, at columns of the whole prompt.
+(less than a hundredth of the encoder's operations). Images would also need deepstack, which adds their states in deeper
+layers, at columns of the whole prompt.
 """
 
 from __future__ import annotations
@@ -12,27 +12,21 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..models.base import relying_on
 from ..models.windows import Windows
+from .omni.parts import OmniThinkerPatch
 from .qwen3.encoder import Qwen3EncoderPatch
 
 
-class Qwen3OmniMoeThinkerPatch(Qwen3EncoderPatch):
+class Qwen3OmniMoeThinkerPatch(OmniThinkerPatch, Qwen3EncoderPatch):
     """`Qwen3OmniMoeThinkerForConditionalGeneration`."""
 
     model_type = "qwen3_omni_moe_thinker"
     model_classes = ("Qwen3OmniMoeThinkerForConditionalGeneration",)
-    auto_classes = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM")
-    since = "5.23.0"
     processor_class = "Qwen3OmniMoeProcessor"
-    packages = ("torchvision", "pillow")
-    feature_mask = "feature_attention_mask"
-    beside_features = ("audio_feature_lengths",)
-    refuses = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")
     lora_targets: ClassVar[dict[str, str]] = Qwen3EncoderPatch.lora_targets | {
-        "language_model": r".*\.language_model\..*\.(q_proj|k_proj|v_proj|o_proj)"  # PEFT has no dropout for experts
+        # Not the experts, which are no linear layers, and whose adapters PEFT allows no dropout.
+        "language_model": r".*\.language_model\..*\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)",
     }
-    relies_on = relying_on("input_features", "feature_attention_mask")
 
     def longest_audio(self, processor: Any) -> float:
         return 2400.0

@@ -29,6 +29,7 @@ class VoxtralPatch(JoinedPositionsPatch):
     processor_calls = ("apply_chat_template", "apply_transcription_request")
     audio_spans_windows = True
     long_audio = "itself"
+    cuts_longer = False
     prompt = "[AUDIO]{text}"
     packages = ("mistral-common[audio]",)
     relies_on = relying_on("input_features", "logits_to_keep")

@@ -49,7 +49,7 @@ TINY = {  # so do these, of which tests/helpers/subjects has checkpoints
     "zai-org/GLM-ASR-Nano-2512": "glmasr",
     "ibm-granite/granite-speech-3.3-2b": "granite_speech",
     "Qwen/Qwen2.5-Omni-3B": "qwen2_5_omni",
-    "Qwen/Qwen3-Omni-30B-A3B-Instruct": "qwen3_omni_moe_thinker",
+    "Qwen/Qwen3-Omni-30B-A3B-Instruct": "qwen3_omni_moe",
     "Qwen/Qwen3-ASR-1.7B-hf": "qwen3_asr",
 }
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub

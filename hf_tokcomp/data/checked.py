@@ -61,10 +61,7 @@ class AudioCheck:
         if seconds < self.min_seconds:
             return f"{name} is {seconds:.3g} s long, less than {self.min_seconds:g} s", samples
         if self.max_seconds is not None and seconds > self.max_seconds:
-            reason = (
-                f"{name} is {seconds:.5g} s long, more than {self.max_seconds:g} s, where the model stops listening"
-            )
-            return reason, samples
+            return f"{name} is {seconds:.5g} s long, more than the model's limit of {self.max_seconds:g} s", samples
         return None, samples
 
 

@@ -83,7 +83,7 @@ def load_examples(
             is bad.
         skip_bad: skip bad rows with a warning instead of raising.
         check: decode every recording. Otherwise only the texts and the existence of files are checked.
-        max_seconds: the maximum length of a recording, at which the model stops listening. None for no limit.
+        max_seconds: the maximum length of a recording, the model's limit. None for no limit.
         min_seconds: the minimum length.
         max_samples: number of rows to read, from the first; None for all.
         sampling_rate: the model's rate.

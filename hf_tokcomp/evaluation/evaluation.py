@@ -257,7 +257,7 @@ def ask_all(
         cut = sum(samples / rate > longest for samples in items.samples)
         if cut:
             logger.warning(
-                "%s: %d of %d recordings are longer than the %g s that the model reads; it hears their beginning.%s",
+                "%s: %d of %d recordings are longer than the model's limit of %g s; it hears their beginning.%s",
                 *(task.name, cut, len(items.items), longest, advice(patch)),
             )
         found.append(

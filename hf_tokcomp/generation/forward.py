@@ -14,7 +14,7 @@ from torch import Tensor
 from ..models.announced import PLACEHOLDERS, WINDOWS, Announced
 from ..models.base import ModelPatch
 from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
-from ..models.instance import MODEL, STATE, bound_once, original, patch_of
+from ..models.instance import MODEL, STATE, bound_once, compressor_of, original, patch_of
 from ..ops.record import note
 from .cache_guard import MAPPED, MEMORY, recall, remember_filled, starts_anew
 from .cache_memory import CacheMemory
@@ -66,7 +66,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     if args and args[0] is model:  # this function was bound again by other code
         args = args[1:]
     upstream = original(model, "forward")
-    if getattr(model, "audio_compressor", None) is None:
+    if compressor_of(model) is None:
         return upstream(*args, **kwargs)
     inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
     announced = Announced.taken_from(inputs)
@@ -129,7 +129,7 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
         args = args[1:]
     upstream = original(backbone, "forward")
     model = backbone.__dict__.get(MODEL)
-    if getattr(model, "audio_compressor", None) is None:
+    if model is None or compressor_of(model) is None:
         return upstream(*args, **kwargs)
     inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
     announced = Announced.taken_from(inputs)

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..errors import CacheContinuationError
 from ..models.announced import Announced
 from ..models.cache_names import CACHE, OTHER, cache_of, with_cache_name
-from ..models.instance import STATE, bound_once, original, patch_of
+from ..models.instance import STATE, bound_once, compressor_of, original, patch_of
 from ..prompt.shorten import ShortPrompt
 from .cache_guard import cached_tokens, forget, recall, remember, remember_filled
 from .cache_memory import START_ANEW, CacheMemory
@@ -54,7 +54,7 @@ def generate(model: Any, inputs: Tensor | None = None, *args: Any, **kwargs: Any
             requested, which upstream does not support for audio.
     """
     own_generate = original(model, "generate")
-    if getattr(model, "audio_compressor", None) is None:
+    if compressor_of(model) is None:
         return own_generate(inputs, *args, **kwargs)
     if inputs is not None and kwargs.get("input_ids") is not None:
         return own_generate(inputs, *args, **kwargs)  # upstream raises the right error

@@ -18,6 +18,7 @@ from ..models.announced import Announced, warn_of_separate_windows
 from ..models.base import EncodedWindows, ModelPatch
 from ..models.cache_names import CACHE
 from ..models.encoder.reuse import encode
+from ..models.instance import compressor_of
 from ..models.windows import AudioInputs, Windows
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
@@ -99,7 +100,7 @@ def compress_prompt(
         PlaceholderMismatchError: the placeholders do not match the audio.
         ValueError: a mask or argument cannot be shortened, or rows are packed.
     """
-    compressor: AudioTokenCompressor[Any] = model.audio_compressor
+    compressor: AudioTokenCompressor[Any] = compressor_of(model)
     config = compressor.config
     note(compressor, None)
     if config.is_upstream:

@@ -88,9 +88,12 @@ class AudioTextCollator:
         if seconds > self.longest and self.long_audio == "error":
             name = source.get("path") if isinstance(source, Mapping) else source
             name = os.fspath(name) if isinstance(name, str | os.PathLike) else None
+            limit = f"the model was made for at most {self.longest:g} s"
+            if self.patch.cuts_longer:
+                limit = f"the model reads {self.longest:g} s: the rest of its text could only be guessed"
             raise ValueError(
-                f"{name or 'A recording'} has {seconds:.1f} s, and the model reads {self.longest:g} s: the rest of its "
-                f"text could only be guessed. Cut it up, leave it out, or set long_audio='cut'.{advice(self.patch)}"
+                f"{name or 'A recording'} has {seconds:.1f} s, and {limit}. Cut it up, leave it out, or set "
+                f"long_audio='cut'.{advice(self.patch)}"
             )
         return samples if math.isinf(self.longest) else samples[: int(self.longest * self.rate)]
 

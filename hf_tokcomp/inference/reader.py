@@ -71,7 +71,9 @@ class Reader:
             config = self._transformers.AutoConfig.from_pretrained(self.base, revision=revision)
         found = find_patch(config.model_type)
         if found is None:
-            raise UnsupportedModelError(f"{name} is a model of type {config.model_type!r}. {how_to_add()}")
+            raise UnsupportedModelError(
+                f"{name} is a model of type {config.model_type!r}. {how_to_add(config.to_dict())}"
+            )
         self.patch: ModelPatch = found
         self._config = config
         # Not patched: prompts keep all their placeholders, and the model shortens them as each compression requires.
@@ -177,7 +179,9 @@ class Reader:
         return prepare(self.model, processor_for(self.processor, compression or self.stored), prompts)
 
     def check_length(self, name: str, samples: Samples, compression: CompressionConfig | None = None) -> float:
-        """Return how many seconds at the end of a recording the model does not read, with a warning if there are any.
+        """Return how many seconds at the end of a recording the model does not read.
+
+        A recording that is longer than the model's limit is a warning.
 
         Args:
             name: the recording's name.
@@ -192,10 +196,14 @@ class Reader:
         if self.patch.window_tokens(self.patch.mel_frames(self.processor, len(samples))) < 2:
             raise ValueError(f"{name} is too short: {seconds:.3f} s are not two audio tokens.")
         longest = longest_read(self.patch, processor_for(self.processor, compression or self.stored))
-        if seconds > longest:
-            text = "%s has %.1f s; the model reads the first %g s only.%s"
-            logger.warning(text, name, seconds, longest, advice(self.patch))
-        return max(0.0, seconds - longest)
+        if seconds <= longest:
+            return 0.0
+        if not self.patch.cuts_longer:
+            logger.warning("%s has %.1f s; the model was made for at most %g s.", name, seconds, longest)
+            return 0.0
+        text = "%s has %.1f s; the model reads the first %g s only.%s"
+        logger.warning(text, name, seconds, longest, advice(self.patch))
+        return seconds - longest
 
     def read(
         self,

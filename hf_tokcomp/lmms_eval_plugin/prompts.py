@@ -69,7 +69,8 @@ class Questions:
         """A recording in the form the model accepts.
 
         A longer recording is read whole under ``long_audio="windows"``. Otherwise it is split into pieces, as in
-        lmms-eval's own wrapper, if they can all be in the prompt, each in a window of its own; else it is truncated.
+        lmms-eval's own wrapper, if they can all be in the prompt, each in a window of its own; else it is truncated,
+        unless the processor reads on.
         """
         if not self._enough(samples):
             raise ValueError(f"A recording of {len(samples) / self.rate:.3f} s makes fewer than two audio tokens.")
@@ -77,12 +78,9 @@ class Questions:
             return [samples]
         window = int(self.longest * self.rate)
         if len(samples) > window and (self.patch.audio_spans_windows or not self.patch.several_audios):
-            logger.warning(
-                "A recording of %.1f s is too long: only its first %g s are read.",
-                len(samples) / self.rate,
-                self.longest,
-            )
-            return [samples[:window]]
+            read = "only its first %g s are read" if self.patch.cuts_longer else "the model was made for at most %g s"
+            logger.warning("A recording of %.1f s is too long: " + read + ".", len(samples) / self.rate, self.longest)
+            return [samples[:window] if self.patch.cuts_longer else samples]
         pieces = [samples[start : start + window] for start in range(0, len(samples), window)]
         return [piece for piece in pieces if self._enough(piece)]
 

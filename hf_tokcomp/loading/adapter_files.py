@@ -19,7 +19,16 @@ from ..errors import CompressorWeightsError
 from ..hub.errors import MissingFileError
 from .precedence import read_stored
 from .stored_files import Where, fetch
-from .weights import COMPRESSOR, Shapes, check_fit, compressor_key, load_weights, stored_shapes, stored_weights
+from .weights import (
+    COMPRESSOR,
+    Shapes,
+    check_fit,
+    compressor_key,
+    load_weights,
+    stored_keys,
+    stored_shapes,
+    stored_weights,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +44,7 @@ class StoredAdapter:
         base_revision: its revision, if the adapter names one.
         whole: whether it has the compressor's own weights (``modules_to_save``) rather than adapters to them.
         shapes: the shapes of the weights it stores at or below the compressor, by name.
+        keys: the names of all its weights.
         weights: the file with these weights, or the weights themselves if passed in memory.
     """
 
@@ -44,12 +54,17 @@ class StoredAdapter:
     base_revision: str | None = None
     whole: bool = False
     shapes: Shapes = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
     weights: Path | dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def needs_compressor(self) -> bool:
         """Whether it holds weights that need a compressor."""
         return self.whole or bool(self.shapes)
+
+    def is_of_a_model_without(self, part: str) -> bool:
+        """Whether it has weights, and none of them is for a part of this name."""
+        return bool(self.keys) and not any(f".{part}." in key for key in self.keys)
 
     def check(self, compressor: Any) -> None:
         """Raise unless the stored weights fit this compressor.
@@ -106,6 +121,7 @@ def read_adapter(name: str | os.PathLike[str], where: Where, overruled: bool = F
     file = fetch(name, "adapter_model.safetensors", where)
     if file is not None:
         found.weights, found.shapes = file, stored_shapes(file)
+        found.keys = stored_keys(file)
     elif found.whole:
         raise CompressorWeightsError(
             f"The adapter {name} holds an audio compressor's weights, but has no adapter_model.safetensors, and other "

@@ -20,11 +20,11 @@ from ..errors import UnsupportedModelError
 from ..hub.ids import split_revision
 from ..messages import shown
 from ..models.instance import active_config, unwrap
-from ..models.registry import auto_classes, find_patch, how_to_add
+from ..models.registry import auto_classes, find_patch, how_to_add, part_in
 from ..patching.patch import way_back
 from ..sharing.saving import arguments
 from .adapter_files import StoredAdapter, given_adapter, read_adapter
-from .precedence import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, NotGiven, choose, put_on, stored_config
+from .precedence import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, NotGiven, checkpoint_config, choose, put_on
 from .stored_files import Where, hub_options, pick_where
 from .weights import compressor_key
 
@@ -93,11 +93,18 @@ def load_adapter(
         raise ValueError(f"The adapter {adapter} does not name its base model; pass it as base=...")
     of_base = pick_where(both, {"revision": None if base else stored.base_revision})
     # Neither the class named by the adapter nor AutoConfig, which offers to run code from the repository.
-    model_type = transformers.PretrainedConfig.get_config_dict(name, **of_base)[0].get("model_type")
+    values = transformers.PretrainedConfig.get_config_dict(name, **of_base)[0]
+    model_type = values.get("model_type")
     known = find_patch(model_type)
+    part = part_in(values)
+    if part is not None and stored.is_of_a_model_without(part[0]):
+        known = part[1]
     if known is None:
-        raise UnsupportedModelError(f"{name} is of type {shown(model_type)}, which is not supported. {how_to_add()}")
-    model_class = getattr(transformers, auto_classes(known)[0])
+        raise UnsupportedModelError(
+            f"{name} is of type {shown(model_type)}, which is not supported. {how_to_add(values)}"
+        )
+    # An Auto class would make the whole of what is to be the part.
+    model_class = getattr(transformers, known.model_classes[0] if part else auto_classes(known)[0])
     if given is NOT_GIVEN and stored.compression is not None:
         given = stored.compression
     follows = WEIGHTS_FOLLOW.set(stored.whole)
@@ -118,8 +125,9 @@ def into_model(own: Callable[..., Any], model: Any, *args: Any, compression: Any
     running = GIVEN.get()
     if running is not None:  # called by `from_pretrained`: the base model has just been loaded
         compression = running[0]
-        base = stored_config(model, overruled=compression is not NOT_GIVEN)
-        checkpoint = Checkpoint(model.name_or_path, pick_where(base_where), compression=base)
+        of_base = pick_where(base_where)
+        base = checkpoint_config(model, model.name_or_path, of_base, overruled=compression is not NOT_GIVEN)
+        checkpoint = Checkpoint(model.name_or_path, of_base, compression=base)
     name = given.get("peft_model_id") or getattr(load_config, "pretrained_model_name_or_path", None)
     where = pick_where(base_where, given.get("adapter_kwargs") or {}, given)
 

@@ -13,17 +13,19 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from transformers import PreTrainedModel, ProcessorMixin
+from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 from ..config.notation import resolve_compression
+from ..errors import UnsupportedModelError
+from ..models.base import ModelPatch
 from ..models.instance import active_config
-from ..models.registry import patch_for_class
+from ..models.registry import find_patch, how_to_add, part_in, patch_for_class
 from ..models.versions import check_transformers
 from ..patching.patch import patch
 from ..sharing.methods import push_adapter
 from ..sharing.saving import save_adapters
 from .adapters import into_model, into_peft
-from .precedence import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, choose, put_on, stored_config
+from .precedence import GIVEN, NOT_GIVEN, WEIGHTS_FOLLOW, Checkpoint, checkpoint_config, choose, put_on
 from .stored_files import hub_options, pick_where
 from .weights import compressor_key
 from .wrapping import unwrap_all, when_imported, wrap
@@ -68,7 +70,7 @@ def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any 
     if compression is not NOT_GIVEN and compression is not None:
         # Before any weight is read, so that a typo costs no download.
         given = resolve_compression(compression, **hub_options(compression, _name(args, kwargs), kwargs))
-        check_transformers(cls, patch_for_class(cls)[1])
+        check_transformers(cls, _patch_for(cls, _name(args, kwargs), kwargs))
     running = GIVEN.set((given,))
     try:
         loaded = own(*args, **kwargs)
@@ -77,15 +79,34 @@ def _load_model(own: Callable[..., Any], cls: Any, *args: Any, compression: Any 
     model = loaded[0] if isinstance(loaded, tuple) else loaded  # output_loading_info=True
     if active_config(model) is not None:
         return loaded  # an adapter was loaded, which took care of it
-    stored = stored_config(model, overruled=given is not NOT_GIVEN)
+    name, where = os.fspath(_name(args, kwargs) or ""), pick_where(kwargs)
+    stored = checkpoint_config(model, name, where, overruled=given is not NOT_GIVEN)
     if stored is None and given is NOT_GIVEN:
         return loaded
-    checkpoint = Checkpoint(os.fspath(_name(args, kwargs) or ""), pick_where(kwargs), kwargs.get("variant"), stored)
+    checkpoint = Checkpoint(name, where, kwargs.get("variant"), stored)
     put_on(model, choose(given, None, None, stored), checkpoint, WEIGHTS_FOLLOW.get())
     if isinstance(loaded, tuple) and active_config(model) is not None:
         unexpected = loaded[1].get("unexpected_keys", ())
         loaded[1]["unexpected_keys"] = type(unexpected)(key for key in unexpected if compressor_key(key) is None)
     return loaded
+
+
+def _patch_for(cls: type, name: Any, kwargs: dict[str, Any]) -> ModelPatch:
+    """The patch of a class that is about to be loaded.
+
+    Raises:
+        UnsupportedModelError: there is none; if the checkpoint's config names a part that has one, the message says so.
+    """
+    try:
+        return patch_for_class(cls)[1]
+    except UnsupportedModelError as error:
+        try:
+            values = PretrainedConfig.get_config_dict(name, **pick_where(kwargs))[0]
+        except OSError:
+            raise error from None
+        if part_in(values) is None or find_patch(values.get("model_type")) is not None:
+            raise
+        raise UnsupportedModelError(f"{cls.__name__} is not supported. {how_to_add(values)}") from None
 
 
 def _load_processor(own: Callable[..., Any], cls: Any, *args: Any, compression: Any = NOT_GIVEN, **kwargs: Any) -> Any:

@@ -7,13 +7,17 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
+
+from transformers import PretrainedConfig
 
 from ..config.config import CompressionConfig
 from ..config.files import CONFIG_KEY, is_ours
 from ..config.registry import get_method
 from ..errors import CompressionConfigError, CompressorWeightsError
 from ..models.instance import active_config, learned_weights
+from ..models.registry import find_patch
 from ..patching.patch import patch, unpatch
 from .stored_files import Where
 from .weights import checkpoint_weights, load_weights
@@ -63,6 +67,26 @@ def stored_config(model: Any, overruled: bool = False) -> CompressionConfig | No
     if not is_ours(values):
         return None
     return read_stored("checkpoint's", functools.partial(CompressionConfig.from_dict, values), overruled)
+
+
+def checkpoint_config(model: Any, name: str, where: Where, overruled: bool = False) -> CompressionConfig | None:
+    """The compression in the ``config.json`` that a model was loaded from; None if there is none of ours.
+
+    A part that is loaded from the checkpoint of its composite has the composite's.
+
+    Args:
+        model: the model that was loaded.
+        name: folder or Hub id.
+        where: keywords for the Hub.
+        overruled: a keyword takes precedence; see `read_stored`.
+    """
+    found = stored_config(model, overruled)
+    if found is not None or not name or find_patch(model.config.model_type) is None:
+        return found
+    values = PretrainedConfig.get_config_dict(name, **where)[0]
+    if values.get("model_type") == model.config.model_type:
+        return None
+    return stored_config(SimpleNamespace(config=SimpleNamespace(**values)), overruled)
 
 
 def read_stored(

@@ -56,6 +56,12 @@ def stored_shapes(file: Path) -> Shapes:
         return {inner: tuple(opened.get_slice(key).get_shape()) for key, inner in keys.items() if inner is not None}
 
 
+def stored_keys(file: Path) -> tuple[str, ...]:
+    """The names of all weights in a file."""
+    with safe_open(file, "pt") as opened:
+        return tuple(opened.keys())
+
+
 def compressor_key(key: str) -> str | None:
     """The name relative to the compressor; None for a weight of another module."""
     parts = key.split(".")

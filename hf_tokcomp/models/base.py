@@ -145,6 +145,8 @@ class ModelPatch(ABC):
     several_audios: ClassVar[bool] = True
     """Whether a prompt may hold several audios. If they span windows, marks in the prompt must separate their
     placeholders."""
+    cuts_longer: ClassVar[bool] = True
+    """Whether the processor cuts off what is longer than `longest_audio`; otherwise the model reads that, too."""
     frame_rate: ClassVar[float]
     """Audio tokens per second."""
     supplies: ClassVar[frozenset[str]] = NEEDS
@@ -270,7 +272,7 @@ class ModelPatch(ABC):
         ends = {"eos_token_id": self.inner(model).generation_config.eos_token_id}
         prefixed = {f"thinker_{name}": value for name, value in (ends | dict(writing)).items()}
         ids, sound = model.generate(**inputs, **prefixed, **speaking, generation_mode="audio")
-        return ids, sound if isinstance(sound, list) else [sound]
+        return ids, [wave.flatten() for wave in (sound if isinstance(sound, list) else [sound])]
 
     def save_beside(self, model: Any, folder: Path) -> None:
         """Write to a saved model's folder what `from_pretrained` needs but upstream's `save_pretrained` omits."""
@@ -388,7 +390,7 @@ class ModelPatch(ABC):
         return features
 
     def longest_audio(self, processor: Any) -> float:
-        """The longest audio the model reads, in seconds; its processor cuts off the rest."""
+        """The longest audio the model is made for, in seconds; see `cuts_longer`."""
         window = float(getattr(processor, self.extractor).chunk_length)
         return processor.max_audio_len // window * window if self.audio_spans_windows else window
 

@@ -20,14 +20,14 @@ from ..config.config import CompressionConfig
 from ..config.files import CONFIG_KEY
 from ..errors import UnsupportedModelError
 from .base import ModelPatch
-from .registry import how_to_add, load_patch
+from .registry import find_patch, how_to_add, load_patch, patch_for_class
 
 STATE = "_hf_tokcomp_state"
 """Attribute name of an instance's `InstanceState`."""
 MODEL = "_hf_tokcomp_model"
 """Attribute name under which a patched model's backbone (the model without its head) holds the model."""
 COMPOSITE = "_hf_tokcomp_composite"
-"""Attribute name under which a patched composite's part that reads audio holds the composite's class name."""
+"""Attribute name under which a patched composite's part that reads audio holds the composite."""
 
 
 class BoundFunction(functools.partial[Any]):
@@ -261,12 +261,42 @@ def unwrap(model: Any) -> Any:
     return seen
 
 
+def patch_for_model(model: Any) -> tuple[str, ModelPatch]:
+    """The patch of a model, and the name of its module.
+
+    Raises:
+        UnsupportedModelError: there is none; if one of the model's parts has one, the message names it.
+    """
+    try:
+        return patch_for_class(type(model))
+    except UnsupportedModelError:
+        for name, part in model.named_modules():
+            patch = find_patch(part.config.model_type) if name and isinstance(part, PreTrainedModel) else None
+            if patch is not None and {base.__name__ for base in type(part).__mro__} & set(patch.model_classes):
+                raise UnsupportedModelError(
+                    f"{type(model).__name__} is not supported, but its {name} is: call hf_tokcomp.patch(model.{name}, "
+                    "...)."
+                ) from None
+        raise
+
+
 def text_writer(model: Any) -> Any:
     """The module that generates text: a patched composite's part that writes it, with any adapters, or the model."""
     whole = unwrap(model)
     state = state_of(whole)
     part = whole if state is None else state.patch.inner(whole)
     return model if part is whole else part
+
+
+def compressor_of(model: Any) -> Any:
+    """The compressor that a patched model compresses with; None if there is none.
+
+    A composite's part has the composite's. PEFT may replace that by a copy, which it trains, and put it back again.
+    """
+    composite = model.__dict__.get(COMPOSITE)
+    if composite is not None:
+        model.__dict__["audio_compressor"] = composite.audio_compressor
+    return getattr(model, "audio_compressor", None)
 
 
 def learned_weights(model_or_processor: Any) -> dict[str, torch.Tensor]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint
+from types import MappingProxyType
 from typing import Any
 
 from ..config.entry_points import Brought
@@ -20,6 +22,7 @@ PATCHES = {
     "qwen2_5_omni_thinker": "hf_tokcomp.patches.qwen2_5_omni_thinker",
     "qwen2_5_omni": "hf_tokcomp.patches.qwen2_5_omni",
     "qwen3_omni_moe_thinker": "hf_tokcomp.patches.qwen3_omni_moe_thinker",
+    "qwen3_omni_moe": "hf_tokcomp.patches.qwen3_omni_moe",
     "qwen3_asr": "hf_tokcomp.patches.qwen3_asr",
     "granite_speech": "hf_tokcomp.patches.granite_speech",
 }
@@ -149,8 +152,24 @@ def resolving_to(patch: ModelPatch) -> list[str]:
     return sorted(found)
 
 
-def how_to_add() -> str:
-    """The advice for a model that has no patch."""
+def part_in(values: Mapping[str, Any]) -> tuple[str, ModelPatch] | None:
+    """The first part of a composite that has a patch, by its ``config.json``: its name and its patch."""
+    for name, part in values.items():
+        patch = find_patch(part.get("model_type")) if isinstance(part, Mapping) else None
+        if patch is not None:
+            return name.removesuffix("_config"), patch
+    return None
+
+
+def how_to_add(values: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The advice for a model that has no patch; ``values`` is its ``config.json``, if known."""
+    part = part_in(values)
+    if part is not None:
+        name, patch = part
+        return (
+            f"Its {name} is: load it alone, as {patch.model_classes[0]}, or load the whole without a compression and "
+            f"call hf_tokcomp.patch(model.{name}, ...)."
+        )
     listed = ", ".join(f"{t} ({load_patch(m).model_classes[0]})" for t, m in PATCHES.items())
     return (
         f"Supported: {listed}. To add a model, write a ModelPatch and name it with "

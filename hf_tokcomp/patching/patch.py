@@ -26,13 +26,14 @@ from ..models.instance import (
     active_config,
     belongs_to_another,
     learned_weights,
+    patch_for_model,
     patch_of,
     replace,
     restore,
     state_of,
     unwrap,
 )
-from ..models.registry import patch_for_class, patch_for_processor
+from ..models.registry import patch_for_processor
 from ..models.versions import check_transformers
 from ..ops.record import note, noted
 from ..sharing.methods import push_model
@@ -94,7 +95,7 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
         patch_processor(model_or_processor, module, model_patch, config)
         return
     model = unwrap(model_or_processor)
-    module, model_patch = patch_for_class(type(model))
+    module, model_patch = patch_for_model(model)
     _refuse_shared(model)
     check_transformers(type(model), model_patch)
     model_patch.check_long_audio(config.long_audio)
@@ -119,9 +120,9 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     if inner is not model:
         if state_of(inner) is not None:
             unpatch(inner)
+        replace(inner, module, {**reading, "generate": generate}, {COMPOSITE: model})
         # In its `__dict__` alone: a second module of that name would be saved twice.
-        shared = {"audio_compressor": compressor, COMPOSITE: type(model).__name__}
-        replace(inner, module, {**reading, "generate": generate}, shared)
+        inner.__dict__["audio_compressor"] = compressor
     backbone = model_patch.backbone(inner)
     if backbone is not None:
         replace(backbone, module, {"forward": backbone_forward}, {MODEL: inner})
@@ -144,9 +145,8 @@ def _check_supplied(model_patch: ModelPatch, compressor: AudioTokenCompressor[An
 def _refuse_shared(model: Any) -> None:
     """Raise if a model shares its modules with another, patched one, since any change would affect both."""
     if COMPOSITE in model.__dict__:
-        raise ValueError(
-            f"This model is part of a {model.__dict__[COMPOSITE]} that is patched. Patch or unpatch that one."
-        )
+        whole = type(model.__dict__[COMPOSITE]).__name__
+        raise ValueError(f"This model is part of a {whole} that is patched. Patch or unpatch that one.")
     if belongs_to_another(model) or (state_of(model) is None and hasattr(model, "audio_compressor")):
         raise ValueError(
             "This model is a shallow copy (copy.copy) and shares its modules with a patched one. Patch or unpatch "
@@ -188,6 +188,7 @@ def unpatch(model_or_processor: Target) -> Target:
             restore(backbone)
         if inner is not model:
             restore(inner)
+            inner.__dict__.pop("audio_compressor", None)
         del model.audio_compressor
         model.config.__dict__.pop(CONFIG_KEY, None)
         state = state_of(model)

@@ -22,8 +22,7 @@ from ..inference.asking import Prepared, ask, prepare, untrained
 from ..inference.prompts import Prompts, whole_prompt
 from ..models.announced import Announced
 from ..models.base import ModelPatch
-from ..models.instance import active_config, patch_of, unwrap
-from ..models.registry import patch_for_class
+from ..models.instance import active_config, patch_for_model, patch_of, unwrap
 from ..patching.long_audio import processor_for
 from ..patching.patch import compressed, unpatch
 from .data import Panel, Spectrogram
@@ -73,7 +72,7 @@ def plot(
     """
     configs = [resolve_compression(compression) for compression in compressions]
     inner = unwrap(model)
-    _, patch = patch_for_class(type(inner))
+    _, patch = patch_for_model(inner)
     rate = patch.sampling_rate(processor)
     samples = load_audio(audio, rate)
     if patch.window_tokens(patch.mel_frames(processor, len(samples))) < 2:

@@ -178,7 +178,7 @@ def _inside(files: Files, given: CompressionConfig | None, folder: Any) -> tuple
     values = read_json(files[MODEL_CONFIG])
     model_type = values.get("model_type")
     if not isinstance(model_type, str) or find_patch(model_type) is None:
-        raise UnsupportedModelError(f"{folder} has a model of type {model_type!r}. {how_to_add()}")
+        raise UnsupportedModelError(f"{folder} has a model of type {model_type!r}. {how_to_add(values)}")
     stored: Any = values.get(CONFIG_KEY)
     config = one_config(given, CompressionConfig.from_dict(stored) if is_ours(stored) else None, MODEL_CONFIG)
     if not is_ours(stored):

@@ -110,7 +110,7 @@ class Subject:
 
     def audio_runs(self, inputs: dict[str, Any]) -> list[list[tuple[int, int]]]:
         """First column and one past the last of each audio's placeholders, for each row."""
-        token = self.patch.audio_token_id(self._made)
+        token = self.patch.audio_token_id(self.patch.inner(self._made))
         found = []
         for row in inputs["input_ids"].tolist():
             edges = [i for i in range(len(row) + 1) if (row[i - 1 : i] == [token]) != (row[i : i + 1] == [token])]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from ..models.instance import learned_weights, unwrap
-from ..models.registry import patch_for_class
+from ..models.instance import COMPOSITE, learned_weights, patch_for_model, unwrap
 
 COMPRESSOR = "audio_compressor"
 
@@ -37,7 +37,8 @@ def lora_config(
 
     Raises:
         UnsupportedModelError: there is no patch for the model.
-        ValueError: nothing is selected for training.
+        ValueError: nothing is selected for training, or the trainable compressor belongs to a composite of which the
+            model is a part.
 
     Example:
         >>> from hf_tokcomp.training import lora_config
@@ -47,14 +48,28 @@ def lora_config(
     from peft import LoraConfig
 
     inner = unwrap(model)
-    patch = patch_for_class(type(inner))[1]
+    patch = patch_for_model(inner)[1]
     wanted = {"language_model": language_model, "projector": projector, "audio_tower": audio_tower}
     parts = [patch.lora_targets[name] for name, adapted in wanted.items() if adapted]
     learns = bool(learned_weights(inner))
+    if learns and COMPOSITE in inner.__dict__:
+        whole = type(inner.__dict__[COMPOSITE]).__name__
+        raise ValueError(f"The compressor is that of the {whole}, of which this model is a part: adapt the whole.")
     if "target_modules" not in options:
         if not parts:
             raise ValueError("LoRA needs a part to adapt: language_model, projector or audio_tower.")
-        options["target_modules"] = "|".join(f"({part})" for part in parts)
+        options["target_modules"] = _targets(inner, "|".join(f"({part})" for part in parts))
     if learns:
         options["modules_to_save"] = sorted({*(options.get("modules_to_save") or ()), COMPRESSOR})
     return LoraConfig(r=r, lora_alpha=lora_alpha, lora_dropout=lora_dropout, task_type="CAUSAL_LM", **options)
+
+
+def _targets(model: Any, expression: str) -> str | list[str]:
+    """The expression, or the layers that it names.
+
+    For a mixture of experts PEFT replaces an expression by the last parts of the names that it finds, which layers of
+    other parts also have.
+    """
+    if getattr(model.config.get_text_config(), "num_experts", None) is None:
+        return expression
+    return [name for name, _ in model.named_modules() if re.fullmatch(expression, name)]

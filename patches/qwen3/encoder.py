@@ -32,6 +32,7 @@ class Qwen3EncoderPatch(ModelPatch):
 
     audio_spans_windows = False
     long_audio = "itself"
+    cuts_longer = False
     frame_rate: ClassVar[float] = 13.0
     chat: ClassVar[ChatTokens | None] = QWEN_CHAT
     prompt = "<|audio_start|><|audio_pad|><|audio_end|>{text}"

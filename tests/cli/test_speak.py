@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import soundfile
-import speaking
+import spoken_answers
 from subjects.checkpoints import folder_of
 
 from hf_tokcomp.cli import main
@@ -20,15 +20,15 @@ pytestmark = pytest.mark.usefixtures("libraries_as_they_were")
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Path:
-    if speaking.PROBLEM is not None:
-        pytest.skip(speaking.PROBLEM)
+    if spoken_answers.PROBLEM is not None:
+        pytest.skip(spoken_answers.PROBLEM)
     return folder_of("qwen2_5_omni")
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    speaking.recordings(tmp_path)
+    spoken_answers.recordings(tmp_path)
     return tmp_path
 
 
@@ -43,8 +43,8 @@ def never(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(model: Path, *arguments: Any) -> int:
-    options = ("--model", model, "--compression", "top_k", *speaking.TEXT)
-    short = speaking.SPEECH if "--speak" in arguments else ()
+    options = ("--model", model, "--compression", "top_k", *spoken_answers.TEXT)
+    short = spoken_answers.SPEECH if "--speak" in arguments else ()
     return main(["run", *map(str, (*arguments, *options, *short))])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sacrebleu
-import speaking
+import spoken_answers
 import tiny_whisper
 from result_folders import results_in
 from subjects.checkpoints import folder_of
@@ -36,21 +36,21 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Path:
-    if speaking.PROBLEM is not None:
-        pytest.skip(speaking.PROBLEM)
+    if spoken_answers.PROBLEM is not None:
+        pytest.skip(spoken_answers.PROBLEM)
     return folder_of("qwen2_5_omni")
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
-    return speaking.table(tmp_path / "data")
+    return spoken_answers.table(tmp_path / "data")
 
 
 def command(name: str, checkpoint: Path, whisper: Path, data: Path, *arguments: Any) -> int:
     options = ["--model", checkpoint, "--asr-model", whisper, "--target-language", "english", "--dataset", data]
     compression = ["--compression", "top_k", "--retention-ratio", "1/2", "--positions", "contiguous"]
-    given = [name, *options, *compression, *speaking.TEXT, *speaking.SPEECH, *arguments]
+    given = [name, *options, *compression, *spoken_answers.TEXT, *spoken_answers.SPEECH, *arguments]
     return main([str(word) for word in given])
 
 
@@ -72,9 +72,9 @@ def test_the_numbers_are_those_of_text_and_transcript(
         given = [answers["s2st", str(number), run] for number in range(3)]
         assert all(each.transcript and each.speech_seconds == 0.001 for each in given)
         heard = sacrebleu.corpus_bleu(
-            [" ".join(plain(str(each.transcript)).split()) for each in given], [list(speaking.TRUTHS)]
+            [" ".join(plain(str(each.transcript)).split()) for each in given], [list(spoken_answers.TRUTHS)]
         )
-        text = sacrebleu.corpus_bleu([each.text for each in given], [list(speaking.TRUTHS)])
+        text = sacrebleu.corpus_bleu([each.text for each in given], [list(spoken_answers.TRUTHS)])
         values = {each["metric"]: each["value"] for each in found["scores"] if each["method"] == run.split("@")[0]}
         assert values == {"asr_bleu": pytest.approx(heard.score), "bleu": pytest.approx(text.score)}
     assert [each["value"] for each in found["scores"]].count(0) < 4
@@ -174,7 +174,7 @@ def test_errors_come_before_any_work(
 
     monkeypatch.setattr(Reader, "load_model", loaded)
     monkeypatch.chdir(tmp_path)
-    dataset = () if arguments[0] == "compare" else ("--dataset", str(speaking.table(tmp_path)))
+    dataset = () if arguments[0] == "compare" else ("--dataset", str(spoken_answers.table(tmp_path)))
     assert main([*arguments, *dataset]) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
@@ -257,9 +257,8 @@ def test_from_python(checkpoint: Path, whisper: Path, data: Path, tmp_path: Path
 def cvss(folder: Path, clips: bool = True) -> Path:
     """As its archive is unpacked, with Common Voice's folder beside it."""
     (folder / "test").mkdir(parents=True)
-    names = [
-        path.rename(path.with_name(f"common_voice_de_{n}.wav")) for n, path in enumerate(speaking.recordings(folder, 2))
-    ]
+    made = spoken_answers.recordings(folder, 2)
+    names = [path.rename(path.with_name(f"common_voice_de_{n}.wav")) for n, path in enumerate(made)]
     lines = [f"{path.name}\t{text}\n" for path, text in zip(names, ("Good morning.", "What is this?"), strict=True)]
     (folder / "test.tsv").write_text("".join(lines))
     for path in names:
@@ -276,7 +275,7 @@ def fleurs(folder: Path, unpacked: str = "audio/test") -> Path:
     german, english = folder / "de_de", folder / "en_us"
     (german / unpacked).mkdir(parents=True)
     english.mkdir()
-    paths = [path.rename(german / unpacked / path.name) for path in speaking.recordings(german)]
+    paths = [path.rename(german / unpacked / path.name) for path in spoken_answers.recordings(german)]
     numbers = ("7", "7", "9")
 
     def line(number: str, name: str, raw: str) -> str:
@@ -336,7 +335,7 @@ def test_fleurs_wrong(tmp_path: Path) -> None:
 
 def test_a_table_with_headings_is_no_cvss(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
-    speaking.recordings(tmp_path, 1)
+    spoken_answers.recordings(tmp_path, 1)
     (tmp_path / "test.tsv").write_text("audio\ttext\nclip0.wav\tGood morning.\n")
     (item,) = items(tmp_path).items
     assert item.references == ("Good morning.",)
@@ -344,7 +343,7 @@ def test_a_table_with_headings_is_no_cvss(tmp_path: Path) -> None:
 
 def test_tables_of_their_own(tmp_path: Path) -> None:
     """With a transcript beside the translation, which is the one that counts."""
-    speaking.recordings(tmp_path, 1)
+    spoken_answers.recordings(tmp_path, 1)
     row = {"audio": "clip0.wav", "sentence": "Guten Morgen.", "translation": "Good morning.", "prompt": "In English?"}
     (tmp_path / "test.jsonl").write_text(json.dumps(row))
     (item,) = items(tmp_path / "test.jsonl").items

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import speaking
+import spoken_answers
 import torch
 from hf_tokcomp.patches.qwen2_5_omni import PATCH
 from hf_tokcomp.patches.qwen2_audio import PATCH as WRITES
@@ -30,8 +30,8 @@ SHORT = Voice(max_new_tokens=4)
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    if speaking.PROBLEM is not None:
-        pytest.skip(speaking.PROBLEM)
+    if spoken_answers.PROBLEM is not None:
+        pytest.skip(spoken_answers.PROBLEM)
     from subjects.qwen2_5_omni import SUBJECT
 
     return hf_tokcomp.patch(SUBJECT.model(), HALF)

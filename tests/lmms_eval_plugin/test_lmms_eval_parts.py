@@ -12,6 +12,7 @@ import pytest
 import tiny
 import transformers
 from datasets import Audio, Dataset
+from subjects import subject_of
 from subjects.checkpoints import folder_of
 
 import hf_tokcomp
@@ -146,7 +147,16 @@ def test_what_is_too_long_is_cut_or_split_as_the_prompt_allows(model_type: str) 
     asking.longest = 2.0
     lengths = [len(piece) / RATE for piece in asking.ask("what is this", [sound(5)]).samples]
     split = patch.several_audios and not patch.audio_spans_windows
-    assert lengths == ([2, 2, 1] if split else [2])
+    assert lengths == ([2, 2, 1] if split else [2] if patch.cuts_longer else [5])
+
+
+def test_a_model_of_one_recording_without_windows_gets_the_whole(caplog: pytest.LogCaptureFixture) -> None:
+    subject = subject_of("qwen3_asr")
+    asking = Questions(subject.make_processor(), subject.patch, add_system_prompt=True, simple_prompt=False)
+    asking.longest = 1.0
+    asked = asking.ask("what is this", [sound(2.5)])
+    assert [len(piece) for piece in asked.samples] == [int(2.5 * RATE)]
+    assert "too long: the model was made for at most 1 s." in caplog.text
 
 
 def test_other_rates_are_resampled_and_what_is_no_audio_is_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import soundfile
-import speaking
+import spoken_answers
 import tiny_whisper
 import torch
 from result_folders import results_in
@@ -19,8 +19,8 @@ from hf_tokcomp.inference.asking import Prepared, ask
 from hf_tokcomp.inference.speech import Voice
 from hf_tokcomp.training import make_trainer
 
-if speaking.PROBLEM is not None:
-    pytest.skip(speaking.PROBLEM, allow_module_level=True)
+if spoken_answers.PROBLEM is not None:
+    pytest.skip(spoken_answers.PROBLEM, allow_module_level=True)
 from subjects.checkpoints import folder_of
 from subjects.qwen2_5_omni import SUBJECT
 
@@ -51,7 +51,7 @@ def trained(model: Any, rows: Any, folder: Path, **options: Any) -> Any:
 def test_it_learns_what_its_thinker_learns_alone(tmp_path: Path, options: dict[str, Any]) -> None:
     rows = [
         {"audio": str(path), "text": text}
-        for path, text in zip(speaking.recordings(tmp_path), speaking.TRUTHS, strict=True)
+        for path, text in zip(spoken_answers.recordings(tmp_path), spoken_answers.TRUTHS, strict=True)
     ]
     whole = SUBJECT.model()
     frozen = {name: value.clone() for name, value in whole.state_dict().items()}
@@ -89,7 +89,7 @@ def checkpoint() -> Path:
 
 def test_finetune_run_and_eval(checkpoint: Path, tmp_path: Path) -> None:
     """From a table to an adapter; the whole model speaks with it, is measured with it, and is saved with it merged."""
-    table, adapter = speaking.table(tmp_path), tmp_path / "adapter"
+    table, adapter = spoken_answers.table(tmp_path), tmp_path / "adapter"
     command = ["finetune", "--model", checkpoint, "--dataset", table, "--eval-dataset", table, "--eval-split", "train"]
     command += ["--task", "translation", "--compression", "average_pooling", "--retention-ratio", "1/2"]
     command += ["--prompt", PROMPT, "--max-steps", 8, "--learning-rate", 0.02, "--per-device-train-batch-size", 3]
@@ -111,7 +111,7 @@ def test_finetune_run_and_eval(checkpoint: Path, tmp_path: Path) -> None:
     again = ask(merged, processor, batch, 4, voice=voice)
     assert [(each.text, each.tokens_after) for each in again] == [(each.text, each.tokens_after) for each in written]
 
-    shared = [*speaking.TEXT, *speaking.SPEECH, "--model", str(adapter)]
+    shared = [*spoken_answers.TEXT, *spoken_answers.SPEECH, "--model", str(adapter)]
     assert main(["run", str(tmp_path / "clip0.wav"), "--speak", str(tmp_path / "said.wav"), *shared]) == 0
     assert soundfile.info(tmp_path / "said.wav").samplerate == 24_000
     whisper = tiny_whisper.save(tmp_path / "whisper")

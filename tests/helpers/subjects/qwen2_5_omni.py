@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from speaking import Speaking
+from torch import Tensor
 from transformers import Qwen2_5OmniConfig, Qwen2_5OmniForConditionalGeneration
 
 from hf_tokcomp.testing import Subject, by_text
@@ -92,4 +94,24 @@ def model() -> Any:
     return whole.eval()
 
 
+def told(model: Any, read: Tensor, heard: Tensor, is_audio: Tensor) -> Tensor:
+    """In the audio's place the thinker's last state alone, elsewhere with the embedding beside it."""
+    return torch.where(is_audio[:, None], heard, heard + read)
+
+
 SUBJECT = Subject(model, qwen2_5_omni_thinker.processor, by_text(qwen2_5_omni_thinker.prompt, parts.WORDS))
+SPEAKING = Speaking(
+    SUBJECT,
+    qwen2_5_omni_thinker.prompt,
+    {
+        "talker_max_new_tokens": 8,
+        "talker_do_sample": False,
+        "talker_eos_token_id": [CODES + 1],
+        "token2wav_num_steps": 2,
+    },
+    SPEAKER,
+    "token2wav",
+    samples=lambda frames: 8 * frames,
+    heard=lambda model: model.thinker.model.language_model,
+    told=told,
+)
