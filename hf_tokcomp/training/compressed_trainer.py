@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import TrainOutput
 
+from ..hub.whole_files import write_whole
 from ..models.cache_names import CACHE_NAMES
 from .callbacks import TokensKept
 from .labels import shortened
@@ -107,8 +108,8 @@ class CompressedTrainer(Trainer):  # type: ignore[misc]
         told = folder / "tokenizer_config.json"
         # Without a model's config.json beside it, this file alone says whose tokenizer.json or tekken.json it is;
         # mistral-common's tokenizer does not write it.
-        if tokenizer is not None and not told.exists():
-            told.write_text(json.dumps({"tokenizer_class": type(tokenizer).__name__}) + "\n", encoding="utf-8")
+        if self.args.should_save and tokenizer is not None and not told.exists():
+            write_whole(told, json.dumps({"tokenizer_class": type(tokenizer).__name__}) + "\n")
 
     def _load_callback_state(self) -> None:
         self._unlogged = self.state.stateful_callbacks.pop(UNLOGGED, None)  # no callback owns it: Trainer would warn
