@@ -129,7 +129,8 @@ def test_every_model_is_asked_and_answers(model_type: str, simple: bool) -> None
     processor = transformers.AutoProcessor.from_pretrained(folder)
     model = getattr(transformers, patch.model_classes[0]).from_pretrained(folder, compression="stride").eval()
     asked = Questions(processor, patch, True, simple).ask("what is this", [sound(0.9)])
-    assert asked.prompt.startswith("b ") == (not simple and not patch.processor_calls)
+    begins = "b " if patch.system is None else f"c {patch.system} b "
+    assert asked.prompt.startswith(begins) == (not simple and not patch.processor_calls)
     prepared = prepare(model, processor, Prompts([asked.prompt], asked.samples, [1]))
     options = generate_options({"max_new_tokens": 3, "temperature": 0, "until": ["."]})
     (answer,) = ask(model, processor, prepared, strip=False, **options, use_cache=True)

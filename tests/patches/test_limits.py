@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 from subjects import subject_of
+from subjects.checkpoints import folder_of
 
 from hf_tokcomp.inference.collator import AudioTextCollator
 from hf_tokcomp.inference.reader import Reader
@@ -31,17 +32,9 @@ def test_longer_audio_is_cut_off_or_read(model_type: str) -> None:
     assert (counts[1] > counts[0]) == uncut
 
 
-def reading(model_type: str) -> Reader:
-    """Of its class, without a model's folder: what is asked of it needs the processor alone."""
-    subject = subject_of(model_type)
-    reader = object.__new__(Reader)
-    reader.patch, reader.processor, reader.rate = subject.patch, subject.make_processor(), 16000
-    return reader
-
-
 @pytest.mark.parametrize("model_type", ["qwen3_asr", "qwen3_omni_moe_thinker", "glmasr"])
 def test_the_warning_says_which(model_type: str, caplog: pytest.LogCaptureFixture) -> None:
-    reader = reading(model_type)
+    reader = Reader(str(folder_of(model_type)))
     longest = reader.patch.longest_audio(reader.processor)
     samples = np.zeros(int((longest + 2) * reader.rate), np.float32)
     with caplog.at_level(logging.WARNING):
