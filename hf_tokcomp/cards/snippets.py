@@ -39,9 +39,9 @@ ANY_CLASS = "AutoModelForSeq2SeqLM"
 QUESTION = "What is being said?"
 """The default question."""
 ASK = """
-content = [{content}]
+{before}content = [{content}]
 inputs = processor.apply_chat_template(
-    [{"role": "user", "content": content}],
+    [{system}{"role": "user", "content": content}],
     tokenize=True,
     add_generation_prompt=True,
     return_dict=True,
@@ -113,7 +113,7 @@ def _question(prompt: str, patch: ModelPatch | None) -> str:
     if patch is not None and patch.processor_calls:  # a processor of conversations alone
         texts = prompt.split(patch.prompt.replace("{text}", "")) if whole else ["", prompt]
         joined = f", {AUDIO}, ".join(_text(text) for text in texts)
-        return ASK.replace("{content}", joined.removeprefix(", ").removesuffix(", "))
+        return _ask(joined.removeprefix(", ").removesuffix(", "), patch)
     if whole or (patch is not None and patch.turns_are_text):
         written = _shown(prompt) if whole or patch is None else _turn(patch.prompt.replace("{text}", prompt))
         extractor = ModelPatch.extractor if patch is None else patch.extractor
@@ -121,7 +121,14 @@ def _question(prompt: str, patch: ModelPatch | None) -> str:
     parts = [AUDIO, _text(prompt)]
     if patch is not None and patch.prompt.startswith("{text}"):
         parts.reverse()
-    return ASK.replace("{content}", ", ".join(parts))
+    return _ask(", ".join(parts), patch)
+
+
+def _ask(content: str, patch: ModelPatch | None) -> str:
+    system = None if patch is None else patch.system
+    before = "" if system is None else f"system = [{_text(system)}]\n"
+    turn = "" if system is None else '{"role": "system", "content": system}, '
+    return ASK.replace("{before}", before).replace("{system}", turn).replace("{content}", content)
 
 
 def _text(text: str) -> str:

@@ -54,4 +54,4 @@ def longest_read(patch: ModelPatch, processor: Any) -> float:
 
 def advice(patch: ModelPatch) -> str:
     """How all of a longer recording can be read, to end a message that says it is not; empty if it cannot."""
-    return " With long_audio='windows' in the compression, all of it is." if patch.long_audio == "windows" else ""
+    return " With long_audio='windows' in the compression, it reads all of it." if patch.long_audio == "windows" else ""

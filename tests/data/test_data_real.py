@@ -33,6 +33,6 @@ def test_real_recordings(tmp_path: Path) -> None:
         assert np.array_equal(load_audio(row["audio"]), load_audio(source))
         assert row["length"] == len(load_audio(source))
     long = sum(len(load_audio(source)) > 3 * RATE for source, _ in rows)
-    said = rf"^{long} of the 28 rows .*\n  line 22: {sounds[0]} is 5.* long, more than 3 s"
+    said = rf"^{long} of the 28 rows .*\n  line 22: {sounds[0]} is 5.* long, more than the model's limit of 3 s"
     with pytest.raises(ValueError, match=said):
         load_examples(str(path), max_seconds=3)

@@ -39,7 +39,7 @@ REASONS = {
     4: "{}/empty.wav is empty",
     5: "{}/noise.wav is not audio that soundfile can read",
     6: "{}/short.wav is 0.079 s long, less than 0.08 s",
-    7: "{}/long.wav is 1.01 s long, more than 1 s",
+    7: "{}/long.wav is 1.01 s long, more than the model's limit of 1 s",
     8: "{}/cut.flac",
     9: "{}/deep is a folder, not an audio file",
     10: "the text is empty",
@@ -97,7 +97,7 @@ def test_lengths_at_the_bounds_are_good(folder: Path) -> None:
     assert load_examples(path, min_seconds=0.2, max_seconds=0.4).skipped == []
     with pytest.raises(ValueError, match=r"line 1: .*less than 0.21 s"):
         load_examples(path, min_seconds=0.21)
-    with pytest.raises(ValueError, match=r"line 2: .*more than 0.39 s"):
+    with pytest.raises(ValueError, match=r"line 2: .*more than the model's limit of 0.39 s"):
         load_examples(path, max_seconds=0.39)
 
 
