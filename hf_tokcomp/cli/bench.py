@@ -81,26 +81,26 @@ def bench(
     ] = None,
     batch_size: Annotated[
         str,
-        typer.Option("--batch-size", metavar="N,N,...", rich_help_panel=MEASURING, help="Clips read together."),
+        typer.Option("--batch-size", metavar="N,N,...", rich_help_panel=MEASURING, help="Clips per batch."),
     ] = "1",
     ragged: Annotated[
         bool,
         typer.Option(
             "--ragged",
             rich_help_panel=MEASURING,
-            help="Clips of a batch differ in length, up to --audio-seconds.",
+            help="Let the clips of a batch differ in length, up to --audio-seconds.",
         ),
     ] = False,
     one_by_one: Annotated[
         bool,
-        typer.Option("--one-by-one", rich_help_panel=MEASURING, help="Measure a call for each clip of a batch, too."),
+        typer.Option("--one-by-one", rich_help_panel=MEASURING, help="Also measure one call per clip."),
     ] = False,
     rivals: Annotated[
         bool,
         typer.Option(
             "--rivals",
             rich_help_panel=MEASURING,
-            help="Measure pruning by the scores of eager attention, one clip at a time, too: the usual way.",
+            help="Also measure the usual way: pruning by the scores of eager attention, one clip at a time.",
         ),
     ] = False,
     new_tokens: Annotated[
@@ -110,7 +110,7 @@ def bench(
             metavar="N",
             min=1,
             rich_help_panel=MEASURING,
-            help="Tokens to write; always all of them.",
+            help="Tokens to generate, always exactly as many.",
         ),
     ] = 16,
     rounds: Annotated[
@@ -120,7 +120,7 @@ def bench(
             metavar="N",
             min=1,
             rich_help_panel=MEASURING,
-            help="At least so many rounds of measurements.",
+            help="Minimum number of rounds.",
         ),
     ] = 5,
     seconds: Annotated[
@@ -129,7 +129,7 @@ def bench(
             "--seconds",
             min=0,
             rich_help_panel=MEASURING,
-            help="For every length and batch size; go on with rounds so long.",
+            help="Minimum time to measure each length and batch size for.",
         ),
     ] = 5.0,
     limit: Annotated[
@@ -139,7 +139,7 @@ def bench(
             metavar="SECONDS",
             min=0,
             rich_help_panel=MEASURING,
-            help="Leave out what takes longer in one call.",
+            help="Skip cases in which a single call takes longer.",
         ),
     ] = 120.0,
     device: DeviceOption = "auto",
@@ -151,7 +151,7 @@ def bench(
             "--output",
             metavar="FILE",
             rich_help_panel=OUTPUT,
-            help="Write the JSON to a file, too, also on the way.",
+            help="Also write the JSON to a file, which is updated as measurements come in.",
         ),
     ] = None,
     picture: Annotated[
@@ -160,7 +160,7 @@ def bench(
             "--plot",
             metavar="FILE",
             rich_help_panel=OUTPUT,
-            help="Draw it, as a .png, .pdf or .svg file; needs matplotlib.",
+            help="Plot the result into a .png, .pdf or .svg file; needs matplotlib.",
         ),
     ] = None,
     markdown: Annotated[
@@ -169,7 +169,7 @@ def bench(
             "--markdown",
             metavar="PAGE[#PLACE]",
             rich_help_panel=OUTPUT,
-            help="Write the tables between the page's markers; of several places, the one of this name.",
+            help="Write the tables between the page's markers, or between those of this name if there are several.",
         ),
     ] = None,
     full_size: Annotated[

@@ -54,12 +54,12 @@ def compare(
     dataset: DatasetOption = None,
     split: SplitOption = None,
     columns: ColumnsOption = None,
-    compression: Annotated[list[str] | None, compressions_option("all of them")] = None,
+    compression: Annotated[list[str] | None, compressions_option("all of these")] = None,
     retention_ratio: Annotated[str | None, ratios_option("1, 1/2, 1/4 and 1/10")] = None,
     positions: Annotated[str | None, positions_option("both")] = None,
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", metavar="N", min=1, rich_help_panel=RUNNING, help="Recordings read together."),
+        typer.Option("--batch-size", metavar="N", min=1, rich_help_panel=RUNNING, help="Recordings per batch."),
     ] = 8,
     seeds: Annotated[
         int,
@@ -69,7 +69,7 @@ def compare(
     ] = 1,
     texts: Annotated[
         bool,
-        typer.Option("--texts", rich_help_panel=OUTPUT, help="Print the texts, too, where there are truths."),
+        typer.Option("--texts", rich_help_panel=OUTPUT, help="Also print the texts if there are references."),
     ] = False,
     max_new_tokens: MaxNewTokensOption = None,
     task: Annotated[
@@ -77,7 +77,7 @@ def compare(
         typer.Option(
             "--task",
             rich_help_panel=MEASURING,
-            help="How texts are compared with truths: asr, by word error rate; or s2st, where the model speaks its "
+            help="How texts are compared with references: asr, by word error rate; or s2st, where the model speaks its "
             "answers, by the BLEU of what is heard in them and of their text.",
         ),
     ] = "asr",
@@ -93,7 +93,7 @@ def compare(
             "--output",
             metavar="FILE.json|DIR",
             rich_help_panel=OUTPUT,
-            help="Write everything to a file; or to a folder as `eval` does, where a second start goes on.",
+            help="Write everything to a file; or to a folder, as `eval` does, from which a second run resumes.",
         ),
     ] = None,
     on_error: OnErrorOption = "stop",
@@ -101,7 +101,7 @@ def compare(
 ) -> None:
     """Compare methods and ratios on the same recordings.
 
-    Where the truth is known (a --dataset, the shipped recordings), by word error rate; elsewhere text beside text.
+    By word error rate where there are references (a --dataset, the shipped recordings); otherwise text beside text.
     """
     from ..evaluation.evaluation import measure
     from ..evaluation.folder import SETTINGS, write_results

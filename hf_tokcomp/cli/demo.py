@@ -32,11 +32,11 @@ def demo(
         typer.Option(
             "--positions",
             rich_help_panel=COMPRESSION,
-            help="Where the model believes the kept tokens to be: renumbered, or in place.",
+            help="Positions of the tokens that are kept: renumbered, or as in the full prompt.",
         ),
     ] = "original",
 ) -> None:
-    """Show what is read with all audio tokens, half and a quarter of them, beside the truth."""
+    """Show what the shipped model reads from all, half and a quarter of the audio tokens, beside the reference."""
     import torch
 
     from ..config.config import CompressionConfig

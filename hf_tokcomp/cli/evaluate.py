@@ -49,16 +49,18 @@ def evaluate(
             "--output",
             metavar="DIR",
             rich_help_panel=OUTPUT,
-            help="Answers and results; a second start with the same folder goes on where the first one stopped.",
+            help="Folder for answers and results. A second run with the same folder resumes the first.",
         ),
     ],
     model: ModelOption = None,
-    compression: Annotated[list[str] | None, compressions_option("what the model's folder asks for")] = None,
+    compression: Annotated[list[str] | None, compressions_option("the one stored with the model")] = None,
     retention_ratio: Annotated[str | None, ratios_option("each compression's own budget")] = None,
     positions: Annotated[str | None, positions_option("each compression's own")] = None,
     seeds: Annotated[
         int,
-        typer.Option("--seeds", metavar="N", min=1, rich_help_panel=MEASURING, help="Seeds, for methods that draw."),
+        typer.Option(
+            "--seeds", metavar="N", min=1, rich_help_panel=MEASURING, help="Number of seeds, for random methods."
+        ),
     ] = 3,
     dataset: Annotated[
         list[str] | None,
@@ -71,11 +73,16 @@ def evaluate(
     ] = None,
     config_name: Annotated[
         list[str] | None,
-        typer.Option("--dataset-config", metavar="[TASK=]NAME", rich_help_panel=READ, help="Configuration on the Hub."),
+        typer.Option(
+            "--dataset-config",
+            metavar="[TASK=]NAME",
+            rich_help_panel=READ,
+            help="Configuration of the data set on the Hub.",
+        ),
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option("--split", metavar="[TASK=]NAME", rich_help_panel=READ, help="Which part."),
+        typer.Option("--split", metavar="[TASK=]NAME", rich_help_panel=READ, help="Split of the data."),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -83,7 +90,8 @@ def evaluate(
             "--columns",
             metavar="[TASK=]ROLE:NAME,...",
             rich_help_panel=READ,
-            help="Columns of audio, text, question, choices, subset and id; texts in several columns as text:A+B.",
+            help="Names of the columns of audio, text, question, choices, subset and id; text:A+B if there are several "
+            "columns of texts.",
         ),
     ] = None,
     prompt: Annotated[
@@ -92,9 +100,9 @@ def evaluate(
             "--prompt",
             metavar="[TASK=]TEXT",
             rich_help_panel=READ,
-            help="What to ask, with {question} and {options} where the "
-            "item's belong. With the model's audio placeholder in it, it is the whole prompt. Default: what comes with "
-            "the model (prompt.json) where it is for such a task, else the task's.",
+            help="The question, with {question} and {options} for the item's. If it contains the model's audio "
+            "placeholder, it is the whole prompt. Default: the one stored with the model (prompt.json) if it is for "
+            "this kind of task, else the task's.",
         ),
     ] = None,
     items: Annotated[
@@ -102,12 +110,14 @@ def evaluate(
         typer.Option("--items", metavar="N", min=1, rich_help_panel=READ, help="Only the first N items of each task."),
     ] = None,
     seed: Annotated[
-        int, typer.Option("--seed", rich_help_panel=READ, help="Of the items of the shipped model's tasks.")
+        int, typer.Option("--seed", rich_help_panel=READ, help="Seed of the items in the shipped model's tasks.")
     ] = 0,
     on_error: Annotated[
         OnError,
         typer.Option(
-            "--on-error", rich_help_panel=RUNNING, help="Where rows cannot be used: stop, or skip and count them."
+            "--on-error",
+            rich_help_panel=RUNNING,
+            help="What to do about rows that cannot be used: stop, or skip and count them.",
         ),
     ] = "stop",
     choice_scoring: Annotated[
@@ -115,7 +125,7 @@ def evaluate(
         typer.Option(
             "--choice-scoring",
             rich_help_panel=MEASURING,
-            help="How an option is found: MMAU's string match, Sentence-BERT similarity, "
+            help="How the chosen option is determined: MMAU's string match, Sentence-BERT similarity, "
             "or the option with the highest log-likelihood, without any text.",
         ),
     ] = "string_match",
@@ -125,7 +135,7 @@ def evaluate(
             "--similarity-model",
             metavar="NAME",
             rich_help_panel=MEASURING,
-            help="Sentence-BERT model, for similarity.",
+            help="Sentence-BERT model for `similarity`.",
         ),
     ] = None,
     spellings: Annotated[
@@ -149,7 +159,7 @@ def evaluate(
             metavar="N",
             min=1,
             rich_help_panel=GENERATION,
-            help="Most tokens to write. Default: the task's.",
+            help="Maximum number of tokens to generate. Default: the task's.",
         ),
     ] = None,
     resamples: Annotated[

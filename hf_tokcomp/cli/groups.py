@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-READ = "What to read"
-SHARE = "What to share"
+READ = "Input"
+SHARE = "Sharing"
 COMPRESSION = "Compression"
 GENERATION = "Generation"
 SPEECH = "Speech"

@@ -21,7 +21,7 @@ ImportOption = Annotated[
         "--import",
         metavar="MODULE|FILE.py",
         rich_help_panel=RUNNING,
-        help="Import this first, as it registers methods or models of your own; can be given several times.",
+        help="Import this module first, to register your own methods or models; can be repeated.",
     ),
 ]
 

@@ -53,19 +53,18 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 NAMES = "METHOD|JSON|FOLDER|HUB_ID"
 WRITTEN = (
-    "a METHOD, with options as ltbm:window=4, several in a row as ltbm+top_k; or "
-    """'{"method": "ltbm", "window": 4}', or where a compression_config.json is"""
+    "a METHOD, with options as in ltbm:window=4, or several in a row as in ltbm+top_k; JSON such as "
+    """'{"method": "ltbm", "window": 4}'; or a folder or Hub id with a compression_config.json"""
 )
-RATIO = "above 0 and at most 1, as 0.25 or 1/4"
-WHERE = "Where the model believes the kept tokens to be: contiguous (renumbered) or original (in place)"
+RATIO = "above 0 and at most 1, such as 0.25 or 1/4"
+WHERE = "Positions of the tokens that are kept: contiguous (renumbered) or original (as in the full prompt)"
 
 AudioArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="AUDIO",
         rich_help_panel=READ,
-        help="Audio files, addresses, or folders, for all recordings in them. Default: the recordings that ship with "
-        "it.",
+        help="Audio files, URLs, or folders of recordings. Default: the recordings that ship with the package.",
     ),
 ]
 ModelOption = Annotated[
@@ -74,7 +73,7 @@ ModelOption = Annotated[
         "--model",
         metavar="NAME",
         rich_help_panel=READ,
-        help="Folder or Hub id of a model. Default: the small one that ships with it.",
+        help="Folder or Hub id of a model. Default: the small one that ships with the package.",
     ),
 ]
 PromptOption = Annotated[
@@ -83,9 +82,9 @@ PromptOption = Annotated[
         "--prompt",
         metavar="TEXT",
         rich_help_panel=READ,
-        help="What to ask. With the model's audio placeholder in it, it is the whole prompt and no chat template is "
-        "used. Default: what comes with the model (prompt.json, as `finetune` writes it), else 'Please describe the "
-        "audio in detail.'",
+        help="The question. If it contains the model's audio placeholder, it is the whole prompt, and no chat template "
+        "is used. Default: the one stored with the model (prompt.json, which `finetune` writes), else 'Please describe "
+        "the audio in detail.'",
     ),
 ]
 DatasetOption = Annotated[
@@ -94,9 +93,9 @@ DatasetOption = Annotated[
         "--dataset",
         metavar="TABLE|FOLDER|HUB_ID",
         rich_help_panel=READ,
-        help="Recordings, perhaps with their truth and a prompt of their own: a .jsonl, .json, .csv, .tsv or .parquet "
-        "table with the columns audio (paths begin at the table), text and prompt; a folder with such a table, or that "
-        "`datasets` saved, or of recordings alone; or a data set on the Hub.",
+        help="Recordings, optionally with reference texts and prompts: a .jsonl, .json, .csv, .tsv or .parquet table "
+        "with the columns audio (paths are relative to the table), text and prompt; a folder with such a table, one "
+        "saved by `datasets`, or one of recordings only; or a data set on the Hub.",
     ),
 ]
 SplitOption = Annotated[
@@ -105,7 +104,7 @@ SplitOption = Annotated[
         "--split",
         metavar="NAME",
         rich_help_panel=READ,
-        help="Which part of the --dataset, where it has parts. Default: train.",
+        help="Split of the --dataset, if it has several. Default: train.",
     ),
 ]
 ColumnsOption = Annotated[
@@ -114,7 +113,7 @@ ColumnsOption = Annotated[
         "--columns",
         metavar="ROLE:NAME,...",
         rich_help_panel=READ,
-        help="Columns of audio, text and question in the --dataset, where theirs are no usual names.",
+        help="Names of the --dataset's columns of audio, text and question, if they are unusual.",
     ),
 ]
 CompressionOption = Annotated[
@@ -124,7 +123,7 @@ CompressionOption = Annotated[
         metavar=NAMES,
         rich_help_panel=COMPRESSION,
         autocompletion=complete_compression,
-        help=f"How to compress: {WRITTEN}. Default: what the model's folder asks for, or nothing.",
+        help=f"How to compress: {WRITTEN}. Default: the one stored with the model, or none.",
     ),
 ]
 RatioOption = Annotated[
@@ -153,7 +152,7 @@ MaxNewTokensOption = Annotated[
         metavar="N",
         min=1,
         rich_help_panel=GENERATION,
-        help="Most tokens to write. Default: the model's own limit, or 128.",
+        help="Maximum number of tokens to generate. Default: the model's own limit, or 128.",
     ),
 ]
 ConfigOption = Annotated[
@@ -162,7 +161,7 @@ ConfigOption = Annotated[
         "--config",
         metavar="FILE.yaml",
         rich_help_panel=RUNNING,
-        help="Options from a file, with their names as keys; what the command line says overrides them.",
+        help="Read options from a file, with their names as keys. The command line takes precedence.",
     ),
 ]
 
@@ -174,8 +173,8 @@ def compressions_option(default: str) -> Any:
         metavar=NAMES,
         rich_help_panel=COMPRESSION,
         autocompletion=complete_compressions,
-        help=f"How to compress; can be given several times: {WRITTEN}; `all` stands for every method that needs no "
-        f"training. Default: {default}.",
+        help=f"How to compress; can be repeated: {WRITTEN}. `all` stands for every method that needs no training. "
+        f"Default: {default}.",
     )
 
 
@@ -213,19 +212,19 @@ DeviceOption = Annotated[
         metavar="DEVICE",
         rich_help_panel=RUNNING,
         callback=_check_device,  # before anything is loaded
-        help="auto (the GPUs there are, else the CPU), cpu, cuda:0, ...",
+        help="auto (GPUs if there are any, else the CPU), cpu, cuda:0, ...",
     ),
 ]
 DtypeOption = Annotated[
-    Dtype, typer.Option("--dtype", rich_help_panel=RUNNING, help="Precision; auto is the checkpoint's.")
+    Dtype, typer.Option("--dtype", rich_help_panel=RUNNING, help="Precision; auto is that of the checkpoint.")
 ]
 OnErrorOption = Annotated[
     OnError,
     typer.Option(
         "--on-error",
         rich_help_panel=RUNNING,
-        help="Where a recording cannot be read: stop before any is, or skip it and name it at the end. If none is "
-        "left that is an error, too; else the exit status is 0.",
+        help="What to do about a recording that cannot be read: stop before reading any, or skip it and report it at "
+        "the end. The exit status is then 0, unless none is left.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON.")]

@@ -52,7 +52,7 @@ def plot(
         typer.Argument(
             metavar="AUDIO",
             rich_help_panel=READ,
-            help="Audio file, address, or folder, for its first recording. Default: the first of --dataset, or the "
+            help="Audio file, URL, or folder (its first recording is used). Default: the first of --dataset, or the "
             "first that ships with it.",
         ),
     ] = None,
@@ -68,14 +68,16 @@ def plot(
     columns: ColumnsOption = None,
     text: Annotated[
         bool,
-        typer.Option("--text/--no-text", rich_help_panel=OUTPUT, help="Let the model answer under each compression."),
+        typer.Option(
+            "--text/--no-text", rich_help_panel=OUTPUT, help="Show the model's answer under each compression."
+        ),
     ] = True,
     attention: Annotated[
         bool | None,
         typer.Option(
             "--attention/--no-attention",
             rich_help_panel=OUTPUT,
-            help="Draw the attention that tokens receive, for all methods or none. Default: for those that go by it.",
+            help="Draw the attention that tokens receive, for all methods or none. Default: for those that use it.",
         ),
     ] = None,
     max_new_tokens: MaxNewTokensOption = None,

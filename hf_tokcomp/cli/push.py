@@ -29,7 +29,7 @@ FolderOption = Annotated[
 BaseOption = Annotated[
     str | None,
     typer.Option(
-        "--base-model", rich_help_panel=SHARE, metavar="HUB_ID", help="The model that it is for or comes from."
+        "--base-model", rich_help_panel=SHARE, metavar="HUB_ID", help="The model it is meant for or derived from."
     ),
 ]
 BaseRevisionOption = Annotated[
@@ -42,20 +42,23 @@ MetricsOption = Annotated[
         "--metrics",
         rich_help_panel=SHARE,
         metavar="FILE.json",
-        help="What was measured, for the card: what `hf-tokcomp compare --output` wrote, or "
+        help="Measurements for the card: the output of `hf-tokcomp compare --output` or `eval`, or "
         '{"dataset": "Clotho v2", "metrics": {"cider": 0.49}, "uncompressed": {"cider": 0.50}}.',
     ),
 ]
 DatasetOption = Annotated[
     str | None,
     typer.Option(
-        "--dataset", rich_help_panel=SHARE, metavar="NAME", help="What it was measured on, where the file does not say."
+        "--dataset",
+        rich_help_panel=SHARE,
+        metavar="NAME",
+        help="The data set of the measurements, if the file does not say.",
     ),
 ]
 LicenseOption = Annotated[
     str | None,
     typer.Option(
-        "--license", rich_help_panel=SHARE, metavar="NAME", help="The licence, as the Hub names it: apache-2.0, ..."
+        "--license", rich_help_panel=SHARE, metavar="NAME", help="The licence, by the Hub's identifier: apache-2.0, ..."
     ),
 ]
 OverwriteOption = Annotated[
@@ -63,7 +66,7 @@ OverwriteOption = Annotated[
     typer.Option(
         "--overwrite-card",
         rich_help_panel=RUNNING,
-        help="Replace a README.md that somebody wrote, too. Default: it stays.",
+        help="Also replace a README.md that was written by hand. Default: keep it.",
     ),
 ]
 
@@ -97,14 +100,14 @@ def push(
             "--token-file",
             rich_help_panel=RUNNING,
             metavar="FILE",
-            help="A file with a token. Default: HF_TOKEN, or `hf auth login`.",
+            help="A file that contains a token. Default: HF_TOKEN, or the login of `hf auth login`.",
         ),
     ] = None,
     overwrite_card: OverwriteOption = False,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", rich_help_panel=RUNNING, help="Say what would be sent and print the card; send nothing."
+            "--dry-run", rich_help_panel=RUNNING, help="Print what would be sent, and the card, and send nothing."
         ),
     ] = False,
 ) -> None:
@@ -117,7 +120,7 @@ def push(
     if dry_run:
         _print_files(package, overwrite_card, revision)
         print(f"\n{package.card(overwrite=overwrite_card, revision=revision)}")
-        print("Nothing was sent: a dry run. A card that somebody wrote on the Hub would stay there.")
+        print("Dry run: nothing was sent. A card on the Hub that was written by hand would be kept.")
         return
     pushed = push_package(
         package,

@@ -50,10 +50,10 @@ def run(
     on_error: OnErrorOption = "stop",
     as_json: JsonOption = False,
 ) -> None:
-    """Read recordings with a model: the text, the audio tokens before and after compression, the seconds per phase.
+    """Run a model on recordings, and print text, audio tokens before and after compression, and seconds per phase.
 
-    With --speak, a model that speaks also answers aloud.
-    Without arguments it reads the recordings that ship with the package, with the small model that does.
+    With --speak, a model that can speak also answers aloud.
+    Without arguments, it runs the shipped small model on the shipped recordings.
     """
     from ..inference.recordings import find_entries, find_model, load_recordings
     from ..inference.speech import Voice, known_speaker

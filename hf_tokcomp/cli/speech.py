@@ -23,13 +23,13 @@ SpeakOption = Annotated[
         "--speak",
         metavar="FILE.wav|DIR",
         rich_help_panel=SPEECH,
-        help="Speak the answers, too: of one recording into a .wav file; of several into a folder, a file each, named "
-        "as the recording. For models that speak; the text is the same as without.",
+        help="Also speak the answers: for one recording into a .wav file; for several into a folder, one file each, "
+        "named like the recording. For models that speak; the text is the same as without.",
     ),
 ]
 SpeakerOption = Annotated[
     str | None,
-    typer.Option("--speaker", metavar="NAME", rich_help_panel=SPEECH, help="Whose voice. Default: the model's."),
+    typer.Option("--speaker", metavar="NAME", rich_help_panel=SPEECH, help="Name of the voice. Default: the model's."),
 ]
 MaxSpeechTokensOption = Annotated[
     int | None,
@@ -38,7 +38,7 @@ MaxSpeechTokensOption = Annotated[
         metavar="N",
         min=1,
         rich_help_panel=SPEECH,
-        help="Most tokens to speak, of which Qwen2.5-Omni has 50 per second. Default: the model's own limit.",
+        help="Maximum number of speech tokens (Qwen2.5-Omni: 50 per second). Default: the model's own limit.",
     ),
 ]
 AsrModelOption = Annotated[
@@ -47,7 +47,8 @@ AsrModelOption = Annotated[
         "--asr-model",
         metavar="NAME",
         rich_help_panel=SPEECH,
-        help="Folder or Hub id of the Whisper that writes down what is said, for s2st: openai/whisper-large-v3, say.",
+        help="Folder or Hub id of the Whisper that transcribes spoken answers for s2st, such as "
+        "openai/whisper-large-v3.",
     ),
 ]
 TargetLanguageOption = Annotated[

@@ -29,7 +29,7 @@ def methods(
     name: Annotated[
         str | None,
         typer.Argument(
-            rich_help_panel=READ, autocompletion=complete_method, help="Show this one, and what its options mean."
+            rich_help_panel=READ, autocompletion=complete_method, help="Show one method and explain its options."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -66,9 +66,9 @@ def methods(
     ]
     print_table(("method", "family", "count", "needs", "options", "idea"), rows)
     print(
-        "\ncount: what decides how many tokens stay, the audio's length or its content;\n"
-        "       only a count by length can be announced by a processor.\n"
-        "needs: what the method looks at beside the features, with its default options.\n"
+        "\ncount: whether the number of tokens that are kept depends on the audio's length or its content;\n"
+        "       a processor can only announce the former.\n"
+        "needs: inputs besides the features, with default options.\n"
         "Every method but `none` and `compose` takes a budget: retention_ratio (default 0.5, but for a\n"
         "count by content), tokens_per_second or max_tokens. All take positions: contiguous (default) or\n"
         "original. Most take chunk_seconds and allocation (even or content), see docs/methods.md.\n"
@@ -99,7 +99,7 @@ def _print_one(row: dict[str, Any]) -> None:
         )
         for field in sorted(fields, key=lambda field: field.name not in row["options"])
     ]
-    print_table(("option", "default", "takes", "what it is"), rows)
+    print_table(("option", "default", "takes", "meaning"), rows)
 
 
 def markdown_table(listed: list[dict[str, Any]]) -> list[str]:

@@ -51,42 +51,44 @@ class FinetuneArguments:
     columns: str | None = field(
         default=None,
         metadata={
-            "help": "Columns of audio, text and question, as audio:NAME,text:NAME, where theirs are no usual names; "
+            "help": "Columns of audio, text and question, as audio:NAME,text:NAME, if they are unusual; "
             "question: alone for no question."
         },
     )
     model: str | None = field(
         default=None,
-        metadata={"help": "Folder or Hub id of a model. Default: the small one that ships with hf_tokcomp."},
+        metadata={"help": "Folder or Hub id of a model. Default: the small one that ships with the package."},
     )
     model_revision: str | None = field(default=None, metadata={"help": "The model's revision."})
     compression: str | None = field(
         default=None,
         metadata={
-            "help": "What to train under: a method, with options as ltbm:window=4, several in a row as ltbm+top_k; "
-            "JSON, a folder or a Hub id. Default: what the model's folder asks for, or nothing."
+            "help": "The compression to train under: a method, with options as in ltbm:window=4, or several in a row, "
+            "as in ltbm+top_k; JSON, a folder or a Hub id. Default: the one stored with the model, or none."
         },
     )
     retention_ratio: Ratio | None = field(
-        default=None, metadata={"help": "Fraction of the audio tokens to keep, above 0 and at most 1, as 0.25 or 1/4."}
+        default=None,
+        metadata={"help": "Fraction of the audio tokens to keep, above 0 and at most 1, such as 0.25 or 1/4."},
     )
     positions: Positions | None = field(
         default=None,
         metadata={
-            "help": "Where the model believes the kept tokens to be: contiguous (renumbered) or original (in place)."
+            "help": "Positions of the tokens that are kept: contiguous (renumbered) or original (as in the full "
+            "prompt)."
         },
     )
     task: TaskName = field(
         default=TaskName("asr"),
-        metadata={"help": f"What is learned; it decides about prompt and metric: {', '.join(KINDS)}."},
+        metadata={"help": f"The task, which determines prompt and metric: {', '.join(KINDS)}."},
     )
     prompt: str | None = field(
-        default=None, metadata={"help": "What to ask where the data does not say. Default: by the task."}
+        default=None, metadata={"help": "The question, if the data has none. Default: the task's."}
     )
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of a data set on the Hub."})
     split: str = field(default="train", metadata={"help": "Training split."})
     eval_dataset: str | None = field(
-        default=None, metadata={"help": "Held-out data. Default: a split of --dataset, where --eval-split names one."}
+        default=None, metadata={"help": "Held-out data. Default: the split of --dataset that --eval-split names."}
     )
     eval_split: str | None = field(
         default=None, metadata={"help": "Held-out split. Default: test of --eval-dataset, if that is given."}
@@ -94,15 +96,17 @@ class FinetuneArguments:
     audio_column: str | None = field(default=None, metadata={"help": "The same as --columns audio:NAME."})
     text_column: str | None = field(default=None, metadata={"help": "The same as --columns text:NAME."})
     prompt_column: str | None = field(default=None, metadata={"help": "The same as --columns question:NAME."})
-    max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first so many rows."})
-    max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on the first so many rows."})
+    max_train_samples: int | None = field(default=None, metadata={"help": "Train on the first N rows."})
+    max_eval_samples: int | None = field(default=None, metadata={"help": "Evaluate on the first N rows."})
     on_error: Literal["stop", "skip"] = field(
-        default="stop", metadata={"help": "Where rows cannot be used: stop, or skip and count them."}
+        default="stop", metadata={"help": "What to do about rows that cannot be used: stop, or skip and count them."}
     )
-    skip_bad: bool = field(default=False, metadata={"help": "The same as --on-error skip, as it was once written."})
+    skip_bad: bool = field(default=False, metadata={"help": "Earlier spelling of --on-error skip."})
     long_audio: Literal["error", "cut"] = field(
         default="error",
-        metadata={"help": "Recordings longer than the model reads are bad rows, or cut, as captions may allow."},
+        metadata={
+            "help": "What to do about recordings longer than the model reads: treat them as bad rows, or cut them."
+        },
     )
     no_check: bool = field(default=False, metadata={"help": "Do not read all audio before training."})
     adapt: list[str] = field(
@@ -110,34 +114,37 @@ class FinetuneArguments:
         metadata={"help": f"Parts that get LoRA: {', '.join(PARTS)}.", "choices": list(PARTS)},
     )
     lora_r: int = field(default=16, metadata={"help": "LoRA's rank."})
-    lora_alpha: int = field(default=32, metadata={"help": "LoRA's scale, over the rank."})
+    lora_alpha: int = field(default=32, metadata={"help": "LoRA's alpha: the scale is alpha over the rank."})
     lora_dropout: float = field(default=0.05, metadata={"help": "Dropout before the adapter."})
     ratios: list[Ratio] | None = field(
         default=None,
-        metadata={"help": "Retention ratios to draw from at every step, so that one adapter serves all, as 1/2,1/4."},
+        metadata={
+            "help": "Retention ratios to draw from at every step, such as 1/2,1/4; one adapter then serves all of them."
+        },
     )
     curriculum: float = field(
-        default=0.0, metadata={"help": "Share of the training in which the ratio falls from 1 to the one asked for."}
+        default=0.0,
+        metadata={"help": "Share of the training during which the ratio falls from 1 to the requested one."},
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = field(
-        default="auto", metadata={"help": "The base model's precision; auto is the checkpoint's."}
+        default="auto", metadata={"help": "Precision of the base model; auto is that of the checkpoint."}
     )
     load_in_4bit: bool = field(
         default=False, metadata={"help": "Load the base model in 4 bits (QLoRA); needs bitsandbytes."}
     )
     load_in_8bit: bool = field(default=False, metadata={"help": "Load the base model in 8 bits; needs bitsandbytes."})
-    max_new_tokens: int = field(default=128, metadata={"help": "Longest answer in the evaluation."})
+    max_new_tokens: int = field(default=128, metadata={"help": "Maximum length of an answer in the evaluation."})
     evaluate_uncompressed: bool = field(
-        default=False, metadata={"help": "Measure the untrained model with all tokens, too."}
+        default=False, metadata={"help": "Also evaluate the untrained model with all tokens."}
     )
     push: bool = field(
         default=False,
         metadata={"help": "Share the result on the Hub, with its card; --hub-model-id names the repository."},
     )
     base_model: str | None = field(
-        default=None, metadata={"help": "Hub id of the base model, for the card, where --model is a folder."}
+        default=None, metadata={"help": "Hub id of the base model, for the card, if --model is a folder."}
     )
-    license: str | None = field(default=None, metadata={"help": "The adapter's licence, as the Hub names it."})
+    license: str | None = field(default=None, metadata={"help": "The adapter's licence, by the Hub's identifier."})
 
     def __post_init__(self) -> None:
         self.task = TaskName(kind_named(self.task))

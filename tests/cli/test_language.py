@@ -194,7 +194,7 @@ def test_the_help_of_finetune_has_groups_and_no_earlier_spelling(capsys: pytest.
     parse(["--help"])
     text = capsys.readouterr().out
     listed = text.split("Examples:")[0]
-    for words in ("What to read:", "Compression:", "Training:", "Running:", "Examples:\n  hf-tokcomp finetune"):
+    for words in ("Input:", "Compression:", "Training:", "Running:", "Examples:\n  hf-tokcomp finetune"):
         assert words in text
     for words in ("_column", "text-column", "skip-bad", "--retention_ratio", "Trainer:"):
         assert words not in text
