@@ -258,13 +258,18 @@ def _check_same_run(checkpoint: str, model: Any) -> None:
         )
 
 
-def _own_compression(options: FinetuneArguments) -> CompressionConfig | None:
-    """The compression stored with the checkpoint, before it is loaded."""
+def _config(options: FinetuneArguments) -> Any:
+    """The checkpoint's ``config.json``, before it is loaded; None if there is none, as for an adapter."""
     try:
-        config = transformers.AutoConfig.from_pretrained(options.model_name, revision=options.model_revision)
+        return transformers.AutoConfig.from_pretrained(options.model_name, revision=options.model_revision)
     except (OSError, ValueError):
         return None  # loading the model will say what is wrong with it
-    return stored_config(SimpleNamespace(config=config))
+
+
+def _own_compression(options: FinetuneArguments) -> CompressionConfig | None:
+    """The compression stored with the checkpoint."""
+    config = _config(options)
+    return None if config is None else stored_config(SimpleNamespace(config=config))
 
 
 def _load_processor(options: FinetuneArguments) -> Any:
@@ -282,7 +287,6 @@ def _load_model(options: FinetuneArguments, compression: CompressionConfig | Non
         )
     if compression is not None:
         given["compression"] = compression
-    config = transformers.AutoConfig.from_pretrained(options.model_name, revision=options.model_revision)
     # A composite and its part share a processor. Of a composite, the part is trained within the whole.
-    patch = find_patch(config.model_type) or patch_for_processor(processor)[1]
+    patch = find_patch(getattr(_config(options), "model_type", None)) or patch_for_processor(processor)[1]
     return getattr(transformers, auto_classes(patch)[0]).from_pretrained(options.model_name, **given)

@@ -13,7 +13,7 @@ import tiny
 import transformers
 from datasets import Audio, Dataset
 from subjects import subject_of
-from subjects.checkpoints import folder_of
+from subjects.checkpoints import MARKS, WORDS, folder_of
 
 import hf_tokcomp
 from hf_tokcomp.checkpoints import recordings
@@ -129,7 +129,8 @@ def test_every_model_is_asked_and_answers(model_type: str, simple: bool) -> None
     processor = transformers.AutoProcessor.from_pretrained(folder)
     model = getattr(transformers, patch.model_classes[0]).from_pretrained(folder, compression="stride").eval()
     asked = Questions(processor, patch, True, simple).ask("what is this", [sound(0.9)])
-    begins = "b " if patch.system is None else f"c {patch.system} b "
+    user, other = MARKS.get(model_type, WORDS)
+    begins = user if patch.system is None else f"{other}{patch.system} {user}"
     assert asked.prompt.startswith(begins) == (not simple and not patch.processor_calls)
     prepared = prepare(model, processor, Prompts([asked.prompt], asked.samples, [1]))
     options = generate_options({"max_new_tokens": 3, "temperature": 0, "until": ["."]})

@@ -204,7 +204,7 @@ def test_a_recording_that_is_too_long_stops_or_is_cut(rows, tmp_path, capsys):
     soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).normal(0, 0.1, 11 * 16_000), 16_000)
     file = tmp_path / "long.jsonl"
     file.write_text(json.dumps({"audio": "long.wav", "text": "one"}) + "\n" + rows.read_text(encoding="utf-8"))
-    refused(capsys, command(file, tmp_path / "run"), "line 1: ", "long.wav is 11 s long, more than 10 s")
+    refused(capsys, command(file, tmp_path / "run"), "line 1: ", "11 s long, more than the model's limit of 10 s")
     assert main(command(file, tmp_path / "run", "--long-audio", "cut", steps=1)) == 0
 
 

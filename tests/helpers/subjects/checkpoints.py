@@ -15,10 +15,14 @@ from hf_tokcomp.models.registry import patch_for_class
 from . import subject_of
 
 TEMPLATE = (
-    "{% for message in messages %}{{ 'b ' if message['role'] == 'user' else 'c ' }}CONTENT"
-    "{{ '<eos>' if message['role'] == 'assistant' }}{% endfor %}{{ 'c ' if add_generation_prompt }}"
+    "{% for message in messages %}{{ 'USER' if message['role'] == 'user' else 'OTHER' }}CONTENT"
+    "{{ '<eos>' if message['role'] == 'assistant' }}{% endfor %}{{ 'OTHER' if add_generation_prompt }}"
 )
-"""Turns begin with a word; an assistant's ends with the end of text."""
+"""Turns begin with a mark; an assistant's ends with the end of text."""
+MARKS = {"qwen3_omni_moe": ("<|im_start|> user ", "<|im_start|> assistant ")}
+"""The marks of the user's turns and of all others, where the model goes by them."""
+WORDS = ("b ", "c ")
+"""These marks for all other models."""
 TEXT = "{{ message['content'] + ' ' }}"
 PARTS = (
     "{% for part in message['content'] %}{{ 'MARK ' if part['type'] == 'audio' else part['text'] + ' ' }}{% endfor %}"
@@ -43,6 +47,7 @@ def folder_of(model_type: str) -> Path:
     patch.save_beside(model, folder)  # the voices of one that speaks
     if not patch.processor_calls:  # Voxtral's turns are written by mistral-common
         content = TEXT if model_type in TURNS_OF_TEXT else PARTS.replace("MARK", patch.prompt.replace("{text}", ""))
-        processor.chat_template = TEMPLATE.replace("CONTENT", content)
+        user, other = MARKS.get(model_type, WORDS)
+        processor.chat_template = TEMPLATE.replace("USER", user).replace("OTHER", other).replace("CONTENT", content)
     processor.save_pretrained(folder)
     return folder
