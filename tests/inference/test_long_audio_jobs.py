@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,6 +194,22 @@ def test_plot(long: tuple[Path, float], tmp_path: Path, call: Call) -> None:
     code, out, err = call("plot", str(long[0]), "-o", str(tmp_path / "a.png"), *options, "--device", "cpu")
     assert (code, err) == (0, "")
     assert f"on {long[1]:.1f} s of audio" in out
+
+
+def test_pictures_show_all_that_any_of_them_reads() -> None:
+    pytest.importorskip("matplotlib")
+    from hf_tokcomp.plotting.reading import read_each
+
+    def inputs_for(config: hf_tokcomp.CompressionConfig | None) -> Any:
+        return tiny.process(processor_for(of, config), KIND, [tiny.prompt(KIND)], [tiny.sound(2.5)])
+
+    of, configs = (
+        tiny.processor(KIND),
+        [hf_tokcomp.CompressionConfig(**WINDOWED | cut) for cut in ({"long_audio": "cut"}, {})],
+    )
+    panels, inputs = read_each(tiny.model(KIND), of, inputs_for, configs, text=False)
+    assert [panel.tokens_before for panel in panels] == [25, 62]
+    assert len(inputs["input_features"]) == 3
 
 
 @pytest.mark.skipif(os.environ.get("HF_TOKCOMP_DATA") is None, reason="HF_TOKCOMP_DATA names no folder of recordings")
