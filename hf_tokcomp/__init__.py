@@ -4,6 +4,7 @@ Importing it teaches `from_pretrained` of transformers' models and processors th
 line alone imports torch and transformers, and with them the names of `hf_tokcomp.api`, not before a command needs them.
 """
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,10 @@ def ready() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    public = name == "__all__" or not name.startswith("_")
-    if public and "__all__" not in globals() and find_spec(f"{__name__}.{name}") is None:
+    """What is not here yet: a submodule such as `hf_tokcomp.training`, or a public name on the command line."""
+    if name == "__all__" or not name.startswith("_"):
+        if find_spec(f"{__name__}.{name}") is not None:
+            return import_module(f"{__name__}.{name}")
         ready()
         if name in globals():
             return globals()[name]

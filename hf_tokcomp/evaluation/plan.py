@@ -77,7 +77,7 @@ def plan(
         CompressionConfig(method="stride", retention_ratio=share)  # check the ratio, whatever the methods
     names = [name for each in compressions for name in (_everything(left_out) if each == ALL else [each])]
     for name in dict.fromkeys(names):
-        for config, ratio in _budgets(name, ratios) if name != "none" else ():
+        for config, ratio in _budgets(name, ratios):
             for kind in positions or (config.positions,):
                 for run in _seeded(name, ratio, config.replace(positions=kind), seeds):
                     runs.setdefault(run.key, run)
@@ -93,13 +93,23 @@ def by_cell(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], l
 
 
 def _budgets(name: str, ratios: Sequence[float]) -> list[tuple[CompressionConfig, float | None]]:
-    if name.split(":")[0].strip() == "none":
-        return [(parse_config(name), 1.0)]
+    none = _none_named(name)
+    if none is not None:
+        return [] if none == NONE.config else [(none, 1.0)]
     if ratios:
         configs = [(config_at(name, ratio), ratio) for ratio in ratios]
         return [(config, ratio) for config, ratio in configs if ratio < 1 or not _is_none(config)]
     config = parse_config(name)
     return [(config, config.retention_ratio)]
+
+
+def _none_named(name: str) -> CompressionConfig | None:
+    """The config of ``none``, if it is that, by name or as a config such as the one stored with a model."""
+    try:
+        config = parse_config(name)
+    except CompressionConfigError:  # a typo, or a method that needs a budget
+        return None
+    return config if config.method == "none" else None
 
 
 def _is_none(config: CompressionConfig) -> bool:

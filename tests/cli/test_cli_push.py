@@ -233,7 +233,7 @@ def test_a_dry_run_asks_nothing(call: Callable[..., Any], hub_here: Hub, saved: 
     assert hub_here.repositories == {}
     card = printed(call("card", REPO, *given))
     assert card in out
-    assert out.rstrip().endswith("would stay there.")
+    assert out.rstrip().endswith("written by hand would be kept.")
     rows = dict(re.findall(r"^(\S+\.\w+) +([\d.]+ [KM]?B)$", out, re.MULTILINE))
     assert rows["README.md"] == size_name(len(card.encode()))
     if what == "config":

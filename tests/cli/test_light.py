@@ -79,6 +79,17 @@ def test_a_program_that_imports_the_package_has_all_of_it() -> None:
     assert int(done.stdout) >= 20
 
 
+def test_documented_submodules_need_no_import_of_their_own() -> None:
+    """As the programs on model cards use `hf_tokcomp.audio`."""
+    program = (
+        "import hf_tokcomp\n"
+        "print(hf_tokcomp.audio.load_audio.__name__, hf_tokcomp.training.make_trainer.__name__)\n"
+        "print(hasattr(hf_tokcomp, 'nothing_of_the_kind'), hasattr(hf_tokcomp, '_private'))"
+    )
+    done = warm.run(program)
+    assert done.stdout == "load_audio make_trainer\nFalse False\n", done.stderr
+
+
 def test_the_command_line_has_the_public_names_when_they_are_asked_for() -> None:
     program = (
         "import sys; sys.argv = ['hf-tokcomp']\n"

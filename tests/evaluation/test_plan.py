@@ -117,6 +117,7 @@ def test_ratios_of_nothing() -> None:
         with pytest.raises(ValueError, match="of which method"):
             plan([], ratios, positions, 1)
     assert keys([], [1], [], 1) == ["none@1"]
+    assert keys([CompressionConfig(method="none").to_json_string()], [], [], 1) == ["none@1"], "as stored with a model"
 
 
 def test_broken_json() -> None:
