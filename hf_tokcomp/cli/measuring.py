@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checkpoints import SMALL_MODEL
-from ..messages import quoted, shortened
+from ..messages import shortened
 
 if TYPE_CHECKING:
     from ..evaluation.asked import Asked
@@ -36,7 +36,7 @@ def draw(scores: Sequence[Score], asked: Sequence[Asked], folder: Path) -> None:
 def _caption(asked: Asked) -> str:
     """The caption of a task in the plot, with its data and prompt."""
     items = f"{len(asked.items.items)} items of {shortened(asked.items.dataset, 40)}"
-    return f"{asked.task.title}: {items}\nasked {quoted(asked.template, 60)}"
+    return f"{asked.task.title}: {items}\n{asked.how(60)}"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..messages import quoted
 from .items import Items
 from .speech import Transcriber
 from .task import Task
@@ -34,3 +35,16 @@ class Asked:
     cut: int = 0
     whole: bool = True
     transcriber: Transcriber | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The prompt that every item was asked; if theirs differ, the template."""
+        return self.prompts[0] if len(set(self.prompts)) == 1 else self.template
+
+    def how(self, length: int = 160) -> str:
+        """How the items were asked, for a heading; a longer prompt is shortened to this length."""
+        differ = len(set(self.prompts)) > 1
+        own = self.task.own and all(item.question for item in self.items.items)
+        if differ and (own or self.template == "{question}"):
+            return "each asked its own question"
+        return f"asked {quoted(self.prompt, length)}"

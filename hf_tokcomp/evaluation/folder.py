@@ -156,7 +156,7 @@ def described_task(asked: Asked) -> dict[str, Any]:
         "skipped": asked.items.skipped,
         "cut": asked.cut,
         "digest": asked.items.digest,
-        "prompt": asked.template,
+        "prompt": asked.prompt,
         "max_new_tokens": asked.max_new_tokens,
         "by_likelihood": asked.by_likelihood,
         **spoken,

@@ -10,7 +10,6 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from ..config.notation import ratio_name
-from ..messages import quoted
 from .asked import Asked
 from .failing import failures
 from .published import Published
@@ -78,13 +77,7 @@ PAPERS = (
 
 def _data(asked: Asked) -> str:
     """The data and the prompt, for the heading of a table."""
-    if asked.task.own and len(set(asked.prompts)) == 1:
-        prompt = asked.prompts[0]
-    elif asked.task.own and all(item.question for item in asked.items.items):
-        return f" of {asked.items.dataset}, each asked its own question"
-    else:
-        prompt = asked.template
-    return f" of {asked.items.dataset}, asked {quoted(prompt)}"
+    return f" of {asked.items.dataset}, {asked.how()}"
 
 
 def _differently_kept(scores: Sequence[Score]) -> list[str]:

@@ -36,10 +36,15 @@ def scores() -> list[Score]:
     return read_scores(EVIDENCE)
 
 
-def test_the_tables_are_made_of_the_evidence(scores: list[Score]) -> None:
+def test_the_tables_are_made_of_the_evidence(results: dict[str, Any], scores: list[Score]) -> None:
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     inside = page.partition(quality.BEGIN)[2].partition(END)[0]
-    assert markdown(scores, titles={name: get_task(name).title for name in quality.TASKS}) in inside
+    data = {}
+    for name, task in results["tasks"].items():
+        own = task["prompt"] == "{question}"
+        asked = "each asked its own question" if own else f"asked “{task['prompt']}”"
+        data[name] = f" of {task['dataset']}, {asked}"
+    assert markdown(scores, titles={name: get_task(name).title for name in quality.TASKS}, data=data) in inside
 
 
 @pytest.mark.parametrize(("page", "least"), [("README.md", 6), ("docs/results.md", 11)])
