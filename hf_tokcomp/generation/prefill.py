@@ -22,7 +22,7 @@ from ..models.instance import compressor_of
 from ..models.windows import AudioInputs, Windows
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
-from ..ops.record import CompressionRecord, note
+from ..ops.record import CompressedAudio, CompressionRecord, note
 from ..prompt.layout import AudioLayout, OutputLength, match_audios
 from ..prompt.requirements import add_language_model_side
 from ..prompt.shorten import PromptFacts, ShortPrompt, read_facts, shorten
@@ -60,7 +60,7 @@ def carries_audio(patch: ModelPatch, inputs: dict[str, Any]) -> bool:
 
 
 @dataclass(eq=False)
-class _Reading:
+class Reading:
     """The inputs of a call, each read once.
 
     Args:
@@ -110,26 +110,8 @@ def compress_prompt(
         if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
             return None  # a cache filled by other code, and no new audio: leave it to upstream
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
-    patch.check_call(model, inputs)
-    reading = _read(model, patch, inputs, announced)
+    reading, audio = compress_inputs(model, patch, inputs, announced)
     facts, layout = reading.facts, reading.layout
-    _refuse_packed(inputs, facts)
-
-    needs = compressor.requires
-    given = reading.audio
-    if config.long_audio == "windows" and announced.windows is None:
-        warn_of_separate_windows(model, given.features.shape[-1] in facts.frames)
-    windows = Windows(given.features, facts.frames, given.mask, layout.numbers(len(facts.frames)))
-    encoded = encode(model, patch, windows, needs, config.encoder)
-    tokens = _whole_audios(encoded, reading.window_tokens, layout, patch.frame_rate)
-    tokens = add_language_model_side(tokens, needs, model, patch, inputs["input_ids"], reading.mask, layout.rows)
-    if reading.output_length is not None:
-        tokens.slots_for(config, functools.partial(list, map(reading.output_length, layout.tokens)))
-    audio = compressor(tokens)
-    if len(audio.counts) != len(layout.tokens) or any(k > n for k, n in zip(audio.counts, layout.tokens, strict=True)):
-        raise CompressorOutputError(
-            f"{type(compressor).__name__} returned {audio.counts} tokens for audios of {layout.tokens}."
-        )
     _warn_below_budget(config, layout.tokens, audio.counts, patch.frame_rate)
     prompt = shorten(
         inputs["input_ids"],
@@ -150,9 +132,78 @@ def compress_prompt(
         prompt.columns,
         prompt.labels,
         inputs["input_ids"].shape[1],
+        audio.positions,
     )
     note(compressor, record)
     return Prefill(prompt, _merge(model, prompt, patch.project(model, audio.features), audio.counts))
+
+
+def compress_inputs(
+    model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced
+) -> tuple[Reading, CompressedAudio]:
+    """Compress the audio of a call, in encoder space.
+
+    Args:
+        model: a patched model.
+        patch: its `ModelPatch`.
+        inputs: the call's keywords, or what the processor returned.
+        announced: the values from a patched processor.
+
+    Raises:
+        PlaceholderMismatchError: the placeholders do not match the audio.
+        ValueError: the call cannot be compressed correctly.
+    """
+    compressor: AudioTokenCompressor[Any] = compressor_of(model)
+    patch.check_call(model, inputs)
+    reading = _read(model, patch, inputs, announced)
+    facts, layout, given = reading.facts, reading.layout, reading.audio
+    _refuse_packed(inputs, facts)
+    if compressor.config.long_audio == "windows" and announced.windows is None:
+        warn_of_separate_windows(model, given.features.shape[-1] in facts.frames)
+    windows = Windows(given.features, facts.frames, given.mask, layout.numbers(len(facts.frames)))
+    text = inputs["input_ids"], reading.mask
+    return reading, compress_windows(
+        model, patch, compressor, windows, reading.window_tokens, layout, text, reading.output_length
+    )
+
+
+def compress_windows(
+    model: Any,
+    patch: ModelPatch,
+    compressor: AudioTokenCompressor[Any],
+    windows: Windows,
+    window_tokens: list[int],
+    layout: AudioLayout,
+    text: tuple[Tensor, Tensor | None] | None = None,
+    output_length: OutputLength | None = None,
+) -> CompressedAudio:
+    """Encode and compress: from windows to the slots of each audio, in encoder space.
+
+    Args:
+        model: the model, or what `ModelPatch.around` made of its parts.
+        patch: its `ModelPatch`.
+        compressor: the method.
+        windows: the windows of all audios in order.
+        window_tokens: number of tokens of each window.
+        layout: which windows belong to which audio, and to which row of the text.
+        text: ids and attention mask, each ``(batch, prompt)``; None if the method does not need the question.
+        output_length: maps a number of tokens to the number left, with caching; None if it is not known.
+
+    Raises:
+        CompressorOutputError: the method returned more slots than there are tokens.
+    """
+    config, needs = compressor.config, compressor.requires
+    encoded = encode(model, patch, windows, needs, config.encoder)
+    tokens = _whole_audios(encoded, window_tokens, layout, patch.frame_rate)
+    tokens = add_language_model_side(tokens, needs, model, patch, text, layout.rows)
+    if output_length is not None:
+        tokens.slots_for(config, functools.partial(list, map(output_length, layout.tokens)))
+    audio: CompressedAudio = compressor(tokens)
+    if len(audio.counts) != len(layout.tokens) or any(k > n for k, n in zip(audio.counts, layout.tokens, strict=True)):
+        raise CompressorOutputError(
+            f"{type(compressor).__name__} returned {audio.counts} tokens for audios of {layout.tokens}."
+        )
+    return audio
 
 
 def _uncompressed_record(
@@ -165,7 +216,7 @@ def _uncompressed_record(
     return CompressionRecord(list(tokens), list(tokens))
 
 
-def _read(model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced) -> _Reading:
+def _read(model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced) -> Reading:
     config = model.audio_compressor.config
     audio, mask = patch.audio_inputs(inputs), _flat_mask(inputs)
     ids, positions = inputs["input_ids"], inputs.get("position_ids")
@@ -184,7 +235,7 @@ def _read(model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Anno
         windows_per_audio=audio.windows if announced.windows is None else announced.windows,
         written=announced.placeholders,
     )
-    return _Reading(audio, mask, facts, tokens, layout, output_length)
+    return Reading(audio, mask, facts, tokens, layout, output_length)
 
 
 FAR_BELOW = 0.9
