@@ -16,7 +16,7 @@ from ..models.instance import compressor_of, patch_of, unwrap
 from ..models.windows import Windows
 from ..ops.record import CompressedAudio, CompressionRecord, note
 from ..prompt.layout import AudioLayout
-from .prefill import compress_inputs, compress_windows
+from .compress import compress_inputs, compress_windows
 
 
 def compress_audio(
