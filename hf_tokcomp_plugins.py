@@ -20,3 +20,18 @@ def lmms_eval_models() -> list[Any]:
         ModelManifest(model_id=name, simple_class_path=f"hf_tokcomp.lmms_eval_plugin.model.{class_name}")
         for name, class_name in LMMS_EVAL_MODELS.items()
     ]
+
+
+VLLM_MODELS: dict[str, str] = {
+    "HfTokcompQwen2AudioForConditionalGeneration": "qwen2_audio",
+    "HfTokcompAudioFlamingo3ForConditionalGeneration": "audioflamingo3",
+}
+"""vLLM's name of every architecture with compressed audio, and its module in `hf_tokcomp.serving.vllm`."""
+
+
+def vllm_models() -> None:
+    """Tell vLLM's registry the classes by name; it imports one when a model is served by it."""
+    from vllm import ModelRegistry
+
+    for architecture, module in VLLM_MODELS.items():
+        ModelRegistry.register_model(architecture, f"hf_tokcomp.serving.vllm.{module}:{architecture}")

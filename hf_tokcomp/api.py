@@ -16,6 +16,7 @@ from .errors import (
     UnsupportedModelError,
     UnsupportedVersionError,
 )
+from .generation.audio import compress_audio, embed_audio
 from .loading.adapters import load_adapter
 from .loading.keyword import install, uninstall
 from .models.base import ModelPatch
@@ -45,7 +46,9 @@ __all__ = [
     "UnsupportedVersionError",
     "__version__",
     "active_config",
+    "compress_audio",
     "compressed",
+    "embed_audio",
     "install",
     "load_adapter",
     "methods",

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..config.encoder_options import EncoderOptions
-from ..models.base import EncodedWindows
+from ..models.base import EncodedWindows, ModelPatch
 from ..models.windows import Windows
 from .audioflamingo3 import AudioFlamingo3Patch
 
@@ -22,6 +23,9 @@ class MusicFlamingoPatch(AudioFlamingo3Patch):
     model_type = "musicflamingo"
     model_classes = ("MusicFlamingoForConditionalGeneration",)
     processor_class = "MusicFlamingoProcessor"
+
+    def around(self, audio_tower: nn.Module, projector: nn.Module) -> Any:
+        return ModelPatch.around(self, audio_tower, projector)  # the rotation is a module of its own
 
     def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
         from transformers.models.musicflamingo.modeling_musicflamingo import apply_rotary_time_emb

@@ -40,6 +40,7 @@ ROOMS = (
     "evaluation",
     "plotting",
     "selection",
+    "serving.vllm",
     "training",
 )
 """The modules whose `__all__` is public, below `hf_tokcomp`."""
@@ -71,6 +72,8 @@ WITHOUT = {
     "plotting.read_panels": "a part of `plot`",
     "selection.ATTENTION": "a table",
     "selection.HeadReduction": "a type",
+    "serving.vllm.ARCHITECTURES": "a table",
+    "serving.vllm.COMPRESSION_KEY": "a text",
     "training.Answer": "what `answer` returns",
     "training.CardWriter": "a callback of `make_trainer`",
     "training.GenerationMetrics": "`make_trainer(task=...)` adds it",

@@ -40,6 +40,7 @@ ROOMS = (
     ("plotting",),
     ("benchmarks",),
     ("lmms_eval_plugin",),
+    ("serving",),
     ("api", ""),
     ("cli",),
     ("__main__",),

@@ -40,7 +40,10 @@ class Method(NamedTuple):
     @property
     def needs(self) -> frozenset[str]:
         """The inputs it needs besides the features, with its default options."""
-        config = self.default_config
+        return self.needs_of(self.default_config)
+
+    def needs_of(self, config: Any) -> frozenset[str]:
+        """The inputs it needs besides the features, with the options of this config; None for those of the class."""
         if config is None or self.learns:
             return frozenset(self.compressor_class.requires)
         return frozenset(self.compressor_class(config).requires)

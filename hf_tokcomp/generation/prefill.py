@@ -1,9 +1,7 @@
-"""From a prompt with audio to a short prompt with embeddings: encode, compress, project, shorten, merge."""
+"""From a prompt with audio to a short prompt with embeddings: compress, shorten, project, merge."""
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -13,26 +11,18 @@ from torch import Tensor
 
 from ..compressors.base import AudioTokenCompressor
 from ..config.config import CompressionConfig
-from ..errors import CacheContinuationError, CompressorOutputError
-from ..models.announced import Announced, warn_of_separate_windows
-from ..models.base import EncodedWindows, ModelPatch
+from ..errors import CacheContinuationError
+from ..models.announced import Announced
+from ..models.base import ModelPatch
 from ..models.cache_names import CACHE
-from ..models.encoder.reuse import encode
 from ..models.instance import compressor_of
-from ..models.windows import AudioInputs, Windows
-from ..ops.audio_tokens import AudioTokens
-from ..ops.device import on_device
 from ..ops.record import CompressionRecord, note
-from ..prompt.layout import AudioLayout, OutputLength, match_audios
-from ..prompt.requirements import add_language_model_side
-from ..prompt.shorten import PromptFacts, ShortPrompt, read_facts, shorten
+from ..prompt.shorten import ShortPrompt, shorten
 from .cache_guard import cached_tokens
 from .cache_memory import START_ANEW
+from .compress import compress_inputs, read_call
 
 logger = logging.getLogger(__name__)
-
-_PACKED = ("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx")
-"""Keywords that say where the samples in a packed row begin."""
 
 
 @dataclass(eq=False)
@@ -57,27 +47,6 @@ def carries_audio(patch: ModelPatch, inputs: dict[str, Any]) -> bool:
         and ids is not None
         and ids.shape[1] != 1
     )
-
-
-@dataclass(eq=False)
-class _Reading:
-    """The inputs of a call, each read once.
-
-    Args:
-        audio: the audio inputs.
-        mask: ``(batch, prompt)``, the attention mask, or None.
-        facts: what was read from ids and masks.
-        window_tokens: number of tokens of each window.
-        layout: the audios.
-        output_length: maps a number of tokens to the number left, with caching; None if that depends on the content.
-    """
-
-    audio: AudioInputs
-    mask: Tensor | None
-    facts: PromptFacts
-    window_tokens: list[int]
-    layout: AudioLayout
-    output_length: OutputLength | None
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # the number of tokens left is read from the device, and hooks are added temporarily
@@ -110,26 +79,8 @@ def compress_prompt(
         if not bool((inputs["input_ids"] == patch.audio_token_id(model)).any()):
             return None  # a cache filled by other code, and no new audio: leave it to upstream
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
-    patch.check_call(model, inputs)
-    reading = _read(model, patch, inputs, announced)
+    reading, audio = compress_inputs(model, patch, inputs, announced)
     facts, layout = reading.facts, reading.layout
-    _refuse_packed(inputs, facts)
-
-    needs = compressor.requires
-    given = reading.audio
-    if config.long_audio == "windows" and announced.windows is None:
-        warn_of_separate_windows(model, given.features.shape[-1] in facts.frames)
-    windows = Windows(given.features, facts.frames, given.mask, layout.numbers(len(facts.frames)))
-    encoded = encode(model, patch, windows, needs, config.encoder)
-    tokens = _whole_audios(encoded, reading.window_tokens, layout, patch.frame_rate)
-    tokens = add_language_model_side(tokens, needs, model, patch, inputs["input_ids"], reading.mask, layout.rows)
-    if reading.output_length is not None:
-        tokens.slots_for(config, functools.partial(list, map(reading.output_length, layout.tokens)))
-    audio = compressor(tokens)
-    if len(audio.counts) != len(layout.tokens) or any(k > n for k, n in zip(audio.counts, layout.tokens, strict=True)):
-        raise CompressorOutputError(
-            f"{type(compressor).__name__} returned {audio.counts} tokens for audios of {layout.tokens}."
-        )
     _warn_below_budget(config, layout.tokens, audio.counts, patch.frame_rate)
     prompt = shorten(
         inputs["input_ids"],
@@ -150,6 +101,7 @@ def compress_prompt(
         prompt.columns,
         prompt.labels,
         inputs["input_ids"].shape[1],
+        audio.positions,
     )
     note(compressor, record)
     return Prefill(prompt, _merge(model, prompt, patch.project(model, audio.features), audio.counts))
@@ -159,36 +111,16 @@ def _uncompressed_record(
     model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced
 ) -> CompressionRecord | None:
     try:
-        tokens = _read(model, patch, inputs, announced).layout.tokens
+        tokens = read_call(model, patch, inputs, announced).layout.tokens
     except ValueError:
         return None  # the model's own code handles or rejects these inputs
     return CompressionRecord(list(tokens), list(tokens))
 
 
-def _read(model: Any, patch: ModelPatch, inputs: dict[str, Any], announced: Announced) -> _Reading:
-    config = model.audio_compressor.config
-    audio, mask = patch.audio_inputs(inputs), _flat_mask(inputs)
-    ids, positions = inputs["input_ids"], inputs.get("position_ids")
-    parted = patch.several_audios and audio.full is not None and announced.windows is None and audio.windows is None
-    facts = read_facts(ids, mask, audio.frames, patch.audio_token_id(model), positions, parted)
-    output_length: OutputLength | None = None
-    if config.deterministic_length:
-        output_length = functools.cache(functools.partial(config.output_length, frame_rate=patch.frame_rate))
-    tokens = facts.frames if audio.counts_tokens else [patch.window_tokens(frames) for frames in facts.frames]
-    layout = match_audios(
-        facts.placeholders,
-        tokens,
-        output_length,
-        window_is_full=None if audio.full is None else [frames == audio.full for frames in facts.frames],
-        runs=facts.runs,
-        windows_per_audio=audio.windows if announced.windows is None else announced.windows,
-        written=announced.placeholders,
-    )
-    return _Reading(audio, mask, facts, tokens, layout, output_length)
-
-
 FAR_BELOW = 0.9
 """Fraction of the budget's tokens below which a method's count is reported."""
+
+
 _WARNED: set[str] = set()
 
 
@@ -212,64 +144,6 @@ def _warn_below_budget(config: CompressionConfig, before: list[int], after: list
             sum(before),
             wanted,
         )
-
-
-def _refuse_packed(inputs: dict[str, Any], facts: PromptFacts) -> None:
-    """Raise if samples are packed into a row: what separates them fits the long row only, so they would mix.
-
-    Upstream separates them by these keywords, or by positions that restart.
-    """
-    given = [name for name in _PACKED if inputs.get(name) is not None]
-    if given or facts.restarts:
-        raise ValueError(
-            f"Under compression several samples cannot be packed into one row ({given[0] if given else 'position_ids'}"
-            f"{'' if given else ' begin again within a row'}). Give each sample its own row, padded, with an "
-            "`attention_mask`: packing=False and padding_free=False in a trainer's arguments."
-        )
-
-
-def _flat_mask(inputs: dict[str, Any]) -> Tensor | None:
-    mask = inputs.get("attention_mask")
-    if mask is not None and (not isinstance(mask, Tensor) or mask.dim() != 2):
-        raise ValueError(
-            "Under compression `attention_mask` must be 2-D, (batch, prompt); a mask per query cannot be shortened."
-        )
-    return mask
-
-
-def _whole_audios(
-    encoded: EncodedWindows, window_tokens: list[int], layout: AudioLayout, frame_rate: float
-) -> AudioTokens:
-    """Concatenate the windows of each audio, which the caller may have made, so that any of them may be short."""
-    width = max(layout.tokens, default=0)
-    one_each = layout.first_window == list(range(len(window_tokens)))
-
-    def gather(values: Tensor | None) -> Tensor | None:
-        if values is None:
-            return None
-        if one_each and width <= values.shape[1]:
-            return values[:, :width]
-        # Built on the host: where each token of all windows is, and which of these tokens begin an audio.
-        counts = torch.tensor(window_tokens, dtype=torch.long)
-        begins = counts.cumsum(0) - counts
-        padding = torch.arange(len(counts)) * values.shape[1] - begins
-        place = torch.arange(sum(window_tokens)) + padding.repeat_interleave(counts)
-        first = begins[torch.tensor(layout.first_window, dtype=torch.long)]
-        index = place[(first[:, None] + torch.arange(width)).clamp(max=len(place) - 1)]
-        return values.flatten(0, 1)[index.to(values.device, non_blocking=True)]
-
-    features = gather(encoded.features)
-    if features is None:
-        raise CompressorOutputError("The patch returned no features.")
-    names = [field.name for field in dataclasses.fields(encoded) if field.name != "features"]
-    optional: dict[str, Any] = {name: gather(getattr(encoded, name)) for name in names}
-    return AudioTokens(
-        features,
-        on_device(layout.tokens, features.device),
-        **optional,
-        frame_rate=frame_rate,
-        counts=list(layout.tokens),
-    )
 
 
 def _pad_token(model: Any, patch: ModelPatch) -> int:

@@ -299,6 +299,21 @@ class ModelPatch(ABC):
                 window's tokens.
         """
 
+    def around(self, audio_tower: nn.Module, projector: nn.Module) -> Any:
+        """What `encode`, `project`, `feature_dim` and the checks take as ``model`` where there are only its parts.
+
+        Args:
+            audio_tower: upstream's audio encoder.
+            projector: maps encoder space to the language model's.
+
+        Raises:
+            UnsupportedModelError: this model's audio needs more than these two.
+        """
+        raise UnsupportedModelError(
+            f"The audio of {self.model_type!r} cannot be compressed outside the model: its features come from more "
+            "than an audio tower and a projector. Patch the whole model and use hf_tokcomp.embed_audio."
+        )
+
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
         """Raise unless the encoder can be run with these options; a patch whose `encode` supports all overrides this.
 

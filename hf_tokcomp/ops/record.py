@@ -57,6 +57,8 @@ class CompressionRecord:
         columns: ``(batch, short)`` long, each column's place in the user's prompt, -1 for padding.
         labels: ``(batch, short)`` the user's labels, shortened; None without labels.
         width: length of the user's prompt.
+        positions: ``(audios, slots)`` long, each slot's position in original tokens, as in `CompressedAudio`; None
+            under ``none``.
 
     Example:
         >>> model = hf_tokcomp.patch(model, "average_pooling")
@@ -75,6 +77,7 @@ class CompressionRecord:
     columns: Tensor | None = None
     labels: Tensor | None = None
     width: int = 0
+    positions: Tensor | None = None
 
     def to_prompt(self, values: Tensor, fill: float | None = -100) -> Tensor:
         """Map values of the shortened prompt back to the columns of the user's prompt.

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import CompressionConfigError
 from ..models.base import ModelPatch
 from ..ops.audio_tokens import AudioTokens
 from ..ops.device import on_device
 
 FROM_LANGUAGE_MODEL = frozenset({"projected", "query", "first_layer"})
+FROM_PROMPT = frozenset({"query", "first_layer"})
+"""Those that projector and audio alone cannot give: the question, and what it is compared with."""
 
 
 def add_language_model_side(
@@ -20,8 +23,7 @@ def add_language_model_side(
     needs: frozenset[str],
     model: Any,
     patch: ModelPatch,
-    input_ids: Tensor,
-    attention_mask: Tensor | None,
+    text: tuple[Tensor, Tensor | None] | None,
     rows: list[int],
 ) -> AudioTokens:
     """Add those of `FROM_LANGUAGE_MODEL` that a method needs to the audios, without gradients.
@@ -31,17 +33,24 @@ def add_language_model_side(
         needs: the inputs that the method needs.
         model: the model.
         patch: its `ModelPatch`.
-        input_ids: ``(batch, prompt)``.
-        attention_mask: ``(batch, prompt)`` or None.
+        text: ids ``(batch, prompt)``, and their attention mask or None; None if the method does not need the question.
         rows: index of each audio's prompt.
+
+    Raises:
+        CompressionConfigError: the method needs the question, and there is no text.
     """
+    if text is None and needs & FROM_PROMPT:
+        raise CompressionConfigError(
+            "This method goes by the user's question, which is not known where the audio is compressed. Use a method "
+            "or options that go by the audio alone; the column `needs` of `hf-tokcomp methods` says which do."
+        )
     values: dict[str, Any] = {}
     device = tokens.features.device  # projector and language model may be on other devices
     with torch.no_grad():
         if "projected" in needs:
             values["projected"] = patch.project(model, tokens.features).to(device)
-        if "query" in needs:
-            words, lengths = _questions(model, patch, input_ids, attention_mask, rows)
+        if "query" in needs and text is not None:
+            words, lengths = _questions(model, patch, *text, rows)
             values["query"], values["query_lengths"] = words.to(device), lengths.to(device)
         if "first_layer" in needs:
             values["first_layer"] = patch.first_layer(model)

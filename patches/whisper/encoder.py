@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...config.encoder_options import EncoderOptions
 from ...models.base import LANGUAGE_MODEL, EncodedWindows, ModelPatch, Parts
@@ -22,6 +22,18 @@ from ...models.windows import Windows
 from ...ops.attention import recorded_outputs
 from ...ops.device import on_device
 from .forward import SEEN_BEYOND, check_merging, run_on_sound
+
+
+class AudioParts:
+    """Stands for a model of which there are only the audio tower and the projector."""
+
+    def __init__(self, audio_tower: nn.Module, projector: nn.Module) -> None:
+        self.model = self
+        self.audio_tower, self.multi_modal_projector = audio_tower, projector
+
+    def get_input_embeddings(self) -> Any:
+        """A module in the language model's dtype, which is all that is read of it here: what the projector gives."""
+        return next(module for module in self.multi_modal_projector.modules() if hasattr(module, "weight"))
 
 
 class WhisperEncoderPatch(ModelPatch):
@@ -62,6 +74,9 @@ class WhisperEncoderPatch(ModelPatch):
 
     def feature_dim(self, model: Any) -> int:
         return int(model.model.audio_tower.config.hidden_size)
+
+    def around(self, audio_tower: nn.Module, projector: nn.Module) -> Any:
+        return AudioParts(audio_tower, projector)
 
     def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
         encode = partial(self._encode_together, model, needs, options)

@@ -20,7 +20,7 @@ class JoinedPositionsPatch(WhisperEncoderPatch):
     chat = None
 
     def feature_dim(self, model: Any) -> int:
-        return int(model.config.audio_config.intermediate_size)  # upstream's name for the width of four positions
+        return int(model.model.audio_tower.config.intermediate_size)  # upstream's name for the width of four positions
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
         ModelPatch.check_encoder(self, model, options)

@@ -66,6 +66,13 @@ def test_no_windows_are_no_work():
     assert runs([], CPU) == [[]]
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes_that_may_share_an_encoder_run_once(processes, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: processes)
+    assert (len(runs([12, 1000], CPU)) == 1) == (processes == 2)  # an engine initialises it for itself alone, too
+
+
 def test_elsewhere_than_on_a_cpu_all_run_together():
     assert runs([100, 1000], torch.device("meta")) == [[0, 1]]
 

@@ -141,5 +141,5 @@ def test_the_language_models_side_comes_to_the_features_device():
     tokens = hf_tokcomp.AudioTokens(torch.zeros(1, 4, 32, device="meta"), torch.tensor([4]), counts=[4])
     inputs = tiny.inputs("qwen2_audio", [0.2])
     needs = frozenset({"query"})
-    moved = add_language_model_side(tokens, needs, model, patch, inputs["input_ids"], inputs["attention_mask"], [0])
+    moved = add_language_model_side(tokens, needs, model, patch, (inputs["input_ids"], inputs["attention_mask"]), [0])
     assert moved.query.device.type == moved.query_lengths.device.type == "meta"

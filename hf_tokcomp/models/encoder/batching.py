@@ -37,7 +37,8 @@ def runs(frames: list[int], device: torch.device) -> list[list[int]]:
     Returns:
         Indices of the windows in each run, in ascending order; every window is in exactly one run.
     """
-    if device.type != "cpu" or (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if device.type != "cpu" or (distributed and torch.distributed.get_world_size() > 1):
         return [list(range(len(frames)))]
     order = sorted(range(len(frames)), key=lambda window: frames[window])
     # Sorted by length, a run is a contiguous range: the cost of the first n windows, and where their last run begins.

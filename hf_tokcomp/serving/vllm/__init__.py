@@ -1,0 +1,9 @@
+"""Compressed audio in vLLM, as a plug-in of unmodified vLLM; docs/serving.md says how it is used.
+
+vLLM's internals are no stable API, so `pyproject.toml` pins its minor version, and only the modules `processing`,
+`positions` and those of the models import it.
+"""
+
+from .served import ARCHITECTURES, COMPRESSION_KEY, engine_args
+
+__all__ = ["ARCHITECTURES", "COMPRESSION_KEY", "engine_args"]

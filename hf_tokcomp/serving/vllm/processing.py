@@ -1,0 +1,62 @@
+"""What vLLM's front end knows of compressed audio: how many tokens each has, and the most it can have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from vllm.multimodal.inputs import MultiModalFieldConfig
+
+from .positions import FULL_TOKENS
+from .served import Served
+
+
+class CompressedInfo:
+    """Put before vLLM's processing info of a model. The compression is read, and refused, when the engine starts."""
+
+    def __init__(self, ctx: Any) -> None:
+        super().__init__(ctx)  # type: ignore[call-arg]
+        self.served = Served.of(ctx.model_config)
+
+    def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int] | None = None) -> Mapping[str, int]:
+        """The most tokens an audio can have, after compression."""
+        if (mm_counts or {}).get("audio", 0) <= 0:
+            return {}
+        processor = self.get_hf_processor()  # type: ignore[attr-defined]
+        patch = self.served.patch
+        window = patch.window_tokens(patch.mel_frames(processor, self._window_samples(processor)))
+        longest = patch.longest_audio(processor) // processor.feature_extractor.chunk_length
+        return {"audio": self.served.most_left_of(int(longest) * window)}
+
+    def _window_samples(self, processor: Any) -> int:
+        extractor = processor.feature_extractor
+        return int(extractor.chunk_length * extractor.sampling_rate)
+
+
+class CompressedProcessor:
+    """Put before vLLM's processor of a model. It writes each audio's count, which upstream's code then uses."""
+
+    info: Any
+
+    def _postprocess_hf_mm_data(self, mm_inputs: Any, hf_processor_mm_kwargs: Any, processed_data: Any) -> Any:
+        data = super()._postprocess_hf_mm_data(mm_inputs, hf_processor_mm_kwargs, processed_data)  # type: ignore[misc]
+        mask = data.get("feature_attention_mask")
+        if mask is None:
+            return data  # embeddings from outside, which have their own counts
+        served: Served = self.info.served
+        windows = data.get("chunk_counts")
+        full = served.tokens_of(mask.ne(0).sum(-1).tolist(), None if windows is None else windows.tolist())
+        data[FULL_TOKENS] = torch.tensor(full)
+        data["audio_num_tokens"] = torch.tensor([served.left_of(n) for n in full])
+        return data
+
+    def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Any) -> Mapping[str, Any]:
+        fields = super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)  # type: ignore[misc]
+        return {**fields, FULL_TOKENS: MultiModalFieldConfig.batched("audio", keep_on_cpu=True)}
+
+    def _get_mm_hashes(self, inputs: Any) -> Any:
+        # Engines under different compressions may share a cache.
+        return inputs.get_mm_hashes(
+            f"{self.info.model_id}#{self.info.served.name}", self.info.ctx.get_mm_config().mm_hasher_algorithm
+        )

@@ -1,0 +1,241 @@
+"""What is served: reading the compression of a vLLM engine, refusing what cannot be, and `engine_args`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ...config.config import CompressionConfig
+from ...config.files import CONFIG_KEY
+from ...config.notation import Compression, resolve_compression
+from ...config.registry import get_method, methods
+from ...errors import CompressionConfigError, UnsupportedModelError
+from ...models.base import ModelPatch
+from ...models.registry import find_patch
+from ...prompt.requirements import FROM_PROMPT
+
+COMPRESSION_KEY = "audio_compression"
+"""Key of the compression in the ``config.json`` of what vLLM serves, and in ``--hf-overrides``."""
+ARCHITECTURES = {
+    "qwen2_audio": "HfTokcompQwen2AudioForConditionalGeneration",
+    "audioflamingo3": "HfTokcompAudioFlamingo3ForConditionalGeneration",
+}
+"""The architecture that serves each model type under compression."""
+PRUNING = "video_pruning_rate"
+"""vLLM's option that switches on positions which are known only after the encoder; its value is not used here."""
+PRUNING_ON = 0.5
+SECTIONS = "mrope_section"
+"""Key in a text config's rope parameters that gives every token three positions."""
+
+
+def engine_args(compression: Compression) -> dict[str, Any]:
+    """The keywords for `vllm.LLM` and `AsyncEngineArgs` that serve a model under a compression.
+
+    They choose the model's architecture in the plug-in and put the compression into its config. For ``positions``
+    "original" they also give every token three positions, of which the first is used, and switch on vLLM's positions
+    after pruning.
+
+    Args:
+        compression: what `patch` takes; a folder or Hub id with a stored compression serves under that one.
+
+    Returns:
+        ``hf_overrides``, and what else is needed. vLLM must be able to pickle them, and is.
+
+    Raises:
+        CompressionConfigError: the compression is invalid, or cannot be served.
+
+    Example:
+        >>> from hf_tokcomp.serving.vllm import engine_args
+        >>> sorted(engine_args({"method": "ltbm", "retention_ratio": 0.25, "positions": "original"}))
+        ['hf_overrides', 'video_pruning_rate']
+        >>> sorted(engine_args("average_pooling"))
+        ['hf_overrides']
+    """
+    config = resolve_compression(compression)
+    check_servable(config)
+    switched = {PRUNING: PRUNING_ON} if config.positions == "original" else {}
+    return {"hf_overrides": Overrides(config), **switched}
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """vLLM's ``hf_overrides`` as a function: puts a compression into a model's config.
+
+    Args:
+        config: the compression.
+    """
+
+    config: CompressionConfig
+
+    def __call__(self, model_config: Any) -> Any:
+        """Change the config of a model that is about to be served, and return it.
+
+        Raises:
+            UnsupportedModelError: the model is not served under compression.
+        """
+        if str(model_config.model_type).startswith("dummy_"):
+            return model_config  # vLLM asks first whether the model type is changed
+        model_config.architectures = [architecture_of(model_config.model_type)]
+        setattr(model_config, COMPRESSION_KEY, self.config.to_dict())
+        # vLLM would take a compression under our own key for a quantisation.
+        model_config.__dict__.pop(CONFIG_KEY, None)
+        if self.config.positions == "original":
+            text = model_config.get_text_config()
+            text.rope_parameters = dict(text.rope_parameters) | {SECTIONS: sections_of(text)}
+        return model_config
+
+
+def architecture_of(model_type: str) -> str:
+    """The architecture that serves a model type.
+
+    Raises:
+        UnsupportedModelError: there is none.
+    """
+    if model_type not in ARCHITECTURES:
+        raise UnsupportedModelError(
+            f"{model_type!r} is not served under compression in vLLM yet; {', '.join(ARCHITECTURES)} are. With "
+            "transformers, hf_tokcomp.patch compresses it, and hf_tokcomp.embed_audio makes what stock vLLM takes with "
+            "enable_mm_embeds."
+        )
+    return ARCHITECTURES[model_type]
+
+
+def sections_of(text_config: Any) -> list[int]:
+    """The rotary pairs that go by each of a token's three positions: all by the first, which is plain RoPE.
+
+    The other two hold what must survive between vLLM's calls, see `positions`.
+
+    Raises:
+        CompressionConfigError: this kind of rotary embedding takes one position only.
+    """
+    parameters = text_config.rope_parameters
+    kind = parameters.get("rope_type", "default")
+    if kind != "default":
+        raise CompressionConfigError(
+            f"positions='original' cannot be had in vLLM with rotary embeddings of type {kind!r}; use 'contiguous'."
+        )
+    head = getattr(text_config, "head_dim", None) or text_config.hidden_size // text_config.num_attention_heads
+    return [int(head * parameters.get("partial_rotary_factor", 1.0)) // 2, 0, 0]
+
+
+def check_servable(config: CompressionConfig) -> None:
+    """Raise if vLLM cannot serve a compression, whatever the model.
+
+    vLLM counts an audio's tokens before any encoder runs, and keeps encoder outputs by the audio alone.
+
+    Raises:
+        CompressionConfigError: it cannot; the message says why, and what can be.
+    """
+    if not config.deterministic_length:
+        raise CompressionConfigError(
+            f"{config.method!r} with these options keeps as many tokens as the audio's content asks for, and vLLM must "
+            "know the count before it hears the audio. Give it a budget, or use another method."
+        )
+    if config.long_audio != "cut":
+        raise CompressionConfigError(
+            f"long_audio={config.long_audio!r} is not served in vLLM yet, where Qwen2-Audio reads the first 30 s of an "
+            "audio; leave it out. Audio Flamingo 3 reads long audio without it."
+        )
+    needs = get_method(config.method).needs_of(config)
+    if needs & FROM_PROMPT:
+        fits = [name for name, method in methods().items() if method.deterministic_length]
+        fits = [name for name in fits if not methods()[name].needs & FROM_PROMPT]
+        raise CompressionConfigError(
+            f"{config.method!r} with these options goes by the user's question, and vLLM encodes an audio without it, "
+            f"once for all questions. Methods that go by the audio alone: {', '.join(fits)}."
+        )
+
+
+@dataclass(frozen=True)
+class Served:
+    """The compression of an engine, checked.
+
+    Args:
+        config: the compression.
+        patch: the model's patch.
+    """
+
+    config: CompressionConfig
+    patch: ModelPatch
+
+    @classmethod
+    def of(cls, model_config: Any) -> Served:
+        """Read it from vLLM's `ModelConfig`.
+
+        Raises:
+            CompressionConfigError: there is none, or it cannot be served as the engine is started.
+            UnsupportedModelError: the model is not served under compression.
+        """
+        hf_config = model_config.hf_config
+        patch = find_patch(hf_config.model_type)
+        if patch is None:
+            architecture_of(hf_config.model_type)  # raises
+            raise UnsupportedModelError(f"{hf_config.model_type!r} has no patch.")
+        stored = getattr(hf_config, COMPRESSION_KEY, None)
+        if stored is None:
+            raise CompressionConfigError(
+                f"{hf_config.architectures[0]} compresses, but the model's config has no {COMPRESSION_KEY!r}. Start "
+                "the engine with **hf_tokcomp.serving.vllm.engine_args(compression), or with --hf-overrides "
+                f'\'{{"{COMPRESSION_KEY}": {{"method": ...}}}}\'.'
+            )
+        config = CompressionConfig.from_dict(stored)
+        check_servable(config)
+        missing = sorted(get_method(config.method).needs_of(config) - patch.supplies)
+        if missing:
+            raise CompressionConfigError(
+                f"{config.method!r} goes by {' and '.join(missing)}, which {hf_config.model_type!r} does not give: "
+                f"{patch.unsupplied}."
+            )
+        if config.positions == "original":
+            _check_positions(model_config)
+        return cls(config, patch)
+
+    def tokens_of(self, frames: Sequence[int], windows: Sequence[int] | None) -> list[int]:
+        """Tokens of each audio before compression.
+
+        Args:
+            frames: number of valid frames in each window.
+            windows: number of windows of each audio; None if every window is an audio.
+        """
+        each = iter([self.patch.window_tokens(int(n)) for n in frames])
+        return [sum(next(each) for _ in range(int(number))) for number in windows or [1] * len(frames)]
+
+    def left_of(self, tokens: int) -> int:
+        """Tokens of an audio after compression."""
+        return self.config.output_length(tokens, self.patch.frame_rate)
+
+    def most_left_of(self, tokens: int) -> int:
+        """The most tokens after compression of any audio with up to so many before."""
+        return max(map(self.left_of, range(1, tokens + 1)))
+
+    @cached_property
+    def name(self) -> str:
+        """What must differ where encoder outputs of several compressions meet in one cache."""
+        values = self.config.to_dict()
+        return ",".join(f"{key}={value}" for key, value in values.items() if "version" not in key)
+
+
+def _check_positions(model_config: Any) -> None:
+    """Raise unless the engine is started with what ``positions="original"`` needs."""
+    text = model_config.hf_config.get_text_config()
+    wanted = sections_of(text)
+    if list(text.rope_parameters.get(SECTIONS) or ()) != wanted:
+        nested = f'{{"text_config": {{"rope_parameters": {{"{SECTIONS}": {wanted}}}}}}}'
+        raise CompressionConfigError(
+            f"positions='original' needs room for it beside every position: add {nested} to --hf-overrides, or start "
+            "the engine with **hf_tokcomp.serving.vllm.engine_args(compression), or use positions='contiguous'."
+        )
+    multimodal = model_config.multimodal_config
+    if not multimodal.is_multimodal_pruning_enabled():
+        raise CompressionConfigError(
+            f"positions='original' is known only after the encoder: start vLLM with --{PRUNING.replace('_', '-')} "
+            f"{PRUNING_ON}, which switches that on for audio too (the number is not used), or use "
+            "positions='contiguous'."
+        )
+    if multimodal.enable_mm_embeds:
+        raise CompressionConfigError(
+            "positions='original' needs the places of the kept tokens, which embeddings handed to vLLM do not have: "
+            "leave out enable_mm_embeds, or use positions='contiguous'."
+        )
