@@ -74,6 +74,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _imported_meanwhile() -> Iterator[None]:
+    """Likewise what a module's tests imported: every `Trainer` ends with a collection."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionfinish() -> None:
     """Let what was imported be freed: some libraries report what is left at the end as leaks."""
     gc.unfreeze()

@@ -62,7 +62,7 @@ def asr() -> dict[str, Any]:
     Our own numbers, without training, on 500 strings of digits with the small model that ships with the package: WER
     1.7 % with all tokens, 3.7 % with half of them by this preset. Original positions: average_pooling with an even
     budget 4.4 %, sa_map 4.9 %, ltbm 4.8 %, top_k 14.4 %; average_pooling with contiguous positions 19.6 %. At a quarter
-    19.6 %, against 28.6 % with an even budget and 20.0 % with sa_map. All methods are in docs/results.md.
+    19.6 %, against 28.6 % with an even budget and 20.1 % with sa_map. All methods are in docs/results.md.
     """
     return {"method": "average_pooling", "retention_ratio": 0.5, "positions": "original", "allocation": "content"}
 

@@ -523,7 +523,7 @@ def test_our_warnings_are_shown_and_others_are_not(call: Callable[..., Any], mon
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from hf_tokcomp.cli import main; sys.exit(main())"
+    code = "import sys; sys.argv[0] = 'hf-tokcomp'; from hf_tokcomp.cli import main; sys.exit(main())"
     return warm.run(code, *arguments, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
 

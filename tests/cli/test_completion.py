@@ -68,9 +68,12 @@ def test_what_begins_so() -> None:
     assert complete_positions("") == ["contiguous", "original"]
 
 
+SCRIPT = "import sys; sys.argv[0] = 'hf-tokcomp'; from hf_tokcomp.cli import main; sys.exit(main())"
+
+
 def test_a_script_is_printed() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from hf_tokcomp.cli import main; sys.exit(main())", "--show-completion"],
+        [sys.executable, "-c", SCRIPT, "--show-completion"],
         capture_output=True,
         text=True,
         check=False,

@@ -107,7 +107,7 @@ MEASURED = [
         "wer_plain",
         0.25,
         "original",
-        {"average_pooling:allocation=content": "19.6 %", "average_pooling": "28.6 %", "sa_map": "20.0 %"},
+        {"average_pooling:allocation=content": "19.6 %", "average_pooling": "28.6 %", "sa_map": "20.1 %"},
     ),
 ]
 """Numbers in the presets' evidence: task's preset, task, metric, ratio, positions, and what stands there by method."""

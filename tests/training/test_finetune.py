@@ -6,10 +6,7 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import compared
 import pytest
@@ -18,6 +15,7 @@ import transformers
 import warm
 from places import ROOT
 from safetensors.torch import load_file
+from training_tools import run_processes
 
 import hf_tokcomp
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
@@ -25,7 +23,6 @@ from hf_tokcomp.cli import main
 from hf_tokcomp.data import load_examples
 from hf_tokcomp.training import AudioTextCollator, GenerationMetrics
 
-LAUNCH = Path(hf_tokcomp.__file__).parent / "training" / "launch"
 BASE = "someone/digits"
 
 pytestmark = pytest.mark.skipif(
@@ -194,14 +191,7 @@ def test_two_processes_learn_what_one_does(manifest, tmp_path):
     fixed = ("--lora-dropout", "0", "--lr-scheduler-type", "constant")
     assert main(command(manifest, alone, *fixed, steps=3, evaluate=True)) == 0
     given = command(manifest, together, *fixed, "--per-device-train-batch-size", "2", steps=3, evaluate=True)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(LAUNCH / "two_cpus.yaml")]
-    done = subprocess.run(
-        [*launch, "--main_process_port", "0", "-m", "hf_tokcomp", *given],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    run_processes("from hf_tokcomp.cli import main\nassert main(sys.argv[1:]) == 0\n", *given)
     assert json.loads((together / "finetune.json").read_text(encoding="utf-8"))["processes"] == 2
     same(adapter(together), adapter(alone), atol=2e-4, rtol=1e-2)
     assert log(together, "loss") == pytest.approx(log(alone, "loss"), rel=1e-3)
