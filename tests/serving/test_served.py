@@ -17,13 +17,14 @@ from places import ROOT
 
 import hf_tokcomp
 import hf_tokcomp_plugins
+from hf_tokcomp.config.notation import resolve_compression
 from hf_tokcomp.errors import CompressionConfigError, UnsupportedModelError
 from hf_tokcomp.ops.record import CompressedAudio
 from hf_tokcomp.prompt.layout import AudioLayout
 from hf_tokcomp.prompt.shorten import read_facts, shorten
 from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY, engine_args
 from hf_tokcomp.serving.vllm.positions import corrected, first_positions, places_of, with_places
-from hf_tokcomp.serving.vllm.served import PRUNING_ON, Served, sections_of
+from hf_tokcomp.serving.vllm.served import PRUNING_ON, Served, budget_of, sections_of
 
 ORIGINAL = {"method": "top_k", "positions": "original"}
 
@@ -35,9 +36,11 @@ def config_of(kind, **changes):
     return config
 
 
-def engine_config(hf_config, pruning=True, embeds=False):
+def engine_config(hf_config, pruning=True, embeds=False, processor=None):
     """vLLM's `ModelConfig`, as far as it is read."""
-    multimodal = SimpleNamespace(is_multimodal_pruning_enabled=lambda: pruning, enable_mm_embeds=embeds)
+    multimodal = SimpleNamespace(
+        is_multimodal_pruning_enabled=lambda: pruning, enable_mm_embeds=embeds, mm_processor_kwargs=processor
+    )
     return SimpleNamespace(hf_config=hf_config, multimodal_config=multimodal)
 
 
@@ -107,6 +110,8 @@ def test_an_engine_that_was_started_without_what_it_needs_is_refused():
     refused(f"config has no '{COMPRESSION_KEY}'", plain)
     for method, match in (("speechprune", "the user's question"), ("nonsense", "nonsense")):
         refused(match, config_of("qwen2_audio", architectures=arch, audio_compression={"method": method}))
+    ltbm = config_of("qwen2_audio", architectures=arch, audio_compression={"method": "ltbm"})
+    refused("is for single requests.*--hf-overrides", ltbm, processor={COMPRESSION_KEY: {"max_tokens": 3}})
     original = config_of("qwen2_audio", architectures=arch, audio_compression=ORIGINAL)
     refused(r'add \{"text_config": \{"rope_parameters": \{"mrope_section": \[4, 0, 0\]', original)
     text = original.get_text_config()
@@ -144,6 +149,71 @@ def test_engines_under_different_compressions_do_not_share_encoder_outputs():
         for c in configs
     ]
     assert len(set(names)) == len(names)
+
+
+def served_by(compression):
+    return Served(resolve_compression(compression), hf_tokcomp.supported_models()["qwen2_audio"])
+
+
+@pytest.mark.parametrize(
+    "budget", [{"retention_ratio": 1 / 3}, {"max_tokens": 7}, {"tokens_per_second": 2.5, "method": "ltbm"}]
+)
+def test_a_requests_budget_travels_exactly(budget):
+    served = served_by({"method": "ltbm", "window": 4})
+    wanted = served.of_request(budget)
+    assert wanted == served.config.replace(**{k: v for k, v in budget.items() if k != "method"})
+    travelled = torch.tensor([budget_of(wanted), budget_of(served.config)], dtype=torch.float64).tolist()
+    assert served.with_budget(travelled[0]) == wanted
+    assert served.with_budget(travelled[1]) is served.config
+    assert served.of_request(None) is served.config
+    served.check_left(wanted, [50, 100])
+
+
+@pytest.mark.parametrize("compression", ["none", ["stride", "ltbm"], "conv_resampler"])
+def test_an_engine_without_a_budget_travels_too(compression):
+    served = served_by(compression)
+    assert served.with_budget(torch.tensor(budget_of(served.config), dtype=torch.float64).tolist()) is served.config
+    served.check_left(served.config, [750])
+
+
+@pytest.mark.parametrize(
+    ("compression", "given", "message"),
+    [
+        (
+            "ltbm",
+            {"method": "stride", "retention_ratio": 0.1},
+            "compresses by 'ltbm', and a request chooses its budget",
+        ),
+        ("ltbm", [0.1], "compresses by 'ltbm'"),
+        ("ltbm", {"window": 4}, "one of retention_ratio, tokens_per_second, max_tokens, and nothing else"),
+        ("ltbm", {"retention_ratio": 0.1, "positions": "original"}, "and nothing else"),
+        ("ltbm", {"retention_ratio": 0.1, "max_tokens": 3}, "and nothing else"),
+        ("ltbm", {}, "and nothing else"),
+        ("ltbm", {"retention_ratio": 2}, "retention_ratio"),
+        ("ltbm", {"max_tokens": "all"}, "max_tokens"),
+        ("none", {"retention_ratio": 0.1}, "takes no budget"),
+        ("conv_resampler", {"retention_ratio": 0.1}, "has learned its number of tokens"),
+    ],
+)
+def test_what_a_request_cannot_ask_for(compression, given, message):
+    with pytest.raises(CompressionConfigError, match=message):
+        served_by(compression).of_request(given)
+
+
+def test_a_request_never_gets_more_than_the_server_leaves():
+    served = served_by({"method": "ltbm", "max_tokens": 20})
+    half = served.of_request({"retention_ratio": 0.5})
+    served.check_left(half, [40, 1])
+    with pytest.raises(CompressionConfigError, match=r"asks for 21 tokens of an audio of 41.* leaves at most 20"):
+        served.check_left(half, [40, 41])
+
+
+def test_an_adapter_of_another_compression():
+    served = served_by("ltbm")
+    served.check_adapter("tuned", None)
+    served.check_adapter("tuned", served.config.replace(retention_ratio=0.5))
+    with pytest.raises(CompressionConfigError, match=r"'tuned' was trained under .*0\.25.*0\.5.*compression_config"):
+        served.check_adapter("tuned", served.config.replace(retention_ratio=0.25))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])

@@ -22,6 +22,7 @@ from places import ROOT
 import hf_tokcomp
 from hf_tokcomp.audio import load_audio
 from hf_tokcomp.checkpoints import recordings
+from hf_tokcomp.errors import CompressionConfigError
 from hf_tokcomp.prompt.requirements import FROM_PROMPT
 from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY
 
@@ -88,6 +89,45 @@ def test_the_ids_are_those_of_transformers(folders, kind, config):
     assert [each.num_cached_tokens for each in again] == [(n - 1) // BLOCK * BLOCK for n in counts]
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"method": "ltbm", "retention_ratio": 0.25},
+        {"method": "segmentwise_top_k", "retention_ratio": 0.25, "positions": "original"},
+        {"method": "average_pooling"},
+    ],
+    ids=lambda config: str(config["method"]),
+)
+def test_in_bfloat16_only_ties_differ(published, config):
+    """At least nine of ten answers are equal; where one is not, the patched model is undecided between the two."""
+    kind = "qwen2_audio"
+    questions = [question for question in questions_of(kind) if len(question.audio) == 1]
+    model = copy.deepcopy(made(kind)[0]).to(torch.bfloat16)
+    wanted = answers(kind, config, questions, model)
+    with engine(published[kind], config, dtype="bfloat16") as llm:
+        given = ids_of(generate(llm, questions))
+    differ = [i for i, (one, other) in enumerate(zip(wanted, given, strict=True)) if one != other]
+    for i in differ:
+        gap, spread = undecided(kind, config, questions[i], model, wanted[i], given[i])
+        assert gap <= TIE * spread
+
+
+TIE = 2.0**-6
+"""A few steps of bfloat16's eight bits, of the logits' spread: what sums in another order make of equal logits."""
+
+
+def undecided(kind, config, question, model, wanted, given):
+    """Where two answers part, how far apart the model's logits of the two tokens are, and how far all of them."""
+    begin = next(i for i, (one, other) in enumerate(zip(wanted, given, strict=True)) if one != other)
+    processor = made(kind)[1]
+    inputs = dict(question.inputs(kind, processor))
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([wanted[:begin]]).long()], 1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    with hf_tokcomp.compressed(model, config), torch.no_grad():
+        logits = model(**inputs).logits[0, -1].float()
+    return float((logits[wanted[begin]] - logits[given[begin]]).abs()), float(logits.abs().max())
+
+
 SMALL = {"max_model_len": 512, "max_num_batched_tokens": 64, "max_num_seqs": 8, "num_gpu_blocks_override": 18}
 """Audios are cut by the prefill, and requests are preempted and begin again: fewer blocks than the prompts need."""
 
@@ -148,6 +188,35 @@ def test_adapters(folders, tmp_path):
         used = [adapter if i % 2 else None for i in range(len(questions))]
         expected = [(wanted if i % 2 else plain)[i] for i in range(len(questions))]
         assert ids_of(generate(llm, questions, lora_request=used)) == expected
+        trained = hf_tokcomp.CompressionConfig.from_dict(config)
+        trained.save_pretrained(tmp_path)
+        assert llm.llm_engine.add_lora(LoRARequest("same", 2, str(tmp_path)))
+        trained.replace(retention_ratio=0.5).save_pretrained(tmp_path)
+        with pytest.raises(CompressionConfigError, match=r"'other' was trained under .*0\.5.*serve it under its own"):
+            llm.llm_engine.add_lora(LoRARequest("other", 3, str(tmp_path)))
+
+
+@pytest.mark.parametrize("positions", ["contiguous", "original"])
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_a_request_chooses_a_smaller_budget(folders, kind, positions):
+    """Beside others in one batch: some with the engine's, some with their own."""
+    config = {"method": "segmentwise_top_k", "retention_ratio": 0.5, "positions": positions}
+    budgets = [None, {"retention_ratio": 1 / 3}, {"max_tokens": 5}, {"tokens_per_second": 2.0}]
+    questions = [question for question in questions_of(kind) if question.audio]
+    chosen = [budgets[i % 4] for i in range(len(questions))]
+    served = hf_tokcomp.CompressionConfig.from_dict(config)
+    wanted, asked = [], []
+    for question, budget in zip(questions, chosen, strict=True):
+        wanted += answers(kind, served if budget is None else served.replace(**budget), [question])
+        kwargs = {} if budget is None else {"mm_processor_kwargs": {COMPRESSION_KEY: budget}}
+        asked.append(question.for_vllm | kwargs)
+    with engine(folders[kind], config) as llm:
+        assert ids_of(generate(llm, asked)) == wanted
+        assert ids_of(generate(llm, asked)) == wanted
+        assert ids_of(generate(llm, questions)) == answers(kind, config, questions)
+        more = questions[0].for_vllm | {"mm_processor_kwargs": {COMPRESSION_KEY: {"retention_ratio": 1.0}}}
+        with pytest.raises(ValueError, match="this server leaves at most"):
+            generate(llm, [more])
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)

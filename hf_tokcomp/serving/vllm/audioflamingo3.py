@@ -9,7 +9,7 @@ from vllm.model_executor.models import audioflamingo3 as upstream
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from .model import CompressedAudioModel
-from .processing import CompressedInfo, CompressedProcessor
+from .processing import BUDGET, CompressedInfo, CompressedProcessor
 
 
 class Info(CompressedInfo, upstream.AudioFlamingo3ProcessingInfo):
@@ -33,4 +33,4 @@ class HfTokcompAudioFlamingo3ForConditionalGeneration(
     def _process_audio_input(self, audio_input: Any) -> Any:
         if audio_input.type == "audio_embeds":
             return super()._process_audio_input(audio_input)
-        return self.compressed(*self._normalize_audio_feature_inputs(audio_input))
+        return self.compressed(*self._normalize_audio_feature_inputs(audio_input), budgets=audio_input[BUDGET])

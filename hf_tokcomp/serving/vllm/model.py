@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from torch import Tensor
 from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper
 
 from ...compressors.base import AudioTokenCompressor
+from ...config.config import CompressionConfig
 from ...generation.audio import compress_audio
-from .positions import OriginalPositions, let_the_cpu_correct_positions, with_places
+from .positions import OriginalPositions, with_places
+from .processing import BUDGET
 from .served import Served
+from .wrapped import wrap_vllm
 
-let_the_cpu_correct_positions()  # vLLM imports this before it loads a model
+wrap_vllm()  # vLLM imports this module before it loads a model
 
 NAMES = WeightsMapper(
     orig_to_new_prefix={
@@ -56,24 +61,61 @@ class CompressedAudioModel(OriginalPositions):
         loaded: set[str] = AutoWeightsLoader(self).load_weights(weights, mapper=self.hf_to_vllm_mapper)
         return loaded
 
-    def compressed(self, features: Tensor, mask: Tensor, windows: Sequence[int] | None = None) -> tuple[Tensor, ...]:
+    def _parse_and_validate_audio_input(self, **kwargs: Any) -> Any:
+        budgets = kwargs.pop(BUDGET, None)
+        audio_input = super()._parse_and_validate_audio_input(**kwargs)  # type: ignore[misc]
+        if audio_input is not None:
+            setattr(audio_input, BUDGET, budgets)
+        return audio_input
+
+    def compressed(
+        self, features: Tensor, mask: Tensor, windows: Sequence[int] | None = None, *, budgets: Tensor
+    ) -> tuple[Tensor, ...]:
         """The compressed audio of a batch of requests, each ``(slots, hidden)``, with places for original positions.
 
         Args:
             features: ``(windows, mel bins, frames)``.
             mask: ``(windows, frames)``.
             windows: number of windows of each audio; None if every window is an audio.
+            budgets: ``(audios, 3)``, of each audio what `budget_of` gives.
         """
+        numbers = [1] * len(features) if windows is None else [int(n) for n in windows]
+        ends = list(accumulate(numbers))
+        of_budget: dict[str, list[int]] = {}
+        rows = budgets.tolist()
+        for audio, row in enumerate(rows):
+            of_budget.setdefault(str(row), []).append(audio)
+        found: list[Tensor] = [features] * len(numbers)
+        for audios in of_budget.values():
+            used = [window for audio in audios for window in range(ends[audio] - numbers[audio], ends[audio])]
+            given = (features, mask) if len(of_budget) == 1 else (features[used], mask[used])
+            several = None if windows is None else [numbers[audio] for audio in audios]
+            for audio, slots in zip(audios, self._compressed_alike(rows[audios[0]], *given, several), strict=True):
+                found[audio] = slots
+        return tuple(found)
+
+    def _compressed_alike(
+        self, budget: Sequence[float], features: Tensor, mask: Tensor, windows: Sequence[int] | None
+    ) -> list[Tensor]:
+        """`compressed`, for audios of one budget."""
+        config = self.served.with_budget(budget)
+        compressor = self.audio_compressor if config is self.served.config else _compressor_of(config)
         slots, record = compress_audio(
             self.served.patch,
-            self.audio_compressor,
+            compressor,
             self.audio_tower,
             self.multi_modal_projector,
             features,
             mask,
             windows,
         )
-        if self.served.config.positions == "contiguous" or record.positions is None:
-            return tuple(slots)
+        if config.positions == "contiguous" or record.positions is None:
+            return slots
         places = [record.positions[row, : len(each)] for row, each in enumerate(slots)]
-        return tuple(with_places(*each) for each in zip(slots, places, strict=True))
+        return [with_places(*each) for each in zip(slots, places, strict=True)]
+
+
+@functools.lru_cache(maxsize=64)
+def _compressor_of(config: CompressionConfig) -> AudioTokenCompressor[Any]:
+    """The compressor of a request; it has no weights."""
+    return AudioTokenCompressor.from_config(config).eval()

@@ -116,30 +116,3 @@ class OriginalPositions:
 
 FULL_TOKENS = "audio_full_tokens"
 """Field of an audio's processed data: its tokens before compression. vLLM keeps it when the audio itself is cached."""
-
-
-def let_the_cpu_correct_positions() -> None:
-    """Have vLLM's CPU runner note, as its GPU runner does, that positions are corrected after the encoder.
-
-    Until upstream's `CPUModelRunner.load_model` sets the flag itself, this wraps it, once; nothing else of vLLM is
-    touched.
-    """
-    from vllm.model_executor.models.interfaces import supports_multimodal_pruning
-    from vllm.v1.worker.cpu_model_runner import CPUModelRunner
-
-    load_model = CPUModelRunner.load_model
-    if getattr(load_model, "_hf_tokcomp", False):
-        return
-
-    def load_and_note(self: Any, *args: Any, **kwargs: Any) -> None:
-        load_model(self, *args, **kwargs)
-        multimodal = self.model_config.multimodal_config
-        self.is_multimodal_pruning_enabled = (
-            isinstance(self.get_model(), OriginalPositions)
-            and supports_multimodal_pruning(self.get_model())
-            and multimodal is not None
-            and multimodal.is_multimodal_pruning_enabled()
-        )
-
-    load_and_note._hf_tokcomp = True  # type: ignore[attr-defined]
-    CPUModelRunner.load_model = load_and_note

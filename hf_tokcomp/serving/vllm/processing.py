@@ -9,7 +9,10 @@ import torch
 from vllm.multimodal.inputs import MultiModalFieldConfig
 
 from .positions import FULL_TOKENS
-from .served import Served
+from .served import COMPRESSION_KEY, Served, budget_of
+
+BUDGET = "audio_budget"
+"""Field of an audio's processed data: the budget it is compressed to, ``(3,)`` as `budget_of` gives it."""
 
 
 class CompressedInfo:
@@ -19,11 +22,16 @@ class CompressedInfo:
         super().__init__(ctx)  # type: ignore[call-arg]
         self.served = Served.of(ctx.model_config)
 
+    def get_hf_processor(self, **kwargs: Any) -> Any:
+        """Upstream's processor, which knows nothing of a request's compression."""
+        kwargs.pop(COMPRESSION_KEY, None)
+        return super().get_hf_processor(**kwargs)  # type: ignore[misc]
+
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int] | None = None) -> Mapping[str, int]:
         """The most tokens an audio can have, after compression."""
         if (mm_counts or {}).get("audio", 0) <= 0:
             return {}
-        processor = self.get_hf_processor()  # type: ignore[attr-defined]
+        processor = self.get_hf_processor()
         patch = self.served.patch
         window = patch.window_tokens(patch.mel_frames(processor, self._window_samples(processor)))
         longest = patch.longest_audio(processor) // processor.feature_extractor.chunk_length
@@ -39,21 +47,29 @@ class CompressedProcessor:
 
     info: Any
 
+    def _call_hf_processor(self, hf_data: Any, hf_kwargs: Mapping[str, Any]) -> Any:
+        upstreams = {name: value for name, value in hf_kwargs.items() if name != COMPRESSION_KEY}
+        return super()._call_hf_processor(hf_data, upstreams)  # type: ignore[misc]
+
     def _postprocess_hf_mm_data(self, mm_inputs: Any, hf_processor_mm_kwargs: Any, processed_data: Any) -> Any:
         data = super()._postprocess_hf_mm_data(mm_inputs, hf_processor_mm_kwargs, processed_data)  # type: ignore[misc]
         mask = data.get("feature_attention_mask")
         if mask is None:
             return data  # embeddings from outside, which have their own counts
         served: Served = self.info.served
+        config = served.of_request(hf_processor_mm_kwargs.get(COMPRESSION_KEY))
         windows = data.get("chunk_counts")
         full = served.tokens_of(mask.ne(0).sum(-1).tolist(), None if windows is None else windows.tolist())
+        served.check_left(config, full)
         data[FULL_TOKENS] = torch.tensor(full)
-        data["audio_num_tokens"] = torch.tensor([served.left_of(n) for n in full])
+        data["audio_num_tokens"] = torch.tensor([config.output_length(n, served.patch.frame_rate) for n in full])
+        data[BUDGET] = torch.tensor([budget_of(config)] * len(full), dtype=torch.float64)
         return data
 
     def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Any) -> Mapping[str, Any]:
         fields = super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)  # type: ignore[misc]
-        return {**fields, FULL_TOKENS: MultiModalFieldConfig.batched("audio", keep_on_cpu=True)}
+        ours = MultiModalFieldConfig.batched("audio", keep_on_cpu=True)
+        return {**fields, FULL_TOKENS: ours, BUDGET: ours}
 
     def _get_mm_hashes(self, inputs: Any) -> Any:
         # Engines under different compressions may share a cache.

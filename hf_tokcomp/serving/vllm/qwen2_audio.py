@@ -10,7 +10,7 @@ from vllm.model_executor.models.module_mapping import MultiModelKeys
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from .model import CompressedAudioModel
-from .processing import CompressedInfo, CompressedProcessor
+from .processing import BUDGET, CompressedInfo, CompressedProcessor
 
 
 class Info(CompressedInfo, upstream.Qwen2AudioProcessingInfo):
@@ -41,4 +41,5 @@ class HfTokcompQwen2AudioForConditionalGeneration(
     def _process_audio_input(self, audio_input: Any) -> Any:
         if audio_input["type"] == "audio_embeds":
             return super()._process_audio_input(audio_input)
-        return self.compressed(audio_input["input_features"], audio_input["feature_attention_mask"])
+        features, mask = audio_input["input_features"], audio_input["feature_attention_mask"]
+        return self.compressed(features, mask, budgets=audio_input[BUDGET])

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ...config.config import CompressionConfig
-from ...config.files import CONFIG_KEY
+from ...config.config import BUDGETS, CompressionConfig
+from ...config.files import CONFIG_KEY, CONFIG_NAME
 from ...config.notation import Compression, resolve_compression
 from ...config.registry import get_method, methods
 from ...errors import CompressionConfigError, UnsupportedModelError
+from ...messages import shown
 from ...models.base import ModelPatch
 from ...models.registry import find_patch
 from ...prompt.requirements import FROM_PROMPT
 
 COMPRESSION_KEY = "audio_compression"
-"""Key of the compression in the ``config.json`` of what vLLM serves, and in ``--hf-overrides``."""
+"""Key of the compression in the ``config.json`` of what vLLM serves, in ``--hf-overrides``, and in a request's
+``mm_processor_kwargs``."""
 ARCHITECTURES = {
     "qwen2_audio": "HfTokcompQwen2AudioForConditionalGeneration",
     "audioflamingo3": "HfTokcompAudioFlamingo3ForConditionalGeneration",
@@ -188,9 +191,88 @@ class Served:
                 f"{config.method!r} goes by {' and '.join(missing)}, which {hf_config.model_type!r} does not give: "
                 f"{patch.unsupplied}."
             )
+        if COMPRESSION_KEY in (model_config.multimodal_config.mm_processor_kwargs or {}):
+            raise CompressionConfigError(
+                f"{COMPRESSION_KEY!r} in --mm-processor-kwargs is for single requests; put the engine's compression "
+                "into --hf-overrides or into config.json."
+            )
         if config.positions == "original":
             _check_positions(model_config)
         return cls(config, patch)
+
+    def of_request(self, given: Any) -> CompressionConfig:
+        """The compression of a request that asks for a smaller budget than the engine's.
+
+        Args:
+            given: what the request has under `COMPRESSION_KEY`; None for the engine's own. A mapping with one of the
+                budgets, and nothing else but the engine's method.
+
+        Raises:
+            CompressionConfigError: it asks for anything else.
+        """
+        if given is None:
+            return self.config
+        method = self.config.method
+        if get_method(method).learns:
+            raise CompressionConfigError(
+                f"{method!r} has learned its number of tokens, so that requests cannot change it; leave out "
+                f"{COMPRESSION_KEY!r}."
+            )
+        if not isinstance(given, Mapping) or given.get("method", method) != method:
+            raise CompressionConfigError(
+                f"{COMPRESSION_KEY}={shown(given)}: this server compresses by {method!r}, and a request chooses its "
+                "budget only, as in {'retention_ratio': 0.1}."
+            )
+        budget = {name: value for name, value in given.items() if name != "method"}
+        others = sorted(str(name) for name in budget if name not in BUDGETS)
+        if others or len(budget) != 1:
+            raise CompressionConfigError(
+                f"{COMPRESSION_KEY}={shown(given)}: a request gives one of {', '.join(BUDGETS)}, and nothing else."
+            )
+        return self.config.replace(**budget)
+
+    def check_left(self, config: CompressionConfig, tokens: Sequence[int]) -> None:
+        """Raise if a request's compression leaves more of its audios than the engine's, on which its memory is planned.
+
+        Args:
+            config: what `of_request` returned.
+            tokens: tokens of each audio before compression.
+
+        Raises:
+            CompressionConfigError: it does.
+        """
+        for n in tokens:
+            wanted = config.output_length(n, self.patch.frame_rate)
+            if wanted > self.left_of(n):
+                raise CompressionConfigError(
+                    f"The request asks for {wanted} tokens of an audio of {n}, and this server leaves at most "
+                    f"{self.left_of(n)}: ask for less, or start the server with a larger budget."
+                )
+
+    def check_adapter(self, name: str, trained: CompressionConfig | None) -> None:
+        """Raise if an adapter was trained under another compression.
+
+        Args:
+            name: the adapter's name.
+            trained: the compression stored with it; None if there is none.
+
+        Raises:
+            CompressionConfigError: it was.
+        """
+        if trained is None or trained == self.config:
+            return
+        raise CompressionConfigError(
+            f"The adapter {name!r} was trained under {trained.to_dict()}, and this server compresses by "
+            f"{self.config.to_dict()}: serve it under its own compression. To use it under another one all the same, "
+            f"remove {CONFIG_NAME} from its folder."
+        )
+
+    def with_budget(self, values: Sequence[float]) -> CompressionConfig:
+        """The engine's compression with the budget of `budget_of`."""
+        if list(map(str, values)) == list(map(str, budget_of(self.config))):
+            return self.config
+        name, value = next((name, v) for name, v in zip(BUDGETS, values, strict=True) if not math.isnan(v))
+        return self.config.replace(**{name: int(value) if name == "max_tokens" else value})
 
     def tokens_of(self, frames: Sequence[int], windows: Sequence[int] | None) -> list[int]:
         """Tokens of each audio before compression.
@@ -215,6 +297,12 @@ class Served:
         """What must differ where encoder outputs of several compressions meet in one cache."""
         values = self.config.to_dict()
         return ",".join(f"{key}={value}" for key, value in values.items() if "version" not in key)
+
+
+def budget_of(config: CompressionConfig) -> list[float]:
+    """The budget as numbers, which is how it travels with an audio: NaN for each of `BUDGETS` that is not given."""
+    values = [getattr(config, name) for name in BUDGETS]
+    return [math.nan if value is None else float(value) for value in values]
 
 
 def _check_positions(model_config: Any) -> None:
