@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import hf_tokcomp
+from hf_tokcomp.config.notation import resolve_compression
+from hf_tokcomp.patching.long_audio import processor_for
 from hf_tokcomp.serving.vllm import engine_args
 
 HERE = {
@@ -88,6 +90,7 @@ def answers(kind: str, compression: Any, questions: Sequence[Question], model: A
     """The greedy ids of the patched transformers model, each question on its own."""
     plain, processor = made(kind)
     model = plain if model is None else model
+    processor = processor_for(processor, resolve_compression(compression))
     found = []
     with hf_tokcomp.compressed(model, compression):
         for question in questions:

@@ -83,7 +83,6 @@ def test_a_method_is_served_or_refused_by_name(method):
         (["stride", {"method": "a_tome", "threshold": 0.9}], "as the audio's content asks for"),
         ({"method": "cdpruner", "relevance": "query"}, "the user's question.*alone: a_tome, average_pooling, bottom_k"),
         (["stride", "speechprune"], "the user's question"),
-        ({"method": "ltbm", "long_audio": "windows"}, "long_audio='windows' is not served in vLLM yet"),
     ],
 )
 def test_options_decide_too(compression, message):
@@ -110,6 +109,8 @@ def test_an_engine_that_was_started_without_what_it_needs_is_refused():
     refused(f"config has no '{COMPRESSION_KEY}'", plain)
     for method, match in (("speechprune", "the user's question"), ("nonsense", "nonsense")):
         refused(match, config_of("qwen2_audio", architectures=arch, audio_compression={"method": method}))
+    flamingo = config_of("audioflamingo3", audio_compression={"method": "ltbm", "long_audio": "windows"})
+    refused("reads long audio itself", flamingo)
     ltbm = config_of("qwen2_audio", architectures=arch, audio_compression={"method": "ltbm"})
     refused("is for single requests.*--hf-overrides", ltbm, processor={COMPRESSION_KEY: {"max_tokens": 3}})
     original = config_of("qwen2_audio", architectures=arch, audio_compression=ORIGINAL)

@@ -197,6 +197,21 @@ def test_adapters(folders, tmp_path):
 
 
 @pytest.mark.parametrize("positions", ["contiguous", "original"])
+def test_long_audio_in_windows(folders, positions):
+    """Audios of one to three windows in one batch, two of them in a prompt; read in pieces, too."""
+    kind = "qwen2_audio"
+    config = {"method": "ltbm", "retention_ratio": 0.25, "positions": positions, "long_audio": "windows"}
+    seconds = [(31.0,), (4.0,), (61.5,), (30.0,), (2.0, 45.0)]
+    sounds = [[tiny.sound(each, seed) for seed, each in enumerate(several)] for several in seconds]
+    questions = [Question(tiny.prompt(kind, len(each)), each) for each in sounds]
+    wanted = answers(kind, config, questions)
+    assert wanted != answers(kind, config | {"long_audio": "cut"}, questions)
+    with engine(folders[kind], config, max_num_batched_tokens=256) as llm:
+        assert ids_of(generate(llm, questions)) == wanted
+        assert ids_of(generate(llm, questions)) == wanted
+
+
+@pytest.mark.parametrize("positions", ["contiguous", "original"])
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_a_request_chooses_a_smaller_budget(folders, kind, positions):
     """Beside others in one batch: some with the engine's, some with their own."""

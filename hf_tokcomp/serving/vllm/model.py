@@ -14,7 +14,7 @@ from ...compressors.base import AudioTokenCompressor
 from ...config.config import CompressionConfig
 from ...generation.audio import compress_audio
 from .positions import OriginalPositions, with_places
-from .processing import BUDGET
+from .processing import BUDGET, WINDOWS
 from .served import Served
 from .wrapped import wrap_vllm
 
@@ -62,10 +62,10 @@ class CompressedAudioModel(OriginalPositions):
         return loaded
 
     def _parse_and_validate_audio_input(self, **kwargs: Any) -> Any:
-        budgets = kwargs.pop(BUDGET, None)
+        ours = {name: kwargs[name] for name in (BUDGET, WINDOWS) if name in kwargs}
         audio_input = super()._parse_and_validate_audio_input(**kwargs)  # type: ignore[misc]
-        if audio_input is not None:
-            setattr(audio_input, BUDGET, budgets)
+        for name, value in ours.items():
+            setattr(audio_input, name, value)
         return audio_input
 
     def compressed(

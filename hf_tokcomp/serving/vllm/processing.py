@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from vllm import envs
 from vllm.multimodal.inputs import MultiModalFieldConfig
 
 from .positions import FULL_TOKENS
@@ -13,6 +14,8 @@ from .served import COMPRESSION_KEY, Served, budget_of
 
 BUDGET = "audio_budget"
 """Field of an audio's processed data: the budget it is compressed to, ``(3,)`` as `budget_of` gives it."""
+WINDOWS = "chunk_counts"
+"""Field of an audio's processed data: the number of its windows, under the name that vLLM uses."""
 
 
 class CompressedInfo:
@@ -32,14 +35,15 @@ class CompressedInfo:
         if (mm_counts or {}).get("audio", 0) <= 0:
             return {}
         processor = self.get_hf_processor()
-        patch = self.served.patch
-        window = patch.window_tokens(patch.mel_frames(processor, self._window_samples(processor)))
-        longest = patch.longest_audio(processor) // processor.feature_extractor.chunk_length
-        return {"audio": self.served.most_left_of(int(longest) * window)}
+        patch, extractor = self.served.patch, processor.feature_extractor
+        window = patch.window_tokens(patch.mel_frames(processor, extractor.chunk_length * extractor.sampling_rate))
+        return {"audio": self.served.most_left_of(int(self.longest_audio() // extractor.chunk_length) * window)}
 
-    def _window_samples(self, processor: Any) -> int:
-        extractor = processor.feature_extractor
-        return int(extractor.chunk_length * extractor.sampling_rate)
+    def longest_audio(self) -> float:
+        """The longest audio that is read, in seconds: with long_audio="windows" the longest that vLLM lets in."""
+        if self.served.config.long_audio == "windows":
+            return float(envs.VLLM_MAX_AUDIO_DECODE_DURATION_S)
+        return self.served.patch.longest_audio(self.get_hf_processor())
 
 
 class CompressedProcessor:
@@ -58,7 +62,7 @@ class CompressedProcessor:
             return data  # embeddings from outside, which have their own counts
         served: Served = self.info.served
         config = served.of_request(hf_processor_mm_kwargs.get(COMPRESSION_KEY))
-        windows = data.get("chunk_counts")
+        windows = data.get(WINDOWS)
         full = served.tokens_of(mask.ne(0).sum(-1).tolist(), None if windows is None else windows.tolist())
         served.check_left(config, full)
         data[FULL_TOKENS] = torch.tensor(full)

@@ -136,11 +136,6 @@ def check_servable(config: CompressionConfig) -> None:
             f"{config.method!r} with these options keeps as many tokens as the audio's content asks for, and vLLM must "
             "know the count before it hears the audio. Give it a budget, or use another method."
         )
-    if config.long_audio != "cut":
-        raise CompressionConfigError(
-            f"long_audio={config.long_audio!r} is not served in vLLM yet, where Qwen2-Audio reads the first 30 s of an "
-            "audio; leave it out. Audio Flamingo 3 reads long audio without it."
-        )
     needs = get_method(config.method).needs_of(config)
     if needs & FROM_PROMPT:
         fits = [name for name, method in methods().items() if method.deterministic_length]
@@ -185,6 +180,7 @@ class Served:
             )
         config = CompressionConfig.from_dict(stored)
         check_servable(config)
+        patch.check_long_audio(config.long_audio)
         missing = sorted(get_method(config.method).needs_of(config) - patch.supplies)
         if missing:
             raise CompressionConfigError(
