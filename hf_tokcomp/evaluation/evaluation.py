@@ -17,7 +17,7 @@ from ..inference.speech import check_speaks, known_speaker
 from ..loading.stored_prompt import read_prompt
 from ..models.instance import unwrap
 from ..models.registry import patch_for_processor
-from ..patching.long_audio import advice
+from ..patching.windows import advice
 from ..reporting.environment import environment, place, weights_digest
 from .asked import Asked
 from .costs import costs

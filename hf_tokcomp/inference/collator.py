@@ -12,7 +12,8 @@ import torch
 
 from ..audio.loading import Samples, load_audio
 from ..models.registry import patch_for_processor
-from ..patching.long_audio import advice, longest_read
+from ..patching.long_audio import longest_read
+from ..patching.windows import advice
 from .prompts import Prompts, model_inputs, whole_answer, whole_prompt
 
 IGNORED = -100

@@ -6,7 +6,6 @@ import functools
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -24,8 +23,9 @@ from ..loading.stored_prompt import read_prompt
 from ..models.base import ModelPatch
 from ..models.instance import active_config
 from ..models.registry import find_patch, how_to_add
-from ..patching.long_audio import advice, longest_read, processor_for
+from ..patching.long_audio import longest_read, processor_for
 from ..patching.patch import compressed, patch, unpatch
+from ..patching.windows import advice
 from .asking import LONGEST_ANSWER, Answer, Prepared, ask, prepare, untrained
 from .prompts import Prompts, whole_prompt
 from .recordings import GENERAL_PROMPT, Recording
@@ -80,9 +80,7 @@ class Reader:
         self.processor = unpatch(self._load_processor())
         self.rate = found.sampling_rate(self.processor)
         self.model: Any = None
-        self.stored = (
-            stored_config(SimpleNamespace(config=config)) if self.adapter is None else self.adapter.compression
-        )
+        self.stored = stored_config(config) if self.adapter is None else self.adapter.compression
         """The compression stored with the checkpoint or the adapter."""
         self._untrained: set[str] = set()
 

@@ -25,8 +25,7 @@ from .weights import (
     check_fit,
     compressor_key,
     load_weights,
-    stored_keys,
-    stored_shapes,
+    stored_names,
     stored_weights,
 )
 
@@ -120,8 +119,8 @@ def read_adapter(name: str | os.PathLike[str], where: Where, overruled: bool = F
     )
     file = fetch(name, "adapter_model.safetensors", where)
     if file is not None:
-        found.weights, found.shapes = file, stored_shapes(file)
-        found.keys = stored_keys(file)
+        found.weights = file
+        found.keys, found.shapes = stored_names(file)
     elif found.whole:
         raise CompressorWeightsError(
             f"The adapter {name} holds an audio compressor's weights, but has no adapter_model.safetensors, and other "

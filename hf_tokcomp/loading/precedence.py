@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 from transformers import PretrainedConfig
@@ -56,14 +55,14 @@ class Checkpoint:
     compression: CompressionConfig | None = None
 
 
-def stored_config(model: Any, overruled: bool = False) -> CompressionConfig | None:
+def stored_config(model_config: Any, overruled: bool = False) -> CompressionConfig | None:
     """The compression in a model's ``config.json``; None if there is none of ours.
 
     Args:
-        model: a model.
+        model_config: the model's config, or the values of one.
         overruled: a keyword takes precedence; see `read_stored`.
     """
-    values = getattr(getattr(model, "config", None), CONFIG_KEY, None)
+    values = (model_config if isinstance(model_config, dict) else vars(model_config)).get(CONFIG_KEY)
     if not is_ours(values):
         return None
     return read_stored("checkpoint's", functools.partial(CompressionConfig.from_dict, values), overruled)
@@ -80,13 +79,13 @@ def checkpoint_config(model: Any, name: str, where: Where, overruled: bool = Fal
         where: keywords for the Hub.
         overruled: a keyword takes precedence; see `read_stored`.
     """
-    found = stored_config(model, overruled)
+    found = stored_config(model.config, overruled)
     if found is not None or not name or find_patch(model.config.model_type) is None:
         return found
     values = PretrainedConfig.get_config_dict(name, **where)[0]
     if values.get("model_type") == model.config.model_type:
         return None
-    return stored_config(SimpleNamespace(config=SimpleNamespace(**values)), overruled)
+    return stored_config(values, overruled)
 
 
 def read_stored(

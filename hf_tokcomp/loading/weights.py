@@ -49,17 +49,13 @@ def stored_weights(file: Path) -> dict[str, torch.Tensor]:
         return {inner: opened.get_tensor(key) for key, inner in keys.items() if inner is not None}
 
 
-def stored_shapes(file: Path) -> Shapes:
-    """The shapes of the compressor's weights in a file, by name, without reading them."""
+def stored_names(file: Path) -> tuple[tuple[str, ...], Shapes]:
+    """The names of all weights in a file, and the shapes of the compressor's by name, without reading them."""
     with safe_open(file, "pt") as opened:
-        keys = {key: compressor_key(key) for key in opened.keys()}  # noqa: SIM118
-        return {inner: tuple(opened.get_slice(key).get_shape()) for key, inner in keys.items() if inner is not None}
-
-
-def stored_keys(file: Path) -> tuple[str, ...]:
-    """The names of all weights in a file."""
-    with safe_open(file, "pt") as opened:
-        return tuple(opened.keys())
+        names = tuple(opened.keys())
+        keys = {key: compressor_key(key) for key in names}
+        shapes = {key: tuple(opened.get_slice(key).get_shape()) for key, inner in keys.items() if inner is not None}
+        return names, {inner: shapes[key] for key, inner in keys.items() if inner is not None}
 
 
 def compressor_key(key: str) -> str | None:

@@ -50,8 +50,3 @@ def longest_read(patch: ModelPatch, processor: Any) -> float:
     config = active_config(processor)
     windows = config is not None and config.long_audio == "windows"
     return math.inf if windows else patch.longest_audio(processor)
-
-
-def advice(patch: ModelPatch) -> str:
-    """How all of a longer recording can be read, to end a message that says it is not; empty if it cannot."""
-    return " With long_audio='windows' in the compression, it reads all of it." if patch.long_audio == "windows" else ""

@@ -95,7 +95,7 @@ class ShortCall:
         is_audio = ids == processor.audio_token_id
         runs = runs_of(is_audio)
         counts = [end - begin for _, begin, end in runs]
-        short = [config.output_length(n, patch.frame_rate) for n in counts]
+        short = [left_of(config, n, patch.frame_rate) for n in counts]
         kept = torch.ones_like(is_audio)
         for (row, begin, end), left in zip(runs, short, strict=True):
             kept[row, begin + left : end] = False

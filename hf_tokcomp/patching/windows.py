@@ -35,8 +35,11 @@ def warn_of_cut(processor: Any, patch: ModelPatch, audio: Sequence[Any]) -> None
     _WARNED.add(processor)
     rate = patch.sampling_rate(processor)
     logger.warning(
-        "A recording of %.1f s is cut: this model reads one window of %g s. With long_audio='windows' in the "
-        "compression of model and processor, all of it is read. Shown once.",
-        longest / rate,
-        full / rate,
+        "A recording of %.1f s is cut: this model reads one window of %g s.%s Shown once.",
+        *(longest / rate, full / rate, advice(patch)),
     )
+
+
+def advice(patch: ModelPatch) -> str:
+    """How all of a longer recording can be read, to end a message that says it is not; empty if it cannot."""
+    return " With long_audio='windows' in the compression, it reads all of it." if patch.long_audio == "windows" else ""

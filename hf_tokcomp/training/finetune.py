@@ -7,7 +7,6 @@ import logging
 import math
 import os
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import transformers
@@ -21,6 +20,7 @@ from ..data import Examples, load_examples
 from ..hub.prompt_file import StoredPrompt
 from ..loading.adapter_files import read_adapter
 from ..loading.precedence import stored_config
+from ..models.base import ModelPatch
 from ..models.instance import active_config
 from ..models.registry import auto_classes, find_patch, patch_for_processor
 from ..patching.long_audio import longest_read, processor_for
@@ -76,10 +76,14 @@ def finetune(options: FinetuneArguments, args: TrainingArguments, compression: C
     folder = Path(args.output_dir)
     resume = _resumed(folder, args)
     processor = _load_processor(options)
-    train, held_out = load_data(options, processor_for(processor, compression or _own_compression(options)))
+    config = _config(options)
+    own = None if config is None else stored_config(config)
+    train, held_out = load_data(options, processor_for(processor, compression or own))
     set_seed(args.seed)  # for the initial weights of a trainable compressor
     with args.main_process_first(desc="loading the model"):
-        model = _load_model(options, compression, processor)
+        # A composite and its part share a processor. Of a composite, the part is trained within the whole.
+        patch = find_patch(getattr(config, "model_type", None)) or patch_for_processor(processor)[1]
+        model = _load_model(options, compression, patch)
     instruction = effective_prompt(train, options)
     card = CardWriter(
         args.hub_model_id or f"someone/{folder.resolve().name}",
@@ -266,17 +270,11 @@ def _config(options: FinetuneArguments) -> Any:
         return None  # loading the model will say what is wrong with it
 
 
-def _own_compression(options: FinetuneArguments) -> CompressionConfig | None:
-    """The compression stored with the checkpoint."""
-    config = _config(options)
-    return None if config is None else stored_config(SimpleNamespace(config=config))
-
-
 def _load_processor(options: FinetuneArguments) -> Any:
     return transformers.AutoProcessor.from_pretrained(options.model_name, revision=options.model_revision)
 
 
-def _load_model(options: FinetuneArguments, compression: CompressionConfig | None, processor: Any) -> Any:
+def _load_model(options: FinetuneArguments, compression: CompressionConfig | None, patch: ModelPatch) -> Any:
     given: dict[str, Any] = {"revision": options.model_revision, "dtype": options.dtype}
     if options.load_in_4bit or options.load_in_8bit:
         given["quantization_config"] = transformers.BitsAndBytesConfig(
@@ -287,6 +285,4 @@ def _load_model(options: FinetuneArguments, compression: CompressionConfig | Non
         )
     if compression is not None:
         given["compression"] = compression
-    # A composite and its part share a processor. Of a composite, the part is trained within the whole.
-    patch = find_patch(getattr(_config(options), "model_type", None)) or patch_for_processor(processor)[1]
     return getattr(transformers, auto_classes(patch)[0]).from_pretrained(options.model_name, **given)
