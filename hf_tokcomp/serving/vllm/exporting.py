@@ -70,3 +70,12 @@ def write(plan: Plan, folder: str | os.PathLike[str]) -> Path:
         except SafetensorError as error:
             raise OSError(f"The weights of {plan.source.name} could not be rewritten: {error}") from error
     return Path(folder)
+
+
+def is_exported(plan: Plan, folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder is what `write` would make of a plan, and not older than the model's weights."""
+    file = Path(folder, MODEL_CONFIG_NAME)
+    if not file.is_file() or file.read_bytes() != json_bytes(plan.file_values()):
+        return False
+    weights = weights_in(plan.source.files()).files
+    return max(each.stat().st_mtime_ns for each in weights) <= file.stat().st_mtime_ns

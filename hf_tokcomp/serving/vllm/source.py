@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,28 +53,22 @@ class Source:
     Args:
         name: the folder, or ``user/repo``.
         revision: of the repository; None for its main branch.
+        values: what is in its ``config.json``.
     """
 
     name: str
-    revision: str | None = None
+    revision: str | None
+    values: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """Its name without the folders above it, or without its owner."""
+        return (Path(self.name).resolve() if os.path.isdir(self.name) else Path(self.name)).name
 
     @property
     def where(self) -> Mapping[str, Any]:
         """Keywords that locate its files on the Hub."""
-        return {} if self.revision is None else {"revision": self.revision}
-
-    @functools.cached_property
-    def values(self) -> dict[str, Any]:
-        """What is in its ``config.json``.
-
-        Raises:
-            FileNotFoundError: there is none.
-        """
-        file = fetch(self.name, MODEL_CONFIG_NAME, self.where)
-        if file is None:
-            raise FileNotFoundError(f"{self.name} has no {MODEL_CONFIG_NAME}: it is not a model saved by transformers.")
-        values = parse_json(file.read_bytes(), str(file), strict=False)
-        return dict(values)
+        return _where(self.revision)
 
     @functools.cached_property
     def config(self) -> Any:
@@ -118,20 +112,29 @@ def open_source(model: str | os.PathLike[str]) -> Source:
     Raises:
         FileNotFoundError: there is no such folder or repository, or no model in it.
         UnsupportedModelError: it is an adapter.
+        ValueError: its ``config.json`` is not that of a model.
         OSError: the Hub cannot be reached.
     """
-    name = os.path.expanduser(os.fspath(model))
-    if os.path.isdir(name):
-        source = Source(name)
-    elif is_hub_id(name):
-        source = Source(*split_revision(name))
-        check_reachable(source.name, MODEL_FILES)
-    else:
-        raise FileNotFoundError(f"There is no model folder {shown(name)}, and it is not a Hub id (user/repo).")
-    adapter = fetch(source.name, ADAPTER_CONFIG_NAME, source.where)
+    name, revision = os.path.expanduser(os.fspath(model)), None
+    if not os.path.isdir(name):
+        if not is_hub_id(name):
+            raise FileNotFoundError(f"There is no model folder {shown(name)}, and it is not a Hub id (user/repo).")
+        name, revision = split_revision(name)
+        check_reachable(name, MODEL_FILES)
+    adapter = fetch(name, ADAPTER_CONFIG_NAME, _where(revision))
     if adapter is not None:
-        _refuse_adapter(source.name, adapter)
-    return source
+        _refuse_adapter(name, adapter)
+    file = fetch(name, MODEL_CONFIG_NAME, _where(revision))
+    if file is None:
+        raise FileNotFoundError(f"{name} has no {MODEL_CONFIG_NAME}: it is not a model saved by transformers.")
+    values = parse_json(file.read_bytes(), str(file), strict=False)
+    if not isinstance(values, dict) or "model_type" not in values:
+        raise ValueError(f"{file} names no model_type: it is not a model saved by transformers.")
+    return Source(name, revision, values)
+
+
+def _where(revision: str | None) -> dict[str, Any]:
+    return {} if revision is None else {"revision": revision}
 
 
 def _refuse_adapter(name: str, file: Path) -> None:
