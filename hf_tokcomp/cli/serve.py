@@ -77,7 +77,7 @@ def serve(
     from ..serving.vllm.source import open_source
 
     quiet_transformers()
-    source = open_source(find_model(model))
+    source = open_source(find_model(None) if model is None else model)
     plan = make_plan(source, one_compression(compression, retention_ratio, positions).changed(source.stored))
     if not (dry_run or is_installed()):
         raise ImportError(

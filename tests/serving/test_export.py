@@ -229,7 +229,6 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, folder):
     [
         ("speechprune", CompressionConfigError, "the user's question"),
         ({"method": "a_tome", "threshold": 0.9}, CompressionConfigError, "as the audio's content asks for"),
-        ({"method": "ltbm", "long_audio": "windows"}, CompressionConfigError, "is not served in vLLM yet"),
         ({"method": "nonsense"}, CompressionConfigError, "nonsense"),
         ("conv_resampler", CompressorWeightsError, "has no weights of a 'conv_resampler' compressor.*untrained"),
     ],
@@ -264,6 +263,9 @@ def test_models_that_cannot_be_served(tmp_path, folder):
         with pytest.raises(error, match=message):
             export(source, tmp_path / name / "served", compression)
         assert there(tmp_path / name) == ["changed"]
+    save(tmp_path / "flamingo", "audioflamingo3")
+    with pytest.raises(CompressionConfigError, match="reads long audio itself"):
+        export(tmp_path / "flamingo", tmp_path / "served", LTBM | {"long_audio": "windows"})
     with pytest.raises(FileNotFoundError, match="There is no model folder"):
         export(tmp_path / "gone", tmp_path / "served", LTBM)
     with pytest.raises(FileNotFoundError, match=r"has no config\.json"):
