@@ -1,4 +1,4 @@
-"""The command line `hf-tokcomp`: run, compare, eval, bench, plot, demo, push, card, methods, models, finetune.
+"""The command line `hf-tokcomp`, with one command per file.
 
 Errors are reported as one line on stderr and a nonzero exit code: 2 for a usage error, 1 for a command that failed.
 Set ``HF_TOKCOMP_DEBUG=1`` to see tracebacks and the libraries' own messages.
@@ -20,6 +20,7 @@ from .command import Command
 from .compare import compare
 from .demo import demo
 from .evaluate import evaluate
+from .export_vllm import export_vllm
 from .finetune import SETTINGS as FINETUNE_SETTINGS
 from .finetune import finetune
 from .interrupted import ARGUMENTS, Interrupted
@@ -27,6 +28,7 @@ from .plot import plot
 from .prepared import prepared
 from .push import card, push
 from .run import run
+from .serve import PassesOn, serve
 from .tables import methods, models
 
 app = typer.Typer(
@@ -57,6 +59,10 @@ app.command(
     context_settings=FINETUNE_SETTINGS,
     add_help_option=False,
 )(prepared(finetune))
+app.command("export-vllm", cls=Command, short_help="Write a folder that vLLM serves under a compression.")(
+    prepared(export_vllm, importing=False)
+)
+app.command(cls=PassesOn, short_help="Serve a model under a compression in vLLM.")(prepared(serve, importing=False))
 
 
 def _show_version(wanted: bool) -> None:

@@ -54,4 +54,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "--output-dir my_adapter",
         "hf-tokcomp finetune --config finetune.yaml --learning-rate 1e-4",
     ),
+    "export-vllm": (
+        "hf-tokcomp export-vllm my_model served --compression ltbm --retention-ratio 1/4",
+        "hf-tokcomp export-vllm my_model served --compression ltbm+top_k --positions original",
+    ),
+    "serve": (
+        "hf-tokcomp serve --compression segmentwise_top_k --retention-ratio 1/2 --dry-run",
+        "hf-tokcomp serve my_model --compression ltbm --retention-ratio 1/4 --dry-run -- --port 8001 --dtype float32",
+    ),
 }

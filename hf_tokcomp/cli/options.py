@@ -34,7 +34,9 @@ __all__ = [
     "PromptOption",
     "RatioOption",
     "SplitOption",
+    "StoredCompressionOption",
     "change_compression",
+    "compression_option",
     "compressions_option",
     "one_compression",
     "parse_columns",
@@ -58,6 +60,18 @@ WRITTEN = (
 )
 RATIO = "above 0 and at most 1, such as 0.25 or 1/4"
 WHERE = "Positions of the tokens that are kept: contiguous (renumbered) or original (as in the full prompt)"
+
+
+def compression_option(default: str) -> Any:
+    """``--compression`` for a command that takes one; its help names the default."""
+    return typer.Option(
+        "--compression",
+        metavar=NAMES,
+        rich_help_panel=COMPRESSION,
+        autocompletion=complete_compression,
+        help=f"How to compress: {WRITTEN}. Default: {default}.",
+    )
+
 
 AudioArgument = Annotated[
     list[str] | None,
@@ -116,16 +130,8 @@ ColumnsOption = Annotated[
         help="Names of the --dataset's columns of audio, text and question, if they are unusual.",
     ),
 ]
-CompressionOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--compression",
-        metavar=NAMES,
-        rich_help_panel=COMPRESSION,
-        autocompletion=complete_compression,
-        help=f"How to compress: {WRITTEN}. Default: the one stored with the model, or none.",
-    ),
-]
+CompressionOption = Annotated[list[str] | None, compression_option("the one stored with the model, or none")]
+StoredCompressionOption = Annotated[list[str] | None, compression_option("the one stored with the model")]
 RatioOption = Annotated[
     str | None,
     typer.Option(

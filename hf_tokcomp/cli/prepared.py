@@ -18,7 +18,7 @@ from .evaluate import by_task
 from .imported import ImportOption, check_modules, import_modules
 
 
-def prepared(command: Callable[..., Any], reads: bool = False) -> Callable[..., Any]:
+def prepared(command: Callable[..., Any], reads: bool = False, importing: bool = True) -> Callable[..., Any]:
     """Wrap a command to import the library first, and add the option ``--import``.
 
     Imports take seconds, so missing files are reported before them.
@@ -26,11 +26,13 @@ def prepared(command: Callable[..., Any], reads: bool = False) -> Callable[..., 
     Args:
         command: the command.
         reads: whether its ``--dataset`` is read; otherwise it is only a name.
+        importing: whether there is that option. A command that leaves the work to another program, which would not
+            import the modules, has none.
     """
     signature = inspect.signature(command, eval_str=True)
 
     @functools.wraps(command)
-    def run(*, imports: list[str] | None, **given: Any) -> Any:
+    def run(*, imports: list[str] | None = None, **given: Any) -> Any:
         check_modules(imports or ())
         if given.get("on_error", "stop") == "stop":
             check_audio(given.get("audio") or ())
@@ -42,7 +44,8 @@ def prepared(command: Callable[..., Any], reads: bool = False) -> Callable[..., 
         return command(**given)
 
     more = Parameter("imports", Parameter.KEYWORD_ONLY, default=None, annotation=ImportOption)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), more])  # type: ignore[attr-defined]
+    parameters = [*signature.parameters.values(), *([more] if importing else [])]
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
 
 

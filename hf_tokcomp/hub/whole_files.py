@@ -1,4 +1,4 @@
-"""Atomic writing of files: no one sees a partial file, and if writing fails, the old file remains."""
+"""Atomic writing of files and folders: no one sees a partial one, and if writing fails, the old one remains."""
 
 from __future__ import annotations
 
@@ -48,6 +48,38 @@ def whole_file(file: str | os.PathLike[str]) -> Iterator[Path]:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise not_written(target, error) from error
+
+
+@contextmanager
+def whole_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill within the ``with`` block; at its end, it takes the name of the new or empty one.
+
+    Raises:
+        FileExistsError: there is something of this name already, other than an empty folder.
+        OSError: it cannot be written; nothing of it remains.
+    """
+    target = Path(os.path.realpath(folder))
+    check_new(target)
+    part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        part.rename(target)
+    except OSError as error:
+        raise not_written(target, error, "nothing was written") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def check_new(folder: str | os.PathLike[str]) -> None:
+    """Raise unless a folder is new or empty.
+
+    Raises:
+        FileExistsError: it is not.
+    """
+    path = Path(folder)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path} {'holds files already' if path.is_dir() else 'is a file'}; name a new folder.")
 
 
 def not_written(file: Path, error: OSError, kept: str = "what was there before stays") -> OSError:

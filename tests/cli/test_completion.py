@@ -48,6 +48,9 @@ def completed(line: str) -> list[str]:
         ("hf-tokcomp methods query", ["query_resampler"]),
         ("hf-tokcomp compare --positions contiguous,o", ["contiguous,original"]),
         ("hf-tokcomp compare --man", []),
+        ("hf-tokcomp export", ["export-vllm"]),
+        ("hf-tokcomp export-vllm model served --compression average", ["average_pooling"]),
+        ("hf-tokcomp serve --positions o", ["original"]),
     ],
 )
 def test_what_a_shell_offers(line: str, offered: list[str]) -> None:

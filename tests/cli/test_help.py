@@ -15,7 +15,7 @@ from other_packages import method
 from shipped import needs_small_model
 from typer.main import get_command
 
-from hf_tokcomp.checkpoints import recordings
+from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli import app, main
 from hf_tokcomp.cli.epilogs import EXAMPLES
 from hf_tokcomp.cli.groups import GROUPS
@@ -44,6 +44,7 @@ def files(folder: Path) -> None:
     samples, rate = soundfile.read(recording)
     soundfile.write(folder / "question.wav", samples, rate)
     (folder / "recordings.jsonl").write_text(json.dumps({"audio": str(recording), "text": truth}) + "\n")
+    shutil.copytree(SMALL_MODEL, folder / "my_model")
     (folder / "my_methods.py").write_text(method("epilog", "Epilog"))
     (folder / "eval.yaml").write_text("tasks: asr\ndataset: recordings.jsonl\ncompression: ltbm\noutput: from_file\n")
     (folder / "bench.yaml").write_text("compression: ltbm\naudio_seconds: 1\nrounds: 1\nseconds: 0\nnew_tokens: 1\n")

@@ -19,7 +19,7 @@ for arguments in {lines!r}:
     names = sorted({{name for name in sys.modules if name in {heavy!r} or name.startswith("transformers.models.")}})
     print("\\n@" + json.dumps([code, names]))
 """
-HELP = ["run", "compare", "eval", "bench", "plot", "demo", "push", "card", "methods", "models"]
+HELP = ["run", "compare", "eval", "bench", "plot", "demo", "push", "card", "methods", "models", "export-vllm", "serve"]
 
 
 def loaded(*lines: list[str]) -> list[tuple[int, set[str]]]:

@@ -4,6 +4,7 @@ vLLM's internals are no stable API, so `pyproject.toml` pins its minor version, 
 `positions` and those of the models import it.
 """
 
+from .exporting import export
 from .served import ARCHITECTURES, COMPRESSION_KEY, engine_args
 
-__all__ = ["ARCHITECTURES", "COMPRESSION_KEY", "engine_args"]
+__all__ = ["ARCHITECTURES", "COMPRESSION_KEY", "engine_args", "export"]

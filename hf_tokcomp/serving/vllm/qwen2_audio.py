@@ -11,6 +11,7 @@ from vllm.model_executor.models.interfaces import SupportsLoRA
 from vllm.model_executor.models.module_mapping import MultiModelKeys
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFieldConfig
+from vllm.utils.tensor_schema import TensorSchema
 
 from ...patching.windows import windows_of_samples
 from .model import CompressedAudioModel
@@ -59,9 +60,19 @@ class Processor(CompressedProcessor, upstream.Qwen2AudioMultiModalProcessor):
         return fields
 
 
+class WindowsOfAnyLength:
+    """Put before vLLM's class of the model, whose schema insists on 30 s of frames."""
+
+    def _parse_and_validate_audio_input(self, **kwargs: Any) -> Any:
+        if kwargs.get("input_features") is None or kwargs.get("audio_embeds") is not None:
+            return super()._parse_and_validate_audio_input(**kwargs)  # type: ignore[misc]
+        features = {name: kwargs[name] for name in ("input_features", "feature_attention_mask")}
+        return TensorSchema(type="audio_features", **features)
+
+
 @MULTIMODAL_REGISTRY.register_processor(Processor, info=Info, dummy_inputs=DummyInputs)
 class HfTokcompQwen2AudioForConditionalGeneration(
-    CompressedAudioModel, upstream.Qwen2AudioForConditionalGeneration, SupportsLoRA
+    CompressedAudioModel, WindowsOfAnyLength, upstream.Qwen2AudioForConditionalGeneration, SupportsLoRA
 ):
     """Qwen2-Audio with compressed audio; also takes adapters, which upstream's class does not."""
 
