@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...errors import UnsupportedModelError
-from ...loading.weights import compressor_key, stored_keys
+from ...loading.weights import compressor_key, stored_names
 from .source import Weights
 
 DOUBLED = "language_model.model.model."
@@ -41,7 +41,7 @@ class Rewriting:
 
     def touches(self, file: Path) -> bool:
         """Whether a safetensors file must be written anew."""
-        return self.change is not None or any(self.name(key) != key for key in stored_keys(file))
+        return self.change is not None or any(self.name(key) != key for key in stored_names(file)[0])
 
     def write(self, weights: Weights, folder: Path) -> None:
         """Put the weights into a folder.
