@@ -22,7 +22,7 @@ from hf_tokcomp.cli import main
 from hf_tokcomp.evaluation.folder import RESULTS, SETTINGS, ResultFolder
 from hf_tokcomp.evaluation.journal import Given, Journal
 from hf_tokcomp.evaluation.plan import plan
-from hf_tokcomp.hub.whole_files import whole_file, write_whole
+from hf_tokcomp.hub.whole_files import whole_file, whole_folder, write_whole
 from hf_tokcomp.reporting.pages import END, fill_place
 
 CONFIG = hf_tokcomp.CompressionConfig(method="ltbm")
@@ -125,6 +125,16 @@ def test_commands_on_a_full_disk_say_one_line(disk: Path, capsys: pytest.Capture
         assert there(disk) == before
 
 
+def test_a_folder_on_a_full_disk_is_not_there(disk: Path) -> None:
+    def write() -> None:
+        with whole_folder(disk / "new") as part:
+            (part / "small").write_text("text")
+            (part / "large").write_bytes(b"x" * 2**17)
+
+    refuses(write, disk / "new", disk)
+    assert list(disk.iterdir()) == []
+
+
 def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     file = tmp_path / "file.txt"
@@ -151,6 +161,22 @@ def test_what_ends_the_writing_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_whole(tmp_path / "absent" / "file.txt", "text")
     assert caught.value.filename == str(tmp_path / "absent" / "file.txt")
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    for end in (KeyboardInterrupt, ValueError):
+        with pytest.raises(end), whole_folder(tmp_path / "new") as part:  # noqa: PT012 - the block is what is tested
+            (part / "half").write_text("half")
+            raise end
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "new").mkdir()
+    with whole_folder(tmp_path / "new") as part:
+        (part / "file").write_text("whole")
+        assert there(tmp_path / "new") == {}
+    assert there(tmp_path) == {"new/file": b"whole"}
+    with pytest.raises(FileExistsError, match="holds files already"), whole_folder(tmp_path / "new"):
+        pass
+    assert there(tmp_path) == {"new/file": b"whole"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links, pipes and permissions as POSIX has them")

@@ -6,12 +6,7 @@ import base64
 import copy
 import io
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -27,6 +22,7 @@ import numpy as np
 import soundfile
 import tiny
 from engines import HERE, TOKENS, Question, answers, made, saved
+from http_servers import ServerProcess, free_port
 
 import hf_tokcomp
 
@@ -43,63 +39,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(KIND, tmp_path_factory.mktemp(KIND))
 
 
-class Server:
-    """A server of a folder, and the process that runs it.
+def started(folder: Path, *options: str) -> ServerProcess:
+    """A server of a folder.
 
     Args:
         folder: the model.
         options: further ones of vLLM.
     """
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        command = [
-            *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)),
-            *("--hf-overrides", json.dumps(OVERRIDES), "--chat-template", TEMPLATE, "--served-model-name", "tiny"),
-            *("--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--host", "127.0.0.1"),
-            *("--port", str(port), *options),
-        ]
-        environment = os.environ | HERE | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}
-        self.log = folder / "server.log"
-        self.address = f"http://127.0.0.1:{port}"
-        with self.log.open("wb") as file:
-            # Its own group of processes: killed, it leaves none behind.
-            self.process = subprocess.Popen(
-                command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-            )
-
-    def wait(self) -> None:
-        """Until it answers."""
-        wait_for(self.address, self.process, self.log)
-
-    def kill(self) -> None:
-        """At once, without a farewell."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(60)
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)),
+        *("--hf-overrides", json.dumps(OVERRIDES), "--chat-template", TEMPLATE, "--served-model-name", "tiny"),
+        *("--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--host", "127.0.0.1"),
+        *("--port", str(port), *options),
+    ]
+    return ServerProcess(command, port, folder / "server.log", HERE | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    found = Server(folder, "--trust-request-mm-kwargs")
+def server(folder: Path) -> Iterator[ServerProcess]:
+    found = started(folder, "--trust-request-mm-kwargs")
     try:
         found.wait()
         yield found
     finally:
-        if found.process.poll() is None:
-            found.kill()
-
-
-def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(1200):
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=5).close()
-            return
-        except OSError:
-            assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-            time.sleep(0.5)
-    raise AssertionError(log.read_text(errors="replace")[-3000:])
+        found.kill()
 
 
 def wav(samples: np.ndarray, form: str = "WAV") -> bytes:
@@ -159,7 +123,7 @@ def expected(config: dict[str, Any], questions: list[Question]) -> tuple[list[st
         return texts, [question.inputs(KIND, processor)["input_ids"].shape[1] for question in questions]
 
 
-def asked(server: Server, questions: list[Question], **more: Any) -> tuple[list[str], list[int]]:
+def asked(server: ServerProcess, questions: list[Question], **more: Any) -> tuple[list[str], list[int]]:
     """What the server answers when all are asked at once."""
     with ThreadPoolExecutor(20) as pool:
         given = list(
@@ -168,11 +132,11 @@ def asked(server: Server, questions: list[Question], **more: Any) -> tuple[list[
     return [said(each) for each in given], [each["usage"]["prompt_tokens"] for each in given]
 
 
-def test_requests_at_once(server: Server, questions: list[Question]) -> None:
+def test_requests_at_once(server: ServerProcess, questions: list[Question]) -> None:
     assert asked(server, questions) == expected(CONFIG, questions)
 
 
-def test_a_requests_own_budget(server: Server, questions: list[Question]) -> None:
+def test_a_requests_own_budget(server: ServerProcess, questions: list[Question]) -> None:
     own = {"retention_ratio": 0.1}
     given = asked(server, questions[:6], mm_processor_kwargs={"audio_compression": own})
     assert given == expected(CONFIG | own, questions[:6])
@@ -184,7 +148,7 @@ def test_a_requests_own_budget(server: Server, questions: list[Question]) -> Non
     assert asked(server, questions[:2]) == expected(CONFIG, questions[:2])
 
 
-def test_what_is_no_audio(server: Server, questions: list[Question]) -> None:
+def test_what_is_no_audio(server: ServerProcess, questions: list[Question]) -> None:
     whole = wav(questions[0].audio[0])
     for broken, codes in (
         (b"a text", {400}),
@@ -201,7 +165,7 @@ def test_what_is_no_audio(server: Server, questions: list[Question]) -> None:
     assert asked(server, questions[:1]) == expected(CONFIG, questions[:1])
 
 
-def test_long_audio(server: Server) -> None:
+def test_long_audio(server: ServerProcess) -> None:
     """This model reads the first 30 s of what vLLM lets in, as in transformers."""
     begin = tiny.sound(30.0, 3)
     minutes = {
@@ -215,10 +179,10 @@ def test_long_audio(server: Server) -> None:
         ask(server.address, TEXTS[0], minutes[20])
 
 
-def test_killed_and_started_again(server: Server, folder: Path, questions: list[Question]) -> None:
+def test_killed_and_started_again(server: ServerProcess, folder: Path, questions: list[Question]) -> None:
     before = asked(server, questions[:8])
     server.kill()
-    again = Server(folder)
+    again = started(folder)
     try:
         again.wait()
         assert asked(again, questions[:8]) == before
@@ -232,10 +196,9 @@ def test_an_adapter_of_another_compression_is_refused_at_start(folder: Path, tmp
     targets = hf_tokcomp.supported_models()[KIND].lora_targets["language_model"]
     get_peft_model(copy.deepcopy(made(KIND)[0]), LoraConfig(r=8, target_modules=targets)).save_pretrained(tmp_path)
     hf_tokcomp.CompressionConfig.from_dict(CONFIG | {"retention_ratio": 0.5}).save_pretrained(tmp_path)
-    server = Server(folder, "--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={tmp_path}")
+    server = started(folder, "--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={tmp_path}")
     try:
         assert server.process.wait(300)
     finally:
-        if server.process.poll() is None:
-            server.kill()
-    assert "The adapter 'tuned' was trained under" in server.log.read_text(errors="replace")
+        server.kill()
+    assert "The adapter 'tuned' was trained under" in server.said

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from ...config.files import CONFIG_NAME
 from ...config.notation import Compression
 from ...hub.ids import MODEL_CONFIG_NAME
-from ...hub.whole_files import check_new, whole_folder
+from ...hub.whole_files import check_new, whole_folder, write_whole
 from ...sharing.packed_folder import json_bytes
 from .plan import Plan, make_plan
 from .source import files_beside, weights_in
@@ -63,8 +62,8 @@ def write(plan: Plan, folder: str | os.PathLike[str]) -> Path:
     with whole_folder(folder) as part:
         for file in beside:
             shutil.copyfile(file, part / file.name)
-        (part / MODEL_CONFIG_NAME).write_bytes(json_bytes(plan.file_values()))
-        (part / CONFIG_NAME).write_text(plan.config.to_json_string(), "utf-8")
+        write_whole(part / MODEL_CONFIG_NAME, json_bytes(plan.file_values()))
+        plan.config.save_pretrained(part)
         try:
             plan.rewriting.write(weights, part)
         except SafetensorError as error:

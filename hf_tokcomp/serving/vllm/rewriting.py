@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...errors import UnsupportedModelError
+from ...hub.whole_files import write_whole
 from ...loading.weights import compressor_key, stored_names
 from .source import Weights
 
@@ -66,7 +67,7 @@ class Rewriting:
                 link(file, folder / file.name)
         if weights.index is not None:
             text = weights.index.read_text(encoding="utf-8")
-            (folder / weights.index.name).write_text(self._index(text, weights, folder) if written else text, "utf-8")
+            write_whole(folder / weights.index.name, self._index(text, weights, folder) if written else text)
 
     def _write_file(self, file: Path, target: Path) -> None:
         changed: dict[str, Tensor] = {}
