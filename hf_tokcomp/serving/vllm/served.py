@@ -24,6 +24,7 @@ COMPRESSION_KEY = "audio_compression"
 ARCHITECTURES = {
     "qwen2_audio": "HfTokcompQwen2AudioForConditionalGeneration",
     "audioflamingo3": "HfTokcompAudioFlamingo3ForConditionalGeneration",
+    "voxtral": "HfTokcompVoxtralForConditionalGeneration",
 }
 """The architecture that serves each model type under compression."""
 PRUNING = "video_pruning_rate"

@@ -65,7 +65,7 @@ def processor(seconds: int = SECONDS) -> Any:
     return VoxtralProcessor(features, MistralCommonBackend(str(vocabulary(seconds))))
 
 
-def model(seconds: int = SECONDS) -> Any:
+def model(seconds: int = SECONDS, **text: Any) -> Any:
     torch.manual_seed(0)
     config = VoxtralConfig(
         audio_config={
@@ -77,7 +77,7 @@ def model(seconds: int = SECONDS) -> Any:
             "intermediate_size": 64,
             "max_source_positions": 50 * seconds,
         },
-        text_config=parts.text_config(256 + SPECIAL, "llama", head_dim=8),
+        text_config=parts.text_config(256 + SPECIAL, "llama", **{"head_dim": 8, **text}),
         audio_token_id=AUDIO,
     )
     built = parts.made_telling(VoxtralForConditionalGeneration(config), SPECIAL)
