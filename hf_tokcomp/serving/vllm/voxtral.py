@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import VoxtralConfig, WhisperFeatureExtractor
+from transformers import BatchFeature, VoxtralConfig, WhisperFeatureExtractor
 from transformers.models.voxtral.modeling_voxtral import VoxtralEncoder, VoxtralMultiModalProjector
 from transformers.models.whisper.modeling_whisper import sinusoids
 from vllm.model_executor.models import voxtral as upstream
@@ -75,6 +75,38 @@ def with_counts(prompt: Sequence[int], audio: int, counts: Sequence[int]) -> lis
     return [token for run in runs for token in ([audio] * next(left) if run[0] == audio else run)]
 
 
+class Windows(upstream.MistralCommonFeatureExtractor):
+    """Cuts audios into windows as transformers' processor does; upstream's only pads them."""
+
+    def __init__(self, audio_encoder: Any) -> None:
+        super().__init__(audio_encoder)
+        audio = audio_encoder.audio_config
+        self.spectrogram = WhisperFeatureExtractor(
+            feature_size=audio.encoding_config.num_mel_bins,
+            sampling_rate=audio.sampling_rate,
+            hop_length=audio.encoding_config.hop_length,
+            n_fft=audio.encoding_config.window_size,
+            chunk_length=int(audio.chunk_length_s),
+        )
+
+    def __call__(self, audios: Any, return_tensors: Any = None, **kwargs: Any) -> BatchFeature:
+        """``input_features`` ``(windows, mel bins, frames)`` of all audios, and ``chunk_counts``, windows of each.
+
+        Raises:
+            ValueError: an audio has no samples.
+        """
+        read, windows = self.spectrogram, []
+        for samples in super().__call__(audios)["audio_arrays"]:
+            if not len(samples):
+                raise ValueError("An audio without samples cannot be read.")
+            # Cut afterwards: a spectrogram is relative to the loudest sound of the whole audio.
+            options = {"sampling_rate": read.sampling_rate, "truncation": False, "return_tensors": "pt"}
+            features = read(samples.numpy(), padding=True, **options)["input_features"][0]
+            windows.append(torch.stack(features.split(read.nb_max_frames, -1)))
+        counts = torch.tensor([len(each) for each in windows])
+        return BatchFeature({"input_features": torch.cat(windows), "chunk_counts": counts})
+
+
 class Info(CompressedInfo, upstream.VoxtralProcessingInfo):
     """Counts after compression."""
 
@@ -85,51 +117,37 @@ class Info(CompressedInfo, upstream.VoxtralProcessingInfo):
                 "This is a Voxtral that listens while one speaks, with another encoder: it is not served under "
                 "compression. Serve it by vLLM's own architecture."
             )
+        if ctx.get_mm_config().enable_mm_embeds:
+            raise UnsupportedModelError("Voxtral in vLLM takes audio, and no embeddings: leave out enable_mm_embeds.")
+
+    def get_feature_extractor(self) -> Windows:
+        return self.extractor
 
     @cached_property
-    def extractor(self) -> WhisperFeatureExtractor:
-        """What the transformers processor makes spectrograms with."""
-        audio = self.get_tokenizer().instruct.audio_encoder.audio_config
-        return WhisperFeatureExtractor(
-            feature_size=audio.encoding_config.num_mel_bins,
-            sampling_rate=audio.sampling_rate,
-            hop_length=audio.encoding_config.hop_length,
-            n_fft=audio.encoding_config.window_size,
-            chunk_length=int(audio.chunk_length_s),
-        )
+    def extractor(self) -> Windows:
+        """One for all audios."""
+        return Windows(self.get_tokenizer().instruct.audio_encoder)
 
     def longest_audio(self) -> int:
         """Windows of the longest audio: what the model is made for, or less where the context does not hold it."""
-        patch, room = self.served.patch, self.ctx.model_config.max_model_len
-        most = int(patch.longest_audio(None)) // self.extractor.chunk_length
-        tokens = patch.window_tokens(self.extractor.nb_max_frames)
-        return max((n for n in range(1, most + 1) if self.served.left_of(n * tokens) <= room), default=1)
+        most = int(self.served.patch.longest_audio(None)) // self.extractor.spectrogram.chunk_length
+        room, each = self.ctx.model_config.max_model_len, self.window_tokens()
+        return max((n for n in range(1, most + 1) if self.served.left_of(n * each) <= room), default=1)
+
+    def window_tokens(self) -> int:
+        """Tokens of a window, before compression."""
+        return self.served.patch.window_tokens(self.extractor.spectrogram.nb_max_frames)
 
     def longest_tokens(self) -> int:
-        return self.longest_audio() * self.served.patch.window_tokens(self.extractor.nb_max_frames)
+        return self.longest_audio() * self.window_tokens()
 
     def get_max_audio_array_len(self) -> int:
         """Samples of the audio that vLLM measures memory with."""
-        return self.longest_audio() * int(self.extractor.n_samples)
+        return self.longest_audio() * int(self.extractor.spectrogram.n_samples)
 
 
 class Processor(CompressedProcessor, upstream.VoxtralMultiModalProcessor):
-    """Cuts audios into windows, as transformers' processor does, and shortens their runs in the prompt."""
-
-    def _call_hf_processor(self, hf_data: Mapping[str, object], hf_kwargs: Mapping[str, object]) -> Any:
-        data = super()._call_hf_processor(hf_data, hf_kwargs)
-        extractor = self.info.extractor
-        rate, width = extractor.sampling_rate, extractor.nb_max_frames
-        windows = []
-        for samples in data.pop("audio_arrays"):  # padded to whole windows
-            if not len(samples):
-                raise ValueError("An audio without samples cannot be read.")
-            # Cut afterwards: a spectrogram is relative to the loudest sound of the whole audio.
-            features = extractor(samples, sampling_rate=rate, truncation=False, padding=True, return_tensors="pt")
-            windows.append(torch.stack(features["input_features"][0].split(width, -1)))
-        data["input_features"] = torch.cat(windows)
-        data["chunk_counts"] = torch.tensor([len(each) for each in windows])
-        return data
+    """Shortens the runs of audio tokens in the prompt."""
 
     def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Any) -> Mapping[str, Any]:
         windows = hf_inputs.get("chunk_counts", torch.zeros(0, dtype=torch.long))

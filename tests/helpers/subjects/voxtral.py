@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import VoxtralConfig, VoxtralForConditionalGeneration, VoxtralProcessor, WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import sinusoids
 
 from hf_tokcomp.testing import Subject, sound
 from hf_tokcomp.testing.subject import RATE
@@ -82,6 +83,9 @@ def model(seconds: int = SECONDS, **text: Any) -> Any:
     )
     built = parts.made_telling(VoxtralForConditionalGeneration(config), SPECIAL)
     built.generation_config.pad_token_id = PAD
+    with torch.no_grad():  # as all checkpoints have them, of which mistral's own leave them out
+        positions = built.model.audio_tower.embed_positions.weight
+        positions.copy_(sinusoids(*positions.shape))
     return built
 
 
