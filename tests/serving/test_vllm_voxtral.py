@@ -189,6 +189,11 @@ def test_adapters_chat_and_prompts_that_are_wrong(published, tmp_path):
         given = llm.chat([[{"role": "user", "content": content}] for content in chats], greedy, use_tqdm=False)
         assert ids_of(given) == plain[:5]
 
+        own = {"max_tokens": 20}
+        requests = [question.for_vllm | {"mm_processor_kwargs": {COMPRESSION_KEY: own}} for question in questions[:4]]
+        smaller = answers(KIND, {"method": QUARTER["method"], **own}, questions[:4])
+        assert ids_of(generate(llm, [*requests[:3], questions[3], requests[3]])) == [*smaller[:3], plain[3], smaller[3]]
+
         asked = questions[0].for_vllm
         none, two = [1, 40, 41], {"audio": questions[0].audio * 2}
         with pytest.raises(ValueError, match="audio tokens in 0 places, and there are 1 audios"):

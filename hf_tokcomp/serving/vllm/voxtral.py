@@ -26,7 +26,7 @@ from vllm.multimodal.processing.processor import PromptReplacement
 
 from ...errors import UnsupportedModelError
 from .model import NAMES, CompressedAudioModel
-from .processing import AUDIO_TOKENS, CompressedInfo, CompressedProcessor
+from .processing import AUDIO_TOKENS, BUDGET, WINDOWS, CompressedInfo, CompressedProcessor
 
 ENCODER = r"^mm_(?:whisper_embeddings|streams_embeddings\.embedding_module)\."
 MISTRAL_NAMES = WeightsMapper(
@@ -81,12 +81,14 @@ class Windows(upstream.MistralCommonFeatureExtractor):
     def __init__(self, audio_encoder: Any) -> None:
         super().__init__(audio_encoder)
         audio = audio_encoder.audio_config
+        self.chunk_length = int(audio.chunk_length_s)
+        self.hop_length = audio.encoding_config.hop_length
         self.spectrogram = WhisperFeatureExtractor(
             feature_size=audio.encoding_config.num_mel_bins,
             sampling_rate=audio.sampling_rate,
-            hop_length=audio.encoding_config.hop_length,
+            hop_length=self.hop_length,
             n_fft=audio.encoding_config.window_size,
-            chunk_length=int(audio.chunk_length_s),
+            chunk_length=self.chunk_length,
         )
 
     def __call__(self, audios: Any, return_tensors: Any = None, **kwargs: Any) -> BatchFeature:
@@ -104,7 +106,7 @@ class Windows(upstream.MistralCommonFeatureExtractor):
             features = read(samples.numpy(), padding=True, **options)["input_features"][0]
             windows.append(torch.stack(features.split(read.nb_max_frames, -1)))
         counts = torch.tensor([len(each) for each in windows])
-        return BatchFeature({"input_features": torch.cat(windows), "chunk_counts": counts})
+        return BatchFeature({"input_features": torch.cat(windows), WINDOWS: counts})
 
 
 class Info(CompressedInfo, upstream.VoxtralProcessingInfo):
@@ -128,38 +130,32 @@ class Info(CompressedInfo, upstream.VoxtralProcessingInfo):
         """One for all audios."""
         return Windows(self.get_tokenizer().instruct.audio_encoder)
 
-    def longest_audio(self) -> int:
-        """Windows of the longest audio: what the model is made for, or less where the context does not hold it."""
-        most = int(self.served.patch.longest_audio(None)) // self.extractor.spectrogram.chunk_length
-        room, each = self.ctx.model_config.max_model_len, self.window_tokens()
-        return max((n for n in range(1, most + 1) if self.served.left_of(n * each) <= room), default=1)
-
-    def window_tokens(self) -> int:
-        """Tokens of a window, before compression."""
-        return self.served.patch.window_tokens(self.extractor.spectrogram.nb_max_frames)
-
-    def longest_tokens(self) -> int:
-        return self.longest_audio() * self.window_tokens()
+    def longest_audio(self) -> float:
+        """What the model is made for, or less where the context does not hold it, even compressed; in seconds."""
+        patch, seconds, room = self.served.patch, self.extractor.chunk_length, self.ctx.model_config.max_model_len
+        most = int(patch.longest_audio(None) // seconds)
+        each = patch.window_tokens(self.extractor.spectrogram.nb_max_frames)
+        return seconds * max((n for n in range(1, most + 1) if self.served.left_of(n * each) <= room), default=1)
 
     def get_max_audio_array_len(self) -> int:
         """Samples of the audio that vLLM measures memory with."""
-        return self.longest_audio() * int(self.extractor.spectrogram.n_samples)
+        return int(self.longest_audio() * self.extractor.sampling_rate)
 
 
 class Processor(CompressedProcessor, upstream.VoxtralMultiModalProcessor):
     """Shortens the runs of audio tokens in the prompt."""
 
     def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Any) -> Mapping[str, Any]:
-        windows = hf_inputs.get("chunk_counts", torch.zeros(0, dtype=torch.long))
+        windows = hf_inputs.get(WINDOWS, torch.zeros(0, dtype=torch.long))  # none, where all audios are cached
         return {
             **super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs),
             "input_features": MultiModalFieldConfig.flat_from_sizes("audio", windows),
-            "chunk_counts": MultiModalFieldConfig.batched("audio", keep_on_cpu=True),
+            WINDOWS: MultiModalFieldConfig.batched("audio", keep_on_cpu=True),
             AUDIO_TOKENS: MultiModalFieldConfig.batched("audio", keep_on_cpu=True),
         }
 
     def _get_prompt_updates(self, mm_items: Any, hf_processor_mm_kwargs: Any, out_mm_kwargs: Any) -> Any:
-        audio = self.info.get_hf_processor(**hf_processor_mm_kwargs).audio_token_id
+        audio = self.info.get_hf_processor().audio_token_id
         items = out_mm_kwargs.require_data().get("audio", [])
 
         def tokens_of(number: int) -> list[int]:
@@ -239,7 +235,7 @@ class HfTokcompVoxtralForConditionalGeneration(CompressedAudioModel, WithoutTowe
         features = kwargs.get("input_features")
         if features is None:
             return None
-        return self.compressed(features, None, kwargs["chunk_counts"].tolist())
+        return self.compressed(features, None, kwargs[WINDOWS].tolist(), budgets=kwargs[BUDGET])
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Load a checkpoint of either layout; mistral's leaves out the tower's positions, which are sinusoids."""
