@@ -6,6 +6,7 @@ import functools
 import gc
 import importlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import tiny
 import torch
+from places import ROOT
 from safetensors.torch import load_file, save_file
 
 import hf_tokcomp
@@ -103,6 +105,22 @@ def answers(kind: str, compression: Any, questions: Sequence[Question], model: A
             ids = model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
             found.append(ids[0, inputs["input_ids"].shape[1] :].tolist())
     return found
+
+
+def run_examples(model: str, folder: Path) -> int:
+    """Run the examples of docs/serving.md that load this model, with a folder in its place; returns how many."""
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    found = re.findall(r"<!-- not run: make vllm-test does -->\n```python\n(.*?)```", page, re.DOTALL)
+    found = [example for example in found if model in example]
+    for example in found:
+        options = "enforce_eager=True, dtype='float32', max_model_len=2048"
+        names: dict[str, Any] = {}
+        exec(
+            re.sub(r"(?m)^llm = LLM\((.*)\)$", rf"llm = LLM(\1, {options})", example.replace(model, str(folder))), names
+        )
+        names.pop("llm").llm_engine.engine_core.shutdown()
+        clean_up()
+    return len(found)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import base64
 import copy
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,11 @@ import numpy as np
 import soundfile
 import tiny
 import torch
-from engines import BLOCK, Question, answers, engine, generate, ids_of, made, saved
+from engines import BLOCK, Question, answers, engine, generate, ids_of, made, run_examples, saved
 from mistral_layout import as_mistral
 
 import hf_tokcomp
+from hf_tokcomp.checkpoints import recordings
 from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY
 from hf_tokcomp.serving.vllm.voxtral import with_counts
 
@@ -212,13 +214,19 @@ def test_a_run_of_any_length_gets_its_audios_count():
     assert with_counts([1, 2], 9, []) == [1, 2]
 
 
+def test_the_pages_example_runs(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(recordings()[0][0], "question.wav")
+    assert run_examples("my_voxtral", folder) == 1
+
+
 def test_what_cannot_be_served_does_not_start(folder, published, tmp_path):
     as_mistral(made(KIND)[0], published / "tekken.json", tmp_path)
     params = json.loads((tmp_path / "params.json").read_text())
     params["multimodal"]["whisper_model_args"]["encoder_args"]["causal"] = True
     (tmp_path / "params.json").write_text(json.dumps(params))
     for path, options, message in (
-        (tmp_path, {}, "listens while one speaks"),
+        (tmp_path, {}, "This is Voxtral Realtime"),
         (published, {"enable_mm_embeds": True}, "leave out enable_mm_embeds"),
         (folder, {}, "--tokenizer-mode mistral"),
     ):

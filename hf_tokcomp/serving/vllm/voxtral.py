@@ -116,8 +116,8 @@ class Info(CompressedInfo, upstream.VoxtralProcessingInfo):
         super().__init__(ctx)
         if getattr(ctx.model_config.hf_config.audio_config, "is_causal", False):
             raise UnsupportedModelError(
-                "This is a Voxtral that listens while one speaks, with another encoder: it is not served under "
-                "compression. Serve it by vLLM's own architecture."
+                "This is Voxtral Realtime, whose encoder is another one: it is not served under compression. Leave out "
+                "the compression, and vLLM serves it by its own architecture."
             )
         if ctx.get_mm_config().enable_mm_embeds:
             raise UnsupportedModelError("Voxtral in vLLM takes audio, and no embeddings: leave out enable_mm_embeds.")
