@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import tiny
 import torch
+from places import ROOT
 from safetensors.torch import load_file, save_file
 
 import hf_tokcomp
@@ -46,7 +49,7 @@ class Question:
         """What the processor makes of it."""
         if not self.audio:
             return processor.tokenizer([self.text], return_tensors="pt", return_token_type_ids=False)
-        return tiny.process(processor, kind, [self.text], self.audio)
+        return hf_tokcomp.supported_models()[kind].process(processor, [self.text], self.audio, tiny.RATE)
 
     @property
     def for_vllm(self) -> dict[str, Any]:
@@ -60,12 +63,16 @@ def made(kind: str) -> tuple[Any, Any]:
     Its encoder attends sharply: with random weights as they are drawn all tokens get nearly the same attention, and
     rounding decides which is kept.
     """
-    model = tiny.model(kind, seconds=30, hidden=128)
+    if kind in tiny.KINDS:
+        model, processor = tiny.model(kind, seconds=30, hidden=128), tiny.processor(kind, 30)
+    else:
+        subject = importlib.import_module(f"subjects.{kind}")
+        model, processor = subject.model(30, hidden_size=128, head_dim=32), subject.processor(30)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "audio_tower" in name and parameter.dim() == 2 and "embed" not in name:
                 parameter.normal_(0, 0.3, generator=torch.Generator().manual_seed(len(name)))
-    return model, tiny.processor(kind, 30)
+    return model, processor
 
 
 def saved(kind: str, folder: Path) -> Path:
@@ -98,6 +105,22 @@ def answers(kind: str, compression: Any, questions: Sequence[Question], model: A
             ids = model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)
             found.append(ids[0, inputs["input_ids"].shape[1] :].tolist())
     return found
+
+
+def run_examples(model: str, folder: Path) -> int:
+    """Run the examples of docs/serving.md that load this model, with a folder in its place; returns how many."""
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    found = re.findall(r"<!-- not run: make vllm-test does -->\n```python\n(.*?)```", page, re.DOTALL)
+    found = [example for example in found if model in example]
+    for example in found:
+        options = "enforce_eager=True, dtype='float32', max_model_len=2048"
+        names: dict[str, Any] = {}
+        exec(
+            re.sub(r"(?m)^llm = LLM\((.*)\)$", rf"llm = LLM(\1, {options})", example.replace(model, str(folder))), names
+        )
+        names.pop("llm").llm_engine.engine_core.shutdown()
+        clean_up()
+    return len(found)
 
 
 @contextmanager

@@ -60,6 +60,14 @@ def test_the_overrides_make_a_config_that_is_served(kind, compression):
     assert served.left_of(750) == 375
 
 
+def test_a_config_of_mistrals_has_no_rope_parameters_yet():
+    """vLLM makes them, after the overrides, of what else it has."""
+    text = SimpleNamespace(head_dim=128, rope_theta=1e8)
+    config = SimpleNamespace(model_type="voxtral", get_text_config=lambda: text)
+    engine_args(ORIGINAL)["hf_overrides"](config)
+    assert text.rope_parameters == {"rope_type": "default", "mrope_section": [64, 0, 0]}
+
+
 def test_vllms_dummy_is_left_alone():
     config = SimpleNamespace(model_type="dummy_qwen2_audio")
     assert engine_args("ltbm")["hf_overrides"](config) is config
@@ -91,7 +99,7 @@ def test_options_decide_too(compression, message):
 
 
 def test_models_that_are_not_there_yet_are_refused_by_name():
-    for model_type in ("voxtral", "qwen2"):
+    for model_type in ("granite_speech", "qwen2"):
         with pytest.raises(UnsupportedModelError, match=f"'{model_type}' is not served under compression in vLLM yet"):
             engine_args("ltbm")["hf_overrides"](SimpleNamespace(model_type=model_type))
     with pytest.raises(UnsupportedModelError, match="'qwen2' is not served"):

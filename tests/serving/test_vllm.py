@@ -10,14 +10,23 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM is not installed; `make vllm-test` runs these tests")
 
 import copy
-import re
 import shutil
-from typing import Any
 
 import tiny
 import torch
-from engines import BLOCK, Question, answers, as_published, clean_up, engine, generate, ids_of, made, saved
-from places import ROOT
+from engines import (
+    BLOCK,
+    Question,
+    answers,
+    as_published,
+    clean_up,
+    engine,
+    generate,
+    ids_of,
+    made,
+    run_examples,
+    saved,
+)
 
 import hf_tokcomp
 from hf_tokcomp.audio import load_audio
@@ -262,14 +271,4 @@ def test_json_overrides_do_the_same(folders):
 def test_the_pages_examples_run(published, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(recordings()[0][0], "question.wav")
-    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    examples = re.findall(r"<!-- not run: make vllm-test does -->\n```python\n(.*?)```", page, re.DOTALL)
-    assert len(examples) == 2
-    for example in examples:
-        assert "Qwen/Qwen2-Audio-7B-Instruct" in example
-        text = example.replace("Qwen/Qwen2-Audio-7B-Instruct", str(published["qwen2_audio"]))
-        options = "enforce_eager=True, dtype='float32', max_model_len=2048"
-        names: dict[str, Any] = {}
-        exec(re.sub(r"(?m)^llm = LLM\((.*)\)$", rf"llm = LLM(\1, {options})", text), names)
-        names.pop("llm").llm_engine.engine_core.shutdown()
-        clean_up()
+    assert run_examples("Qwen/Qwen2-Audio-7B-Instruct", published["qwen2_audio"]) == 2

@@ -48,13 +48,16 @@ class CompressedAudioModel(OriginalPositions):
         self.audio_token_id = patch.audio_token_id(self)
         with self._mark_tower_model(vllm_config, "audio"):  # type: ignore[attr-defined]
             self._use_upstreams_tower()
-            dim = int(self.config.audio_config.hidden_size)
-            self.audio_compressor = AudioTokenCompressor.from_config(config, dim).eval()
+            self.audio_compressor = AudioTokenCompressor.from_config(config, self._feature_dim()).eval()
         if model_config.multimodal_config.get_limit_per_prompt("audio"):
             patch.check_encoder(patch.around(self.audio_tower, self.multi_modal_projector), config.encoder)
 
     def _use_upstreams_tower(self) -> None:
         """Replace vLLM's audio tower where it is not transformers' own."""
+
+    def _feature_dim(self) -> int:
+        """Width of the tower's features, which may have been left out."""
+        return int(self.config.audio_config.hidden_size)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Load a checkpoint, with the weights of a compressor that learns."""
@@ -69,13 +72,13 @@ class CompressedAudioModel(OriginalPositions):
         return audio_input
 
     def compressed(
-        self, features: Tensor, mask: Tensor, windows: Sequence[int] | None = None, *, budgets: Tensor
+        self, features: Tensor, mask: Tensor | None, windows: Sequence[int] | None = None, *, budgets: Tensor
     ) -> tuple[Tensor, ...]:
         """The compressed audio of a batch of requests, each ``(slots, hidden)``, with places for original positions.
 
         Args:
             features: ``(windows, mel bins, frames)``.
-            mask: ``(windows, frames)``.
+            mask: ``(windows, frames)``; None for a model that takes none.
             windows: number of windows of each audio; None if every window is an audio.
             budgets: ``(audios, 3)``, of each audio what `budget_of` gives.
         """
@@ -88,14 +91,14 @@ class CompressedAudioModel(OriginalPositions):
         found: list[Tensor] = [features] * len(numbers)
         for audios in of_budget.values():
             used = [window for audio in audios for window in range(ends[audio] - numbers[audio], ends[audio])]
-            given = (features, mask) if len(of_budget) == 1 else (features[used], mask[used])
+            given = (features, mask) if len(of_budget) == 1 else (features[used], None if mask is None else mask[used])
             several = None if windows is None else [numbers[audio] for audio in audios]
             for audio, slots in zip(audios, self._compressed_alike(rows[audios[0]], *given, several), strict=True):
                 found[audio] = slots
         return tuple(found)
 
     def _compressed_alike(
-        self, budget: Sequence[float], features: Tensor, mask: Tensor, windows: Sequence[int] | None
+        self, budget: Sequence[float], features: Tensor, mask: Tensor | None, windows: Sequence[int] | None
     ) -> list[Tensor]:
         """`compressed`, for audios of one budget."""
         config = self.served.with_budget(budget)

@@ -16,6 +16,8 @@ BUDGET = "audio_budget"
 """Field of an audio's processed data: the budget it is compressed to, ``(3,)`` as `budget_of` gives it."""
 WINDOWS = "chunk_counts"
 """Field of an audio's processed data: the number of its windows, under the name that vLLM uses."""
+AUDIO_TOKENS = "audio_num_tokens"
+"""Field of an audio's processed data: its tokens after compression, under the name that vLLM uses."""
 
 
 class CompressedInfo:
@@ -57,16 +59,17 @@ class CompressedProcessor:
 
     def _postprocess_hf_mm_data(self, mm_inputs: Any, hf_processor_mm_kwargs: Any, processed_data: Any) -> Any:
         data = super()._postprocess_hf_mm_data(mm_inputs, hf_processor_mm_kwargs, processed_data)  # type: ignore[misc]
-        mask = data.get("feature_attention_mask")
-        if mask is None:
+        features = data.get("input_features")
+        if features is None:
             return data  # embeddings from outside, which have their own counts
         served: Served = self.info.served
         config = served.of_request(hf_processor_mm_kwargs.get(COMPRESSION_KEY))
-        windows = data.get(WINDOWS)
-        full = served.tokens_of(mask.ne(0).sum(-1).tolist(), None if windows is None else windows.tolist())
+        mask, windows = data.get("feature_attention_mask"), data.get(WINDOWS)
+        frames = [features.shape[-1]] * len(features) if mask is None else mask.ne(0).sum(-1).tolist()
+        full = served.tokens_of(frames, None if windows is None else windows.tolist())
         served.check_left(config, full)
         data[FULL_TOKENS] = torch.tensor(full)
-        data["audio_num_tokens"] = torch.tensor([config.output_length(n, served.patch.frame_rate) for n in full])
+        data[AUDIO_TOKENS] = torch.tensor([config.output_length(n, served.patch.frame_rate) for n in full])
         data[BUDGET] = torch.tensor([budget_of(config)] * len(full), dtype=torch.float64)
         return data
 

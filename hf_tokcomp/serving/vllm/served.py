@@ -24,6 +24,7 @@ COMPRESSION_KEY = "audio_compression"
 ARCHITECTURES = {
     "qwen2_audio": "HfTokcompQwen2AudioForConditionalGeneration",
     "audioflamingo3": "HfTokcompAudioFlamingo3ForConditionalGeneration",
+    "voxtral": "HfTokcompVoxtralForConditionalGeneration",
 }
 """The architecture that serves each model type under compression."""
 PRUNING = "video_pruning_rate"
@@ -86,7 +87,7 @@ class Overrides:
         model_config.__dict__.pop(CONFIG_KEY, None)
         if self.config.positions == "original":
             text = model_config.get_text_config()
-            text.rope_parameters = dict(text.rope_parameters) | {SECTIONS: sections_of(text)}
+            text.rope_parameters = _rope_of(text) | {SECTIONS: sections_of(text)}
         return model_config
 
 
@@ -113,14 +114,19 @@ def sections_of(text_config: Any) -> list[int]:
     Raises:
         CompressionConfigError: this kind of rotary embedding takes one position only.
     """
-    parameters = text_config.rope_parameters
-    kind = parameters.get("rope_type", "default")
+    parameters = _rope_of(text_config)
+    kind = parameters["rope_type"]
     if kind != "default":
         raise CompressionConfigError(
             f"positions='original' cannot be had in vLLM with rotary embeddings of type {kind!r}; use 'contiguous'."
         )
     head = getattr(text_config, "head_dim", None) or text_config.hidden_size // text_config.num_attention_heads
     return [int(head * parameters.get("partial_rotary_factor", 1.0)) // 2, 0, 0]
+
+
+def _rope_of(text_config: Any) -> dict[str, Any]:
+    # Mistral's own configs have none until vLLM has read the overrides.
+    return {"rope_type": "default", **(getattr(text_config, "rope_parameters", None) or {})}
 
 
 def check_servable(config: CompressionConfig) -> None:
@@ -305,7 +311,7 @@ def _check_positions(model_config: Any) -> None:
     """Raise unless the engine is started with what ``positions="original"`` needs."""
     text = model_config.hf_config.get_text_config()
     wanted = sections_of(text)
-    if list(text.rope_parameters.get(SECTIONS) or ()) != wanted:
+    if list(_rope_of(text).get(SECTIONS) or ()) != wanted:
         nested = f'{{"text_config": {{"rope_parameters": {{"{SECTIONS}": {wanted}}}}}}}'
         raise CompressionConfigError(
             f"positions='original' needs room for it beside every position: add {nested} to --hf-overrides, or start "

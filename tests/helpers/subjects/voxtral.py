@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import VoxtralConfig, VoxtralForConditionalGeneration, VoxtralProcessor, WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import sinusoids
 
 from hf_tokcomp.testing import Subject, sound
 from hf_tokcomp.testing.subject import RATE
@@ -65,7 +66,7 @@ def processor(seconds: int = SECONDS) -> Any:
     return VoxtralProcessor(features, MistralCommonBackend(str(vocabulary(seconds))))
 
 
-def model(seconds: int = SECONDS) -> Any:
+def model(seconds: int = SECONDS, **text: Any) -> Any:
     torch.manual_seed(0)
     config = VoxtralConfig(
         audio_config={
@@ -77,11 +78,14 @@ def model(seconds: int = SECONDS) -> Any:
             "intermediate_size": 64,
             "max_source_positions": 50 * seconds,
         },
-        text_config=parts.text_config(256 + SPECIAL, "llama", head_dim=8),
+        text_config=parts.text_config(256 + SPECIAL, "llama", **{"head_dim": 8, **text}),
         audio_token_id=AUDIO,
     )
     built = parts.made_telling(VoxtralForConditionalGeneration(config), SPECIAL)
     built.generation_config.pad_token_id = PAD
+    with torch.no_grad():  # as all checkpoints have them, of which mistral's own leave them out
+        positions = built.model.audio_tower.embed_positions.weight
+        positions.copy_(sinusoids(*positions.shape))
     return built
 
 
