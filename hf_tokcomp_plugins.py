@@ -25,6 +25,7 @@ def lmms_eval_models() -> list[Any]:
 VLLM_MODELS: dict[str, str] = {
     "HfTokcompQwen2AudioForConditionalGeneration": "qwen2_audio",
     "HfTokcompAudioFlamingo3ForConditionalGeneration": "audioflamingo3",
+    "HfTokcompQwen3ASRForConditionalGeneration": "qwen3_asr",
 }
 """vLLM's name of every architecture with compressed audio, and its module in `hf_tokcomp.serving.vllm`."""
 

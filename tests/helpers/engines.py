@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -60,12 +61,16 @@ def made(kind: str) -> tuple[Any, Any]:
     Its encoder attends sharply: with random weights as they are drawn all tokens get nearly the same attention, and
     rounding decides which is kept.
     """
-    model = tiny.model(kind, seconds=30, hidden=128)
+    if kind in tiny.KINDS:
+        model, processor = tiny.model(kind, seconds=30, hidden=128), tiny.processor(kind, 30)
+    else:
+        subject = importlib.import_module(f"subjects.{kind}")
+        model, processor = subject.model(heads=32), subject.processor()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "audio_tower" in name and parameter.dim() == 2 and "embed" not in name:
                 parameter.normal_(0, 0.3, generator=torch.Generator().manual_seed(len(name)))
-    return model, tiny.processor(kind, 30)
+    return model, processor
 
 
 def saved(kind: str, folder: Path) -> Path:

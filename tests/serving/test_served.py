@@ -91,7 +91,7 @@ def test_options_decide_too(compression, message):
 
 
 def test_models_that_are_not_there_yet_are_refused_by_name():
-    for model_type in ("voxtral", "qwen2"):
+    for model_type in ("granite_speech", "glmasr", "musicflamingo", "qwen2"):
         with pytest.raises(UnsupportedModelError, match=f"'{model_type}' is not served under compression in vLLM yet"):
             engine_args("ltbm")["hf_overrides"](SimpleNamespace(model_type=model_type))
     with pytest.raises(UnsupportedModelError, match="'qwen2' is not served"):

@@ -16,6 +16,8 @@ BUDGET = "audio_budget"
 """Field of an audio's processed data: the budget it is compressed to, ``(3,)`` as `budget_of` gives it."""
 WINDOWS = "chunk_counts"
 """Field of an audio's processed data: the number of its windows, under the name that vLLM uses."""
+NUM_TOKENS = "audio_num_tokens"
+"""Field of an audio's processed data: its tokens in the prompt."""
 
 
 class CompressedInfo:
@@ -57,23 +59,28 @@ class CompressedProcessor:
 
     def _postprocess_hf_mm_data(self, mm_inputs: Any, hf_processor_mm_kwargs: Any, processed_data: Any) -> Any:
         data = super()._postprocess_hf_mm_data(mm_inputs, hf_processor_mm_kwargs, processed_data)  # type: ignore[misc]
-        mask = data.get("feature_attention_mask")
-        if mask is None:
+        frames = self._frames(data)
+        if frames is None:
             return data  # embeddings from outside, which have their own counts
         served: Served = self.info.served
         config = served.of_request(hf_processor_mm_kwargs.get(COMPRESSION_KEY))
         windows = data.get(WINDOWS)
-        full = served.tokens_of(mask.ne(0).sum(-1).tolist(), None if windows is None else windows.tolist())
+        full = served.tokens_of(frames, None if windows is None else windows.tolist())
         served.check_left(config, full)
         data[FULL_TOKENS] = torch.tensor(full)
-        data["audio_num_tokens"] = torch.tensor([config.output_length(n, served.patch.frame_rate) for n in full])
+        data[NUM_TOKENS] = torch.tensor([config.output_length(n, served.patch.frame_rate) for n in full])
         data[BUDGET] = torch.tensor([budget_of(config)] * len(full), dtype=torch.float64)
         return data
+
+    def _frames(self, data: Any) -> list[int] | None:
+        """Number of valid frames in each window; None if there are none."""
+        mask = data.get("feature_attention_mask")
+        return None if mask is None else mask.ne(0).sum(-1).tolist()
 
     def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Any) -> Mapping[str, Any]:
         fields = super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)  # type: ignore[misc]
         ours = MultiModalFieldConfig.batched("audio", keep_on_cpu=True)
-        return {**fields, FULL_TOKENS: ours, BUDGET: ours}
+        return {**fields, FULL_TOKENS: ours, NUM_TOKENS: ours, BUDGET: ours}
 
     def _get_mm_hashes(self, inputs: Any) -> Any:
         # Engines under different compressions may share a cache.
