@@ -94,7 +94,13 @@ def as_published(folder: Path) -> Path:
 def answers(kind: str, compression: Any, questions: Sequence[Question], model: Any = None) -> list[list[int]]:
     """The greedy ids of the patched transformers model, each question on its own."""
     plain, processor = made(kind)
-    model = plain if model is None else model
+    return ids_generated(kind, plain if model is None else model, processor, compression, questions)
+
+
+def ids_generated(
+    kind: str, model: Any, processor: Any, compression: Any, questions: Sequence[Question]
+) -> list[list[int]]:
+    """The same, of any model."""
     processor = processor_for(processor, resolve_compression(compression))
     found = []
     with hf_tokcomp.compressed(model, compression):

@@ -124,6 +124,18 @@ def test_an_engine_that_was_started_without_what_it_needs_is_refused():
     refused("rotary embeddings of type 'yarn'", original)
 
 
+def test_original_positions_of_a_thinker_belong_into_its_config():
+    rotary = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    text = SimpleNamespace(rope_parameters=rotary, head_dim=8)
+    names = {"model_type": "qwen2_5_omni", "thinker_config": text, "audio_compression": ORIGINAL}
+    config = SimpleNamespace(**names, architectures=[], get_text_config=lambda: text)
+    refused(r'add \{"thinker_config": \{"text_config": \{"rope_parameters": \{"mrope_section": \[4, 0, 0\]', config)
+    engine_args(ORIGINAL)["hf_overrides"](config)
+    assert text.rope_parameters["mrope_section"] == [4, 0, 0]
+    assert config.architectures == ["HfTokcompQwen2_5OmniThinkerForConditionalGeneration"]
+    assert Served.of(engine_config(config)).config.positions == "original"
+
+
 def test_counts_are_those_of_the_patched_processor():
     for kind, seconds in (("qwen2_audio", [0.9, 0.3]), ("audioflamingo3", [2.4, 0.3])):
         config = {"method": "average_pooling", "tokens_per_second": 7}

@@ -25,6 +25,8 @@ ARCHITECTURES = {
     "qwen2_audio": "HfTokcompQwen2AudioForConditionalGeneration",
     "audioflamingo3": "HfTokcompAudioFlamingo3ForConditionalGeneration",
     "qwen3_asr": "HfTokcompQwen3ASRForConditionalGeneration",
+    "qwen2_5_omni": "HfTokcompQwen2_5OmniThinkerForConditionalGeneration",
+    "qwen2_5_omni_thinker": "HfTokcompQwen2_5OmniThinkerForConditionalGeneration",
 }
 """The architecture that serves each model type under compression."""
 PRUNING = "video_pruning_rate"
