@@ -26,6 +26,8 @@ VLLM_MODELS: dict[str, str] = {
     "HfTokcompQwen2AudioForConditionalGeneration": "qwen2_audio",
     "HfTokcompAudioFlamingo3ForConditionalGeneration": "audioflamingo3",
     "HfTokcompVoxtralForConditionalGeneration": "voxtral",
+    "HfTokcompQwen3ASRForConditionalGeneration": "qwen3_asr",
+    "HfTokcompQwen2_5OmniThinkerForConditionalGeneration": "qwen2_5_omni_thinker",
 }
 """vLLM's name of every architecture with compressed audio, and its module in `hf_tokcomp.serving.vllm`."""
 

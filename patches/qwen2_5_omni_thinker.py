@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ..config.encoder_options import EncoderOptions
+from ..models.audio_parts import AudioParts
 from ..models.base import LANGUAGE_MODEL, EncodedWindows, Parts
 from ..models.encoder.scores import READ, add_scores
 from ..models.question import QWEN_CHAT
@@ -45,7 +46,12 @@ class Qwen25OmniThinkerPatch(OmniThinkerPatch):
         return ((frames - 1) // 2 + 1) // 2
 
     def feature_dim(self, model: Any) -> int:
-        return int(model.config.audio_config.d_model)
+        return int(model.model.audio_tower.config.d_model)
+
+    def around(self, audio_tower: nn.Module, projector: nn.Module) -> Any:
+        if projector is not audio_tower.proj:
+            raise ValueError(f"The projector of {self.model_type!r} is a part of its audio tower: pass its `proj`.")
+        return AudioParts(audio_tower, projector)
 
     def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
         tower, layer = model.model.audio_tower, model.model.audio_tower.layers[-1].self_attn

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
+from ..models.audio_parts import AudioParts
 from ..models.base import relying_on
 from ..models.windows import Windows
 from .qwen3.encoder import CHUNK, Qwen3EncoderPatch
@@ -30,11 +32,15 @@ class Qwen3ASRPatch(Qwen3EncoderPatch):
     def longest_audio(self, processor: Any) -> float:
         return 1200.0
 
+    def around(self, audio_tower: nn.Module, projector: nn.Module) -> Any:
+        return AudioParts(audio_tower, projector)
+
     def run_encoder(self, model: Any, windows: Windows) -> None:
         # It convolves whole chunks, even those that are all padding.
         width = max(1, -(-max(windows.frames) // CHUNK)) * CHUNK
-        mask = None if windows.mask is None else windows.mask[..., :width]
-        model.model.audio_tower(windows.features[..., :width], input_features_mask=mask)
+        more = (0, width - windows.features.shape[-1])  # or less
+        mask = None if windows.mask is None else pad(windows.mask, more)
+        model.model.audio_tower(pad(windows.features, more), input_features_mask=mask)
 
     def projector(self, model: Any) -> nn.Module:
         return model.model.multi_modal_projector  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from ...config.encoder_options import EncoderOptions
+from ...models.audio_parts import AudioParts
 from ...models.base import LANGUAGE_MODEL, EncodedWindows, ModelPatch, Parts
 from ...models.encoder.batching import in_runs
 from ...models.encoder.merging import restored
@@ -22,18 +23,6 @@ from ...models.windows import Windows
 from ...ops.attention import recorded_outputs
 from ...ops.device import on_device
 from .forward import SEEN_BEYOND, check_merging, run_on_sound
-
-
-class AudioParts:
-    """Stands for a model of which there are only the audio tower and the projector."""
-
-    def __init__(self, audio_tower: nn.Module, projector: nn.Module) -> None:
-        self.model = self
-        self.audio_tower, self.multi_modal_projector = audio_tower, projector
-
-    def get_input_embeddings(self) -> Any:
-        """A module in the language model's dtype, which is all that is read of it here: what the projector gives."""
-        return next(module for module in self.multi_modal_projector.modules() if hasattr(module, "weight"))
 
 
 class WhisperEncoderPatch(ModelPatch):

@@ -56,6 +56,13 @@ class Question:
         return {"prompt": self.text, **({"multi_modal_data": {"audio": self.audio}} if self.audio else {})}
 
 
+SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "qwen3_asr": ({"heads": 32}, {}),
+    "voxtral": ({"seconds": 30, "hidden_size": 128, "head_dim": 32}, {"seconds": 30}),
+}
+"""What a model and a processor of `subjects` are made with."""
+
+
 @functools.cache
 def made(kind: str) -> tuple[Any, Any]:
     """A model and processor such as vLLM takes: heads of 32, windows of 30 s.
@@ -67,7 +74,8 @@ def made(kind: str) -> tuple[Any, Any]:
         model, processor = tiny.model(kind, seconds=30, hidden=128), tiny.processor(kind, 30)
     else:
         subject = importlib.import_module(f"subjects.{kind}")
-        model, processor = subject.model(30, hidden_size=128, head_dim=32), subject.processor(30)
+        of_model, of_processor = SIZES[kind]
+        model, processor = subject.model(**of_model), subject.processor(**of_processor)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "audio_tower" in name and parameter.dim() == 2 and "embed" not in name:
@@ -96,7 +104,13 @@ def as_published(folder: Path) -> Path:
 def answers(kind: str, compression: Any, questions: Sequence[Question], model: Any = None) -> list[list[int]]:
     """The greedy ids of the patched transformers model, each question on its own."""
     plain, processor = made(kind)
-    model = plain if model is None else model
+    return ids_generated(kind, plain if model is None else model, processor, compression, questions)
+
+
+def ids_generated(
+    kind: str, model: Any, processor: Any, compression: Any, questions: Sequence[Question]
+) -> list[list[int]]:
+    """The same, of any model."""
     processor = processor_for(processor, resolve_compression(compression))
     found = []
     with hf_tokcomp.compressed(model, compression):

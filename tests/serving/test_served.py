@@ -99,7 +99,7 @@ def test_options_decide_too(compression, message):
 
 
 def test_models_that_are_not_there_yet_are_refused_by_name():
-    for model_type in ("granite_speech", "qwen2"):
+    for model_type in ("granite_speech", "glmasr", "musicflamingo", "qwen2"):
         with pytest.raises(UnsupportedModelError, match=f"'{model_type}' is not served under compression in vLLM yet"):
             engine_args("ltbm")["hf_overrides"](SimpleNamespace(model_type=model_type))
     with pytest.raises(UnsupportedModelError, match="'qwen2' is not served"):
@@ -130,6 +130,18 @@ def test_an_engine_that_was_started_without_what_it_needs_is_refused():
     refused("leave out enable_mm_embeds", original, embeds=True)
     text.rope_parameters = {**text.rope_parameters, "rope_type": "yarn"}
     refused("rotary embeddings of type 'yarn'", original)
+
+
+def test_original_positions_of_a_thinker_belong_into_its_config():
+    rotary = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    text = SimpleNamespace(rope_parameters=rotary, head_dim=8)
+    names = {"model_type": "qwen2_5_omni", "thinker_config": text, "audio_compression": ORIGINAL}
+    config = SimpleNamespace(**names, architectures=[], get_text_config=lambda: text)
+    refused(r'add \{"thinker_config": \{"text_config": \{"rope_parameters": \{"mrope_section": \[4, 0, 0\]', config)
+    engine_args(ORIGINAL)["hf_overrides"](config)
+    assert text.rope_parameters["mrope_section"] == [4, 0, 0]
+    assert config.architectures == ["HfTokcompQwen2_5OmniThinkerForConditionalGeneration"]
+    assert Served.of(engine_config(config)).config.positions == "original"
 
 
 def test_counts_are_those_of_the_patched_processor():

@@ -204,9 +204,10 @@ def test_a_request_chooses_a_smaller_budget(folders, kind, positions):
             generate(llm, [more])
 
 
+@pytest.mark.parametrize("plug_in", [False, True], ids=["stock", "plug-in"])
 @pytest.mark.parametrize("kind", tiny.KINDS)
-def test_stock_vllm_takes_what_embed_audio_makes(published, kind):
-    """Without the plug-in's classes: an engine that holds no encoder."""
+def test_vllm_takes_what_embed_audio_makes(published, kind, plug_in):
+    """An engine that holds no encoder, without the plug-in's classes and with them."""
     config = {"method": "ltbm", "retention_ratio": 0.25}
     questions = [question for question in questions_of(kind) if question.audio]
     wanted = answers(kind, config, questions)
@@ -216,7 +217,8 @@ def test_stock_vllm_takes_what_embed_audio_makes(published, kind):
         for question in questions:
             slots = hf_tokcomp.embed_audio(model, question.inputs(kind, processor))
             asked.append({"prompt": question.text, "multi_modal_data": {"audio": slots}})
-    with engine(published[kind], None, enable_mm_embeds=True, limit_mm_per_prompt={"audio": 0}) as llm:
+    without_encoder = {"enable_mm_embeds": True, "limit_mm_per_prompt": {"audio": 0}}
+    with engine(published[kind], config if plug_in else None, **without_encoder) as llm:
         assert ids_of(generate(llm, asked)) == wanted
 
 

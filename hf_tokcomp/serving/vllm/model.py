@@ -48,16 +48,18 @@ class CompressedAudioModel(OriginalPositions):
         self.audio_token_id = patch.audio_token_id(self)
         with self._mark_tower_model(vllm_config, "audio"):  # type: ignore[attr-defined]
             self._use_upstreams_tower()
-            self.audio_compressor = AudioTokenCompressor.from_config(config, self._feature_dim()).eval()
+            parts = patch.around(self.audio_tower, self.projector)
+            self.audio_compressor = AudioTokenCompressor.from_config(config, patch.feature_dim(parts)).eval()
         if model_config.multimodal_config.get_limit_per_prompt("audio"):
-            patch.check_encoder(patch.around(self.audio_tower, self.multi_modal_projector), config.encoder)
+            patch.check_encoder(parts, config.encoder)
 
     def _use_upstreams_tower(self) -> None:
         """Replace vLLM's audio tower where it is not transformers' own."""
 
-    def _feature_dim(self) -> int:
-        """Width of the tower's features, which may have been left out."""
-        return int(self.config.audio_config.hidden_size)
+    @property
+    def projector(self) -> Any:
+        """What maps encoder space to the language model's."""
+        return self.multi_modal_projector
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Load a checkpoint, with the weights of a compressor that learns."""
@@ -107,7 +109,7 @@ class CompressedAudioModel(OriginalPositions):
             self.served.patch,
             compressor,
             self.audio_tower,
-            self.multi_modal_projector,
+            self.projector,
             features,
             mask,
             windows,

@@ -59,13 +59,12 @@ class CompressedProcessor:
 
     def _postprocess_hf_mm_data(self, mm_inputs: Any, hf_processor_mm_kwargs: Any, processed_data: Any) -> Any:
         data = super()._postprocess_hf_mm_data(mm_inputs, hf_processor_mm_kwargs, processed_data)  # type: ignore[misc]
-        features = data.get("input_features")
-        if features is None:
+        frames = self._frames(data)
+        if frames is None:
             return data  # embeddings from outside, which have their own counts
         served: Served = self.info.served
         config = served.of_request(hf_processor_mm_kwargs.get(COMPRESSION_KEY))
-        mask, windows = data.get("feature_attention_mask"), data.get(WINDOWS)
-        frames = [features.shape[-1]] * len(features) if mask is None else mask.ne(0).sum(-1).tolist()
+        windows = data.get(WINDOWS)
         full = served.tokens_of(frames, None if windows is None else windows.tolist())
         served.check_left(config, full)
         data[FULL_TOKENS] = torch.tensor(full)
@@ -73,10 +72,17 @@ class CompressedProcessor:
         data[BUDGET] = torch.tensor([budget_of(config)] * len(full), dtype=torch.float64)
         return data
 
+    def _frames(self, data: Any) -> list[int] | None:
+        """Number of valid frames in each window; None if there are none."""
+        features, mask = data.get("input_features"), data.get("feature_attention_mask")
+        if features is None:
+            return None
+        return [features.shape[-1]] * len(features) if mask is None else mask.ne(0).sum(-1).tolist()
+
     def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Any) -> Mapping[str, Any]:
         fields = super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)  # type: ignore[misc]
         ours = MultiModalFieldConfig.batched("audio", keep_on_cpu=True)
-        return {**fields, FULL_TOKENS: ours, BUDGET: ours}
+        return {**fields, FULL_TOKENS: ours, AUDIO_TOKENS: ours, BUDGET: ours}
 
     def _get_mm_hashes(self, inputs: Any) -> Any:
         # Engines under different compressions may share a cache.

@@ -25,6 +25,9 @@ ARCHITECTURES = {
     "qwen2_audio": "HfTokcompQwen2AudioForConditionalGeneration",
     "audioflamingo3": "HfTokcompAudioFlamingo3ForConditionalGeneration",
     "voxtral": "HfTokcompVoxtralForConditionalGeneration",
+    "qwen3_asr": "HfTokcompQwen3ASRForConditionalGeneration",
+    "qwen2_5_omni": "HfTokcompQwen2_5OmniThinkerForConditionalGeneration",
+    "qwen2_5_omni_thinker": "HfTokcompQwen2_5OmniThinkerForConditionalGeneration",
 }
 """The architecture that serves each model type under compression."""
 PRUNING = "video_pruning_rate"
@@ -313,6 +316,8 @@ def _check_positions(model_config: Any) -> None:
     wanted = sections_of(text)
     if list(_rope_of(text).get(SECTIONS) or ()) != wanted:
         nested = f'{{"text_config": {{"rope_parameters": {{"{SECTIONS}": {wanted}}}}}}}'
+        if hasattr(model_config.hf_config, "thinker_config"):
+            nested = f'{{"thinker_config": {nested}}}'
         raise CompressionConfigError(
             f"positions='original' needs room for it beside every position: add {nested} to --hf-overrides, or start "
             "the engine with **hf_tokcomp.serving.vllm.engine_args(compression), or use positions='contiguous'."

@@ -151,7 +151,6 @@ class Processor(CompressedProcessor, upstream.VoxtralMultiModalProcessor):
             **super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs),
             "input_features": MultiModalFieldConfig.flat_from_sizes("audio", windows),
             WINDOWS: MultiModalFieldConfig.batched("audio", keep_on_cpu=True),
-            AUDIO_TOKENS: MultiModalFieldConfig.batched("audio", keep_on_cpu=True),
         }
 
     def _get_prompt_updates(self, mm_items: Any, hf_processor_mm_kwargs: Any, out_mm_kwargs: Any) -> Any:
@@ -220,9 +219,6 @@ class HfTokcompVoxtralForConditionalGeneration(CompressedAudioModel, WithoutTowe
     def _use_upstreams_tower(self) -> None:
         self.audio_tower = VoxtralEncoder(self.config.audio_config)
         self.multi_modal_projector = VoxtralMultiModalProjector(self.config)
-
-    def _feature_dim(self) -> int:
-        return int(self.config.audio_config.intermediate_size)
 
     def get_mm_mapping(self) -> MultiModelKeys:
         """Which modules are the language model, the projector and the tower."""

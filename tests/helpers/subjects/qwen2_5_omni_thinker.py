@@ -35,15 +35,18 @@ class HearingQwen25Omni(parts.Hearing, Qwen2_5OmniProcessor):
     """Without what reads images and videos."""
 
 
-def processor() -> Any:
-    return HearingQwen25Omni(WhisperFeatureExtractor(feature_size=16, chunk_length=2), parts.tokenizer(MARKS, **NAMED))
+def processor(seconds: int = 2) -> Any:
+    """Of windows of so many seconds."""
+    extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=seconds)
+    return HearingQwen25Omni(extractor, parts.tokenizer(MARKS, **NAMED))
 
 
-def config() -> dict[str, Any]:
-    """Of the thinker."""
+def config(heads: int = 8) -> dict[str, Any]:
+    """Of the thinker, with four attention heads of this width in the language model."""
     ids = parts.tokenizer(MARKS)
-    text = parts.text_config(len(ids), "qwen2_5_omni_text")
-    text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    text = parts.text_config(len(ids), "qwen2_5_omni_text", hidden_size=4 * heads)
+    sections = [heads // 4, heads // 8, heads // 8]
+    text["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": sections}
     return {
         "audio_config": {
             "num_mel_bins": 16,
@@ -52,14 +55,14 @@ def config() -> dict[str, Any]:
             "encoder_ffn_dim": 32,
             "d_model": 16,
             "n_window": 20,
-            "output_dim": 32,
+            "output_dim": 4 * heads,
         },
         "vision_config": {
             "depth": 1,
             "hidden_size": 16,
             "intermediate_size": 16,
             "num_heads": 2,
-            "out_hidden_size": 32,
+            "out_hidden_size": 4 * heads,
         },
         "text_config": text,
         "audio_token_index": ids.convert_tokens_to_ids("<|AUDIO|>"),

@@ -18,7 +18,6 @@ AUDIO_CONFIG = {
     "encoder_attention_heads": 2,
     "encoder_ffn_dim": 32,
     "d_model": 32,
-    "output_dim": 32,
     "downsample_hidden_size": 8,
     "n_window_infer": 100,
 }
@@ -30,12 +29,13 @@ def processor() -> Any:
     return Qwen3ASRProcessor(Qwen3ASRFeatureExtractor(feature_size=16), parts.tokenizer([*NAMED.values()], **NAMED))
 
 
-def model() -> Any:
+def model(heads: int = 8) -> Any:
+    """With four attention heads of this width in the language model."""
     torch.manual_seed(0)
     ids = parts.tokenizer([*NAMED.values()])
     config = Qwen3ASRConfig(
-        audio_config={"model_type": "qwen3_asr_encoder", **AUDIO_CONFIG},
-        text_config=parts.text_config(len(ids), "qwen3", head_dim=8),
+        audio_config={"model_type": "qwen3_asr_encoder", **AUDIO_CONFIG, "output_dim": 4 * heads},
+        text_config=parts.text_config(len(ids), "qwen3", head_dim=heads, hidden_size=4 * heads),
         audio_token_id=ids.convert_tokens_to_ids(NAMED["audio_token"]),
         pad_token_id=0,
         eos_token_id=2,
