@@ -1,22 +1,25 @@
 """How many requests fit into the key-value cache of a GPU, from the sizes of a model: nothing is measured.
 
-``python -m hf_tokcomp.benchmarks.serving.memory`` prints the table of docs/serving.md.
+``python -m hf_tokcomp.benchmarks.serving.memory docs/serving.md`` writes the tables of that page.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...config.config import CompressionConfig
 from ...config.notation import ratio_name
-from ...reporting.pages import Table, as_markdown
+from ...reporting.pages import Table, as_markdown, fill_place
 from ..speed.architectures import sizes_of
 from .bounds import blocks_needed, most_at_once
 from .subject import ServedModel, random_model, tokens_of
 from .work import Weightless
 
+BEGIN = "<!-- begin: written by python -m hf_tokcomp.benchmarks.serving.memory -->"
 BFLOAT16 = 2
 """Bytes of a value."""
 MODELS = {"qwen2-audio-7b": "Qwen2-Audio 7B", "audio-flamingo-3": "Audio Flamingo 3"}
@@ -75,7 +78,7 @@ def memory_table(model: ServedModel, title: str, assumed: Assumed, gpus: Sequenc
     tokens = tokens_of(model.patch, model.audio(model.window_seconds))
     rows = []
     for ratio in RATIOS:
-        config = CompressionConfig(method="segmentwise_top_k", retention_ratio=ratio)
+        config = CompressionConfig(method="average_pooling", retention_ratio=ratio)
         request = config.output_length(tokens, model.patch.frame_rate) + assumed.text + assumed.answer
         blocks = [blocks_that_fit(1e9 * gpu, weights, each * assumed.block_size, assumed) for gpu in gpus]
         fit = [str(most_at_once(number, request, assumed.block_size)) for number in blocks]
@@ -92,4 +95,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    print(page())
+    fill_place(Path(sys.argv[1]), BEGIN, page())
