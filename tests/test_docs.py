@@ -21,9 +21,12 @@ import write_methods
 from hub_client import Hub
 from places import ROOT
 from subjects.checkpoints import folder_of
+from typer.main import get_command
 
 import hf_tokcomp
 from hf_tokcomp import cli
+from hf_tokcomp.benchmarks.serving import memory
+from hf_tokcomp.benchmarks.serving import tables as serving_tables
 from hf_tokcomp.benchmarks.speed import tables as speed_tables
 from hf_tokcomp.checkpoints import SMALL_MODEL, recordings
 from hf_tokcomp.cli.finetune import parse
@@ -84,6 +87,8 @@ class Block(NamedTuple):
 
 BY_VLLM = "make vllm-test does"
 """The reason of blocks that `tests/serving` runs, where vLLM is installed."""
+NEEDS_VLLM = "needs vLLM"
+"""The reason of commands that are parsed here; `tests/serving/test_vllm_bench.py` runs their like."""
 
 
 def blocks(page: Path, language: str) -> list[Block]:
@@ -177,7 +182,7 @@ def test_the_first_example_reads_the_recording(
 
 def test_few_examples_are_not_run() -> None:
     marked = [block.not_run for page in PAGES for language in ("python", "bash") for block in blocks(page, language)]
-    assert [reason for reason in marked if reason and reason != BY_VLLM] == NOT_RUN
+    assert [reason for reason in marked if reason and reason not in (BY_VLLM, NEEDS_VLLM)] == NOT_RUN
     assert len(NOT_RUN) <= 3
 
 
@@ -230,6 +235,15 @@ def test_launched_commands_parse() -> None:
     for words in launched:
         assert words[words.index("-m") + 1 :][:2] == ["hf_tokcomp", "finetune"]
         parse(words[words.index("finetune") + 1 :])
+
+
+def test_commands_for_vllm_parse() -> None:
+    group: Any = get_command(cli.app)
+    lines = [words for block, words in commands() if block.not_run == NEEDS_VLLM]
+    served = [words[words.index("hf-tokcomp") + 1 :] for words in lines if "hf-tokcomp" in words]
+    assert served
+    for name, *arguments in served:
+        group.commands[name].make_context(name, arguments)
 
 
 def test_make_targets_exist() -> None:
@@ -334,6 +348,23 @@ def test_the_tables_of_speed_are_made_of_the_evidence() -> None:
         assert inside == speed_tables.markdown(report)
         phases = {"features", "encoder", "compressor", "projector", "prefill"}
         assert all(phases <= set(row) for row in report["rows"]), "every phase"
+
+
+def test_the_tables_of_serving_are_made_of_the_evidence() -> None:
+    report = json.loads(read(ROOT / "docs" / "evidence" / "serving.json"))
+    assert inside(ROOT / "docs" / "serving.md", serving_tables.BEGIN.format(place="")) == serving_tables.markdown(
+        report
+    )
+    assert [row["candidate"] for row in report["rows"]][:: len(report["rows"]) - 1] == ["none", "none, again"]
+
+
+def test_the_table_of_what_fits_is_computed() -> None:
+    assert inside(ROOT / "docs" / "serving.md", memory.BEGIN) == memory.page()
+
+
+def inside(page: Path, begin: str) -> str:
+    """What a command wrote between the markers of a page."""
+    return read(page).split(begin)[1].split(pages.END)[0].strip()
 
 
 def test_the_readme_repeats_what_was_measured() -> None:

@@ -1,19 +1,45 @@
-"""`hf-tokcomp bench`: time and memory savings of compression by phase, compared with the uncompressed model."""
+"""`hf-tokcomp bench`: what compression saves in time and memory, compared with the uncompressed model."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..reporting.console import print_json
 from ..reporting.options import parse_list
+from .bench_options import (
+    METHODS,
+    NEW_TOKENS,
+    RATIOS,
+    ArrivalsOption,
+    AudioSecondsOption,
+    BatchSizeOption,
+    CompressionsOption,
+    ConcurrencyOption,
+    EngineArgsOption,
+    EngineOption,
+    FullSizeOption,
+    KVBlocksOption,
+    LayersOption,
+    LimitOption,
+    MarkdownOption,
+    NewTokensOption,
+    OneByOneOption,
+    PictureOption,
+    RaggedOption,
+    RandomWeightsOption,
+    RatiosOption,
+    ReportOption,
+    RequestsOption,
+    RivalsOption,
+    RoundsOption,
+    SecondsOption,
+)
+from .bench_results import Results, tell
+from .bench_serving import measure_serving, plan_serving
 from .command import given_on_command_line
-from .groups import MEASURING, OUTPUT, READ
 from .interrupted import keeping
 from .options import (
     ConfigOption,
@@ -22,184 +48,70 @@ from .options import (
     JsonOption,
     ModelOption,
     PositionsOption,
-    compressions_option,
     positions_of,
     ratios_of,
-    ratios_option,
     the_one,
 )
 
 if TYPE_CHECKING:
     from ..benchmarks.speed.subject import Subject
 
-METHODS = ("segmentwise_top_k", "average_pooling")
-RATIOS = "1/2,1/4,1/10"
 WITH_FULL_SIZE = {"full_size", "layers", "device", "dtype", "markdown", "imports", "config"}
+OF_ENGINE = {
+    "transformers": {
+        *("batch_size", "ragged", "one_by_one", "rivals", "rounds", "seconds", "limit", "device", "picture"),
+    },
+    "vllm": {"requests", "concurrency", "arrivals", "kv_blocks", "engine_args"},
+}
+"""Options that mean nothing for the other engine."""
 
 
 def bench(
     context: typer.Context,
+    engine: EngineOption = "transformers",
     model: ModelOption = None,
-    random_weights: Annotated[
-        str | None,
-        typer.Option(
-            "--random-weights",
-            metavar="NAME",
-            rich_help_panel=READ,
-            help="Instead of a model: the whole of qwen2-audio-7b or audio-flamingo-3 with random weights, made from "
-            "sizes that ship with the package. Nothing is downloaded.",
-        ),
-    ] = None,
-    layers: Annotated[
-        int | None,
-        typer.Option(
-            "--layers",
-            metavar="N",
-            min=1,
-            rich_help_panel=READ,
-            help="With --random-weights or --full-size: keep N layers of the encoder and of the language model, for a "
-            "small machine.",
-        ),
-    ] = None,
-    compression: Annotated[
-        list[str] | None,
-        compressions_option(f"{' and '.join(METHODS)}; `none` measures what the patch itself costs"),
-    ] = None,
-    retention_ratio: Annotated[
-        str | None,
-        ratios_option(f"each compression's own budget; of the default compressions {RATIOS}"),
-    ] = None,
+    random_weights: RandomWeightsOption = None,
+    layers: LayersOption = None,
+    compression: CompressionsOption = None,
+    retention_ratio: RatiosOption = None,
     positions: PositionsOption = None,
-    audio_seconds: Annotated[
-        str | None,
-        typer.Option(
-            "--audio-seconds",
-            metavar="S,S,...",
-            rich_help_panel=MEASURING,
-            help="Lengths of the clips. Default: the encoder's window.",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        str,
-        typer.Option("--batch-size", metavar="N,N,...", rich_help_panel=MEASURING, help="Clips per batch."),
-    ] = "1",
-    ragged: Annotated[
-        bool,
-        typer.Option(
-            "--ragged",
-            rich_help_panel=MEASURING,
-            help="Let the clips of a batch differ in length, up to --audio-seconds.",
-        ),
-    ] = False,
-    one_by_one: Annotated[
-        bool,
-        typer.Option("--one-by-one", rich_help_panel=MEASURING, help="Also measure one call per clip."),
-    ] = False,
-    rivals: Annotated[
-        bool,
-        typer.Option(
-            "--rivals",
-            rich_help_panel=MEASURING,
-            help="Also measure the usual way: pruning by the scores of eager attention, one clip at a time.",
-        ),
-    ] = False,
-    new_tokens: Annotated[
-        int,
-        typer.Option(
-            "--new-tokens",
-            metavar="N",
-            min=1,
-            rich_help_panel=MEASURING,
-            help="Tokens to generate, always exactly as many.",
-        ),
-    ] = 16,
-    rounds: Annotated[
-        int,
-        typer.Option(
-            "--rounds",
-            metavar="N",
-            min=1,
-            rich_help_panel=MEASURING,
-            help="Minimum number of rounds.",
-        ),
-    ] = 5,
-    seconds: Annotated[
-        float,
-        typer.Option(
-            "--seconds",
-            min=0,
-            rich_help_panel=MEASURING,
-            help="Minimum time to measure each length and batch size for.",
-        ),
-    ] = 5.0,
-    limit: Annotated[
-        float,
-        typer.Option(
-            "--limit",
-            metavar="SECONDS",
-            min=0,
-            rich_help_panel=MEASURING,
-            help="Skip cases in which a single call takes longer.",
-        ),
-    ] = 120.0,
+    audio_seconds: AudioSecondsOption = None,
+    new_tokens: NewTokensOption = None,
+    batch_size: BatchSizeOption = "1",
+    ragged: RaggedOption = False,
+    one_by_one: OneByOneOption = False,
+    rivals: RivalsOption = False,
+    rounds: RoundsOption = 5,
+    seconds: SecondsOption = 5.0,
+    limit: LimitOption = 120.0,
+    requests: RequestsOption = 64,
+    concurrency: ConcurrencyOption = "1,8,32",
+    arrivals: ArrivalsOption = "1/2,1,3/2",
+    kv_blocks: KVBlocksOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
+    engine_args: EngineArgsOption = None,
     as_json: JsonOption = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            metavar="FILE",
-            rich_help_panel=OUTPUT,
-            help="Also write the JSON to a file, which is updated as measurements come in.",
-        ),
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            "--plot",
-            metavar="FILE",
-            rich_help_panel=OUTPUT,
-            help="Plot the result into a .png, .pdf or .svg file; needs matplotlib.",
-        ),
-    ] = None,
-    markdown: Annotated[
-        str | None,
-        typer.Option(
-            "--markdown",
-            metavar="PAGE[#PLACE]",
-            rich_help_panel=OUTPUT,
-            help="Write the tables between the page's markers, or between those of this name if there are several.",
-        ),
-    ] = None,
-    full_size: Annotated[
-        Path | None,
-        typer.Option(
-            "--full-size",
-            metavar="FOLDER",
-            rich_help_panel=MEASURING,
-            help="Measure both public models at full size, with random weights, and write reports, tables and pictures "
-            "to the folder. What is there already is not measured again. Goes with --layers, --device, --dtype and "
-            "--markdown only; needs matplotlib.",
-        ),
-    ] = None,
+    output: ReportOption = None,
+    picture: PictureOption = None,
+    markdown: MarkdownOption = None,
+    full_size: FullSizeOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Measure time to the first token phase by phase, time per token, and memory, with and without compression.
 
     Uncompressed model and compressions take turns; the first round is thrown away; the device is waited for. Beside
     every speed-up stands the one that the operations alone allow. docs/benchmarks.md explains the tables.
+
+    With --engine vllm: requests running at once, throughput and latency of a server, uncompressed first and last.
     """
     if full_size is not None:
         check_alone(context)
         measure_full_size(full_size, layers, device, dtype, markdown)
         return
-    from ..benchmarks.speed import tables
-    from ..benchmarks.speed.plan import SpeedPlan
-    from ..benchmarks.speed.runner import SpeedBenchmark
+    other = next(name for name in OF_ENGINE if name != engine)
+    refuse(context, OF_ENGINE[other], f"--engine {engine} has no use for them")
     from ..evaluation.plan import plan
-    from ..hub.whole_files import write_whole
-    from ..reporting.pages import check_place, fill_place, show
 
     if random_weights is not None and model is not None:
         raise ValueError("Give --model or --random-weights, not both.")
@@ -207,13 +119,22 @@ def bench(
         raise ValueError("--layers is for --random-weights; a model's own layers are all measured.")
     ratios = ratios_of(retention_ratio or (None if compression else RATIOS))
     kind = the_one("--positions", positions_of(positions))
-    runs, left_out = plan(compression or METHODS, ratios, [] if kind is None else [kind], 1)
-    lengths = parse_list(audio_seconds, "--audio-seconds", float) if audio_seconds else []
+    default = METHODS if engine == "transformers" else METHODS[:1]
+    runs, left_out = plan(compression or default, ratios, [] if kind is None else [kind], 1)
+    answer = NEW_TOKENS[engine] if new_tokens is None else new_tokens
+    if engine == "vllm":
+        served = plan_serving(runs, audio_seconds, answer, requests, concurrency, arrivals, kv_blocks, engine_args)
+        measure_serving(served, model, random_weights, layers, dtype, left_out, output, markdown, as_json)
+        return
+    from ..benchmarks.speed import tables
+    from ..benchmarks.speed.plan import SpeedPlan
+    from ..benchmarks.speed.runner import SpeedBenchmark
+
     planned = SpeedPlan(
         runs=runs,
-        audio_seconds=lengths,
+        audio_seconds=parse_list(audio_seconds, "--audio-seconds", float) if audio_seconds else [],
         batch_sizes=parse_list(batch_size, "--batch-size", int),
-        new_tokens=new_tokens,
+        new_tokens=answer,
         ragged=ragged,
         one_by_one=one_by_one,
         rivals=rivals,
@@ -222,38 +143,33 @@ def bench(
         seconds=seconds,
         limit=limit,
     )
-    if output is not None and not output.absolute().parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
-    name, hash_, place = (markdown or "").partition("#")
-    page, begin = Path(name), tables.BEGIN.format(place=hash_ + place)
-    if markdown is not None:
-        check_place(page, begin)
+    results = Results(tables, output, markdown)
     draw = drawer(picture)
-
-    saved: list[Path] = []
-
-    def save(report: dict[str, Any]) -> None:
-        if output is not None:
-            saved.append(write_whole(output, json.dumps(report, indent=2) + "\n"))
-
-    def kept() -> str:
-        return f"{saved[-1]} has what was measured so far." if saved else "Nothing was kept; --output FILE keeps it."
-
     subject = find_subject(model, random_weights, layers, device, dtype)
-    with keeping(kept):
-        report = SpeedBenchmark(planned, subject, tell, save).run()
+    with keeping(results.kept):
+        report = SpeedBenchmark(planned, subject, tell, results.save).run()
     tell("")
-    report["not_measured"] = left_out
-    save(report)
     draw(report)
-    if markdown is not None:
-        fill_place(page, begin, tables.markdown(report))
-    if as_json:
-        print_json(report)
-        return
-    show(tables.tables(report), tables.notes(report))
-    if picture is not None:
+    results.finish(report, left_out, as_json)
+    if picture is not None and not as_json:
         print(f"Wrote {picture}.")
+
+
+def refuse(context: typer.Context, refused: Collection[str], reason: str) -> None:
+    """Check that none of these options is given.
+
+    Args:
+        context: the command's.
+        refused: names of its parameters.
+        reason: what the error says before it names them.
+
+    Raises:
+        ValueError: there is such an option.
+    """
+    names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    given = [names[name] for name in given_on_command_line(context) if name in refused]
+    if given:
+        raise ValueError(f"{reason}; leave out {', '.join(given)}.")
 
 
 def check_alone(context: typer.Context) -> None:
@@ -262,10 +178,8 @@ def check_alone(context: typer.Context) -> None:
     Raises:
         ValueError: there is such an option.
     """
-    names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    given = [names[name] for name in given_on_command_line(context) if name not in WITH_FULL_SIZE]
-    if given:
-        raise ValueError(f"--full-size says itself what is measured and what is written; leave out {', '.join(given)}.")
+    names = {str(parameter.name) for parameter in context.command.params}
+    refuse(context, names - WITH_FULL_SIZE, "--full-size says itself what is measured and what is written")
 
 
 def measure_full_size(folder: Path, layers: int | None, device: str, dtype: str, markdown: str | None) -> None:
@@ -326,9 +240,3 @@ def drawer(picture: Path | None) -> Callable[[dict[str, Any]], None]:
         save(plot_speed(report), target)
 
     return draw
-
-
-def tell(line: str) -> None:
-    """Show on a terminal what is being measured; a progress bar's thread would affect the measurement."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

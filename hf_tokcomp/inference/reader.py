@@ -75,7 +75,7 @@ class Reader:
                 f"{name} is a model of type {config.model_type!r}. {how_to_add(config.to_dict())}"
             )
         self.patch: ModelPatch = found
-        self._config = config
+        self.config = config
         # Not patched: prompts keep all their placeholders, and the model shortens them as each compression requires.
         self.processor = unpatch(self._load_processor())
         self.rate = found.sampling_rate(self.processor)
@@ -156,7 +156,7 @@ class Reader:
         Raises:
             UnsupportedModelError: it does not.
         """
-        check_speaks(self._config, self.name)
+        check_speaks(self.config, self.name)
 
     def prompt(self, instruction: str) -> str:
         """Build the complete prompt for one recording, with the processor's chat template if there is one.

@@ -1,0 +1,1 @@
+"""Benchmark of a compressed model in an inference engine, for `hf-tokcomp bench --engine vllm`."""
