@@ -11,7 +11,7 @@ import torch
 
 from ...evaluation.plan import Run
 from ...reporting.machine import machine
-from ...serving.vllm.served import engine_args
+from ...serving.vllm import engine_args
 from ..speed.sounds import draw_sound
 from .bounds import blocks_needed, most_at_once, speedup_allowed
 from .clients import Answered, arriving, at_fixed, at_once, in_time, latencies, poisson_times, rate_of

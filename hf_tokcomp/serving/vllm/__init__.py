@@ -5,6 +5,7 @@ vLLM's internals are no stable API, so `pyproject.toml` pins its minor version, 
 """
 
 from .exporting import export
-from .served import ARCHITECTURES, COMPRESSION_KEY, engine_args
+from .overrides import engine_args
+from .served import ARCHITECTURES, COMPRESSION_KEY
 
 __all__ = ["ARCHITECTURES", "COMPRESSION_KEY", "engine_args", "export"]

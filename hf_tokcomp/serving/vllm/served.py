@@ -1,4 +1,4 @@
-"""What is served: reading the compression of a vLLM engine, refusing what cannot be, and `engine_args`."""
+"""What is served: reading the compression of a vLLM engine, and refusing what cannot be served."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ...config.config import BUDGETS, CompressionConfig
-from ...config.files import CONFIG_KEY, CONFIG_NAME
-from ...config.notation import Compression, resolve_compression
+from ...config.files import CONFIG_NAME
 from ...config.registry import get_method, methods
 from ...errors import CompressionConfigError, UnsupportedModelError
 from ...messages import shown
@@ -37,63 +36,6 @@ SECTIONS = "mrope_section"
 """Key in a text config's rope parameters that gives every token three positions."""
 
 
-def engine_args(compression: Compression) -> dict[str, Any]:
-    """The keywords for `vllm.LLM` and `AsyncEngineArgs` that serve a model under a compression.
-
-    They choose the model's architecture in the plug-in and put the compression into its config. For ``positions``
-    "original" they also give every token three positions, of which the first is used, and switch on vLLM's positions
-    after pruning.
-
-    Args:
-        compression: what `patch` takes; a folder or Hub id with a stored compression serves under that one.
-
-    Returns:
-        ``hf_overrides``, and what else is needed. vLLM must be able to pickle them, and is.
-
-    Raises:
-        CompressionConfigError: the compression is invalid, or cannot be served.
-
-    Example:
-        >>> from hf_tokcomp.serving.vllm import engine_args
-        >>> sorted(engine_args({"method": "ltbm", "retention_ratio": 0.25, "positions": "original"}))
-        ['hf_overrides', 'video_pruning_rate']
-        >>> sorted(engine_args("average_pooling"))
-        ['hf_overrides']
-    """
-    config = resolve_compression(compression)
-    check_servable(config)
-    switched = {PRUNING: PRUNING_ON} if config.positions == "original" else {}
-    return {"hf_overrides": Overrides(config), **switched}
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """vLLM's ``hf_overrides`` as a function: puts a compression into a model's config.
-
-    Args:
-        config: the compression.
-    """
-
-    config: CompressionConfig
-
-    def __call__(self, model_config: Any) -> Any:
-        """Change the config of a model that is about to be served, and return it.
-
-        Raises:
-            UnsupportedModelError: the model is not served under compression.
-        """
-        if str(model_config.model_type).startswith("dummy_"):
-            return model_config  # vLLM asks first whether the model type is changed
-        model_config.architectures = [architecture_of(model_config.model_type)]
-        setattr(model_config, COMPRESSION_KEY, self.config.to_dict())
-        # vLLM would take a compression under our own key for a quantisation.
-        model_config.__dict__.pop(CONFIG_KEY, None)
-        if self.config.positions == "original":
-            text = model_config.get_text_config()
-            text.rope_parameters = _rope_of(text) | {SECTIONS: sections_of(text)}
-        return model_config
-
-
 def architecture_of(model_type: str) -> str:
     """The architecture that serves a model type.
 
@@ -117,7 +59,7 @@ def sections_of(text_config: Any) -> list[int]:
     Raises:
         CompressionConfigError: this kind of rotary embedding takes one position only.
     """
-    parameters = _rope_of(text_config)
+    parameters = rope_of(text_config)
     kind = parameters["rope_type"]
     if kind != "default":
         raise CompressionConfigError(
@@ -127,8 +69,8 @@ def sections_of(text_config: Any) -> list[int]:
     return [int(head * parameters.get("partial_rotary_factor", 1.0)) // 2, 0, 0]
 
 
-def _rope_of(text_config: Any) -> dict[str, Any]:
-    # Mistral's own configs have none until vLLM has read the overrides.
+def rope_of(text_config: Any) -> dict[str, Any]:
+    """The parameters of the rotary embedding; Mistral's own configs have none until vLLM has read the overrides."""
     return {"rope_type": "default", **(getattr(text_config, "rope_parameters", None) or {})}
 
 
@@ -314,7 +256,7 @@ def _check_positions(model_config: Any) -> None:
     """Raise unless the engine is started with what ``positions="original"`` needs."""
     text = model_config.hf_config.get_text_config()
     wanted = sections_of(text)
-    if list(_rope_of(text).get(SECTIONS) or ()) != wanted:
+    if list(rope_of(text).get(SECTIONS) or ()) != wanted:
         nested = f'{{"text_config": {{"rope_parameters": {{"{SECTIONS}": {wanted}}}}}}}'
         if hasattr(model_config.hf_config, "thinker_config"):
             nested = f'{{"thinker_config": {nested}}}'
