@@ -17,12 +17,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from shipped import needs_small_model
 from shipped_questions import shipped_answers, shipped_audio
+from subjects.checkpoints import folder_of
 from transformers import AutoConfig, AutoProcessor, Qwen2AudioForConditionalGeneration
 
 import hf_tokcomp
 from hf_tokcomp.checkpoints import SMALL_MODEL
 from hf_tokcomp.errors import CompressionConfigError, CompressorWeightsError, UnsupportedModelError
 from hf_tokcomp.serving.vllm import ARCHITECTURES, export
+from hf_tokcomp.serving.vllm.command import server_command
 from hf_tokcomp.serving.vllm.heads import HEADS_ON_CPU
 from hf_tokcomp.serving.vllm.plan import make_plan
 
@@ -377,3 +379,10 @@ def test_the_shipped_model_reads_the_same(tmp_path):
         assert shipped_answers(compression, audio, model) == shipped_answers(compression, audio)
     for name in ("prompt.json", "chat_template.jinja", "generation_config.json"):
         assert (served / name).read_bytes() == (SMALL_MODEL / name).read_bytes()
+
+
+def test_voxtrals_tokenizer_is_named_to_vllm():
+    pytest.importorskip("mistral_common", reason="the extra `voxtral` is not installed")
+    plan = make_plan(folder_of("voxtral"), {"method": "ltbm", "positions": "original"})
+    words = server_command(plan, Path("served"))
+    assert words[-4:] == ["--tokenizer-mode", "mistral", "--video-pruning-rate", "0.5"]

@@ -15,7 +15,7 @@ from omni_answers import CASES, expected, questions
 from PIL import Image
 from subjects import qwen2_5_omni_thinker as subject
 
-from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY
+from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY, export
 
 USUAL = [case for case in CASES if case not in ("pieces", "adapter")]
 
@@ -48,6 +48,13 @@ def test_the_ids_are_those_of_transformers(folders, case):
     assert ids_of(first) == wanted["ids"]
     assert ids_of(again) == wanted["ids"]
     assert [each.num_cached_tokens for each in again] == [(n - 1) // BLOCK * BLOCK for n in wanted["lengths"]]
+
+
+def test_an_exported_folder_needs_no_overrides(folders, tmp_path):
+    """Also where transformers is too old for the patch, as below vLLM 0.32."""
+    case = next(case for case in USUAL if CASES[case].get("positions") == "original")
+    with engine(export(folders["whole"], tmp_path / "served", CASES[case]), None, video_pruning_rate=0.5) as llm:
+        assert ids_of(generate(llm, questions())) == expected(case)["ids"]
 
 
 SMALL = {"max_model_len": 512, "max_num_batched_tokens": 64, "max_num_seqs": 8, "num_gpu_blocks_override": 18}

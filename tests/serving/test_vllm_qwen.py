@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import hf_tokcomp
 from hf_tokcomp.audio import load_audio
 from hf_tokcomp.checkpoints import recordings
-from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY, engine_args
+from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY, engine_args, export
 
 KIND = "qwen3_asr"
 CASES = [
@@ -61,6 +61,12 @@ def test_the_ids_are_those_of_transformers(folder, config):
     assert ids_of(first) == wanted
     assert ids_of(again) == wanted
     assert [each.num_cached_tokens for each in again] == [(n - 1) // BLOCK * BLOCK for n in counts]
+
+
+def test_an_exported_folder_needs_no_overrides(folder, tmp_path):
+    questions, config = questions_of(), CASES[-1]
+    with engine(export(folder, tmp_path / "served", config), None, video_pruning_rate=0.5) as llm:
+        assert ids_of(generate(llm, questions)) == answers(KIND, config, questions)
 
 
 SMALL = {"max_model_len": 512, "max_num_batched_tokens": 64, "max_num_seqs": 8, "num_gpu_blocks_override": 18}

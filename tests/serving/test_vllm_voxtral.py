@@ -23,7 +23,7 @@ from mistral_layout import as_mistral
 
 import hf_tokcomp
 from hf_tokcomp.checkpoints import recordings
-from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY
+from hf_tokcomp.serving.vllm import ARCHITECTURES, COMPRESSION_KEY, export
 from hf_tokcomp.serving.vllm.voxtral import with_counts
 
 KIND = "voxtral"
@@ -106,6 +106,11 @@ def check(llm: Any, config: Any) -> None:
 def test_the_ids_are_those_of_transformers(folder, config):
     with engine(folder, config, **BY_MISTRAL) as llm:
         check(llm, config)
+
+
+def test_an_exported_folder_needs_no_overrides(folder, tmp_path):
+    with engine(export(folder, tmp_path / "served", ORIGINAL), None, video_pruning_rate=0.5, **BY_MISTRAL) as llm:
+        check(llm, ORIGINAL)
 
 
 def test_mistrals_layout_needs_no_options(published):

@@ -15,7 +15,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from .plan import Plan
-from .served import PRUNING, PRUNING_ON
+from .served import NEEDED_OPTIONS, PRUNING, PRUNING_ON
 from .source import weights_in
 
 SERVER_MODULE = "vllm.entrypoints.openai.api_server"
@@ -36,8 +36,11 @@ def server_command(plan: Plan, exported: Path | None = None, more: Sequence[str]
         words += ["--revision", plan.source.revision]
     if exported is None and plan.overrides:
         words += ["--hf-overrides", json.dumps(plan.overrides)]
+    options = dict(NEEDED_OPTIONS.get(plan.source.config.model_type, {}))
     if plan.config.positions == "original":
-        words += [f"--{PRUNING.replace('_', '-')}", str(PRUNING_ON)]
+        options[PRUNING] = str(PRUNING_ON)
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", value]
     return [*words, *more]
 
 

@@ -18,6 +18,7 @@ from ...config.registry import get_method
 from ...errors import CompressionConfigError, CompressorWeightsError
 from ...loading.weights import check_fit, checkpoint_weights
 from ...models.registry import find_patch
+from ...models.versions import verdict
 from ...patching.patch import patch
 from .heads import doubled_settings, doubler, doublings
 from .rewriting import Rewriting
@@ -128,11 +129,18 @@ def _check_patched(source: Source, config: CompressionConfig) -> None:
     model_patch = find_patch(source.config.model_type)
     if model_patch is None:
         return  # `architecture_of` has refused it
+    learns, too_old = get_method(config.method).learns, verdict(model_patch)
+    if too_old is not None:
+        # vLLM's transformers may be too old to patch a model that vLLM's own class serves, such as Qwen2.5-Omni's. What
+        # is wrong with it is said when the engine starts.
+        if learns:
+            raise CompressorWeightsError(f"The weights of {source.name}'s compressor cannot be checked: {too_old}")
+        return
     model_class = getattr(transformers, model_patch.model_classes[0])
     with torch.device("meta"):  # the model without its weights
         model = model_class(source.config)
     compressor = patch(model, config).audio_compressor
-    if not get_method(config.method).learns:
+    if not learns:
         return
     stored = checkpoint_weights(source.name, source.where)
     if not stored:

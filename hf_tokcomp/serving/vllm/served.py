@@ -29,6 +29,8 @@ ARCHITECTURES = {
     "qwen2_5_omni_thinker": "HfTokcompQwen2_5OmniThinkerForConditionalGeneration",
 }
 """The architecture that serves each model type under compression."""
+NEEDED_OPTIONS = {"voxtral": {"tokenizer_mode": "mistral"}}
+"""Options of vLLM that a model type's checkpoints in transformers' layout need."""
 PRUNING = "video_pruning_rate"
 """vLLM's option that switches on positions which are known only after the encoder; its value is not used here."""
 PRUNING_ON = 0.5
@@ -46,7 +48,7 @@ def architecture_of(model_type: str) -> str:
         raise UnsupportedModelError(
             f"{model_type!r} is not served under compression in vLLM yet; {', '.join(ARCHITECTURES)} are. With "
             "transformers, hf_tokcomp.patch compresses it, and hf_tokcomp.embed_audio makes what stock vLLM takes with "
-            "enable_mm_embeds."
+            "enable_mm_embeds, where its class of the model takes embeddings."
         )
     return ARCHITECTURES[model_type]
 
