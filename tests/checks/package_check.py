@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+CHECKPOINTS = ("digits_and_sounds", "librispeech", "recordings")
 
 # What a user's program looks like: plain transformers, and one import more.
 PROGRAM = """
@@ -67,7 +68,7 @@ def check_contents(sdist: Path, wheel: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     with zipfile.ZipFile(wheel) as archive:
         installed = set(archive.namelist())
-    data = [f for folder in ("digits_and_sounds", "recordings") for f in (checkpoints() / folder).iterdir()]
+    data = [f for folder in CHECKPOINTS for f in (checkpoints() / folder).iterdir()]
     kept = [f.relative_to(ROOT) for f in data if f.is_file()]
     sources = [f.relative_to(ROOT) for package in ("hf_tokcomp", "patches") for f in (ROOT / package).rglob("*.py")]
     data_files = [Path("hf_tokcomp/py.typed"), Path("hf_tokcomp/cards/template.md")]
