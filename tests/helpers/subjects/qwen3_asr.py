@@ -18,6 +18,7 @@ AUDIO_CONFIG = {
     "encoder_attention_heads": 2,
     "encoder_ffn_dim": 32,
     "d_model": 32,
+    "output_dim": 32,
     "downsample_hidden_size": 8,
     "n_window_infer": 100,
 }
