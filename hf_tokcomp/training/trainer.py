@@ -9,8 +9,9 @@ from typing import Any, Literal
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from ..config.notation import Compression
+from ..errors import UnsupportedModelError
 from ..inference.collator import AudioTextCollator
-from ..models.instance import active_config
+from ..models.instance import active_config, patch_for_model, unwrap
 from ..patching.long_audio import processor_for
 from ..patching.patch import patch
 from .callbacks import GenerationMetrics, Metric, TokensKept, _Logging
@@ -106,6 +107,12 @@ def make_trainer(
             f"{model.name_or_path} is loaded with an adapter in it, which would be lost. Train the base model; to "
             "continue with an adapter, load it with hf_tokcomp.load_adapter(..., is_trainable=True), or continue from "
             "its run's checkpoint (--resume-from-checkpoint)."
+        )
+    reads = patch_for_model(unwrap(model))[1]
+    if not reads.reads_prompts:
+        raise UnsupportedModelError(
+            f"This trains models that read audio in a prompt, which {reads.model_type!r} does not: train it with "
+            "transformers' Seq2SeqTrainer, as docs/models.md shows."
         )
     set_seed(args.seed)  # for the initial weights of a trainable compressor and of the adapter
     if compression is not None or active_config(model) is None:
