@@ -30,6 +30,7 @@ class WhisperPatch(CrossAttendingPatch, WhisperEncoderPatch):
     frame_rate = 50.0
     positions_per_token = 1
     masks_padding = False
+    long_audio = "itself"  # by its `generate`; the processor cuts it off unless told not to
     padding_seconds = 1.0
     chat = None
     # What maps encoder space to the decoder's are the keys and values of its cross-attention.

@@ -97,9 +97,9 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
     padding_seconds: float | None = option(
         None,
         at_least=0,
-        help="seconds of the silence behind a recording that are read besides the compressed sound by a decoder that "
-        "attends to the encoder (Whisper), which would not know otherwise that the sound has ended. The budget does "
-        "not count them. None for the model's own; other models refuse it",
+        help="seconds of the padding behind a sound that are read besides the slots by a decoder that attends to the "
+        "encoder (Whisper): it rests on padding, and ends its text by it. They are spread over all of the padding, and "
+        "weigh as much as all of it; the budget does not count them. None for the model's own; others refuse it",
     )
     schema_version: int = option(SCHEMA_VERSION, at_least=0, help="version of the stored form", compare=False)
     hf_tokcomp_version: str = option(__version__, help="version of hf_tokcomp that wrote the config", compare=False)

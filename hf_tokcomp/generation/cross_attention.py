@@ -1,12 +1,14 @@
 """Models whose decoder attends to the encoder: the encoder's output is compressed, and the decoder reads what is left.
 
-The encoder of a patched model returns the slots of each audio with some of the padding behind it, and a mask where the
-rows of a batch differ in length. Upstream's decoders take no mask for their cross-attention, so it goes down to it as
-a keyword of its own.
+The encoder of a patched model returns the slots of each audio with some of the padding behind it, and their weights:
+a token of padding stands for many, and what fills up a shorter row of a batch for none. Upstream's decoders take no
+mask for their cross-attention, so the weights go down to it as a keyword of its own.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,8 +29,8 @@ from .compress import compress_encoded
 from .forward import by_name
 from .prefill import warn_below_budget
 
-SLOT_MASK = "hf_tokcomp_slot_mask"
-"""Keyword that brings the mask of the slots to every cross-attention: ``(batch, 1, 1, slots)``, added to its scores."""
+SLOT_WEIGHT = "hf_tokcomp_slot_weight"
+"""Keyword that brings to every cross-attention what is added to its scores: ``(batch, 1, 1, slots)``."""
 _NOTED: ContextVar[list[bool] | None] = ContextVar("hf_tokcomp_noted", default=None)
 """Whether the call of `generate` under way has its record; None outside of one."""
 
@@ -39,10 +41,12 @@ class CompressedEncoderOutput(BaseModelOutput):  # type: ignore[misc]
 
     Args:
         last_hidden_state: ``(batch, slots, dim)``, each audio's slots and behind them some of its padding.
-        attention_mask: ``(batch, slots)`` long, 0 where a shorter row is filled up; None if all are of one length.
+        log_weight: ``(batch, slots)`` float32, added to the scores of attention: the logarithm of the number of tokens
+            that a token of padding stands for, 0 for slots, and minus infinity where a shorter row is filled up; None
+            if it is 0 everywhere.
     """
 
-    attention_mask: Tensor | None = None
+    log_weight: Tensor | None = None
 
 
 def encoder_forward(encoder: Any, *args: Any, **kwargs: Any) -> Any:
@@ -96,25 +100,39 @@ def _compressed(model: Any, patch: CrossAttendingPatch, features: Tensor, valid:
             padding=[(whole - n, silent) for n, silent in zip(tokens, padding, strict=True)],
         ),
     )
-    # Built on the host: for every column the place of what it holds in slots and encoder output, one behind the other.
-    width, slots = max(read, default=0), audio.features.shape[1]
-    place = torch.zeros(len(read), width, dtype=torch.long)
-    there = torch.zeros(len(read), width, dtype=torch.long)
-    for row, (count, silent, n) in enumerate(zip(audio.counts, padding, tokens, strict=True)):
-        place[row, :count] = torch.arange(count)
-        place[row, count : count + silent] = slots + n + torch.arange(silent)
-        there[row, : count + silent] = 1
+    slots = audio.features.shape[1]
+    places, logs = zip(*map(functools.partial(_columns, slots, whole), audio.counts, padding, tokens), strict=True)
     both = torch.cat([audio.features, encoded.features], 1)
-    index = place.to(both.device, non_blocking=True)[..., None].expand(-1, -1, both.shape[-1])
-    mask = None if all(n == width for n in read) else there.to(both.device, non_blocking=True)
-    states = both.gather(1, index)
-    if mask is not None:
-        states = states * mask[..., None].to(states.dtype)
-    return CompressedEncoderOutput(states, attention_mask=mask)
+    index = torch.nn.utils.rnn.pad_sequence(list(places), True).to(both.device, non_blocking=True)
+    states = both.gather(1, index[..., None].expand(-1, -1, both.shape[-1]))
+    if all(not log.any() for log in logs) and len(set(read)) == 1:
+        return CompressedEncoderOutput(states)
+    weight = torch.nn.utils.rnn.pad_sequence(list(logs), True, -torch.inf).to(both.device, non_blocking=True)
+    states = states.masked_fill(weight.isneginf()[..., None], 0.0)
+    return CompressedEncoderOutput(states, log_weight=weight)
+
+
+def _columns(slots: int, whole: int, count: int, silent: int, tokens: int) -> tuple[Tensor, Tensor]:
+    """Where what a row holds stands in slots and encoder output, one behind the other; and the logarithms of weights.
+
+    The padding that is kept is spread over all of it, and each of its tokens is attended to as the many it stands for.
+    Decoders rest on padding: Whisper pays it a quarter of its attention, most of that to the window's last second.
+
+    Args:
+        slots: number of columns with slots.
+        whole: tokens of the window.
+        count: slots of the row.
+        silent: tokens of padding to keep.
+        tokens: tokens of the sound.
+    """
+    behind = whole - tokens
+    spread = (2 * torch.arange(silent) + 1) * behind // max(1, 2 * silent)
+    places = torch.cat([torch.arange(count), slots + tokens + spread])
+    return places, torch.cat([torch.zeros(count), torch.full((silent,), math.log(max(1, behind) / max(1, silent)))])
 
 
 def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's `forward` of encoder and decoder without the head, with the mask of the slots for the decoder.
+    """Upstream's `forward` of encoder and decoder without the head, with the weights of the slots for the decoder.
 
     Raises:
         ValueError: ``encoder_outputs`` are not those of the patched model's encoder, or what `encoder_forward` raises.
@@ -131,39 +149,40 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
         mask = inputs.get(str(patch.feature_mask))
         if valid is None:
             valid = _sound(model, features, mask)
-            mask = valid.long() if mask is None else mask
         outputs = patch.encoder(model)(marked(patch.augmented(model, features, mask), valid))
         inputs["encoder_outputs"] = outputs
     if outputs is not None and not isinstance(outputs, CompressedEncoderOutput):
         raise ValueError(
             "Under compression `encoder_outputs` must be what this model's encoder returned, as it is, since its "
-            "`attention_mask` says which slots are there. To read an output of another model, use compression 'none'."
+            "`log_weight` says which slots are there and what they stand for. To read an output of another model, use "
+            "compression 'none'."
         )
-    if outputs is not None and outputs.attention_mask is not None:
-        inputs[SLOT_MASK] = _added(model, outputs)
+    if outputs is not None and outputs.log_weight is not None:
+        inputs[SLOT_WEIGHT] = _added(model, outputs)
     return upstream(**inputs)
 
 
 def _added(model: Any, outputs: CompressedEncoderOutput) -> Tensor:
-    """The mask in the form that attention adds to its scores."""
+    """The weights in the form that attention adds to its scores."""
     how = model.config._attn_implementation
     if how not in ("sdpa", "eager"):
         raise ValueError(
-            f"Recordings of different lengths in a batch need a mask, which {how!r} does not take here: load the model "
-            "with attn_implementation='sdpa', or pass one recording at a time."
+            f"Attention to compressed audio weighs the padding and masks shorter rows, which {how!r} cannot do here: "
+            "load the model with attn_implementation='sdpa'."
         )
-    states, mask = outputs.last_hidden_state, outputs.attention_mask
-    nothing = torch.zeros((), dtype=states.dtype, device=states.device)
-    return nothing.masked_fill(mask[:, None, None, :] == 0, torch.finfo(states.dtype).min)  # type: ignore[index]
+    weight: Any = outputs.log_weight
+    kind = outputs.last_hidden_state.dtype  # type: ignore[union-attr]
+    added: Tensor = weight[:, None, None, :].clamp(min=torch.finfo(kind).min).to(kind)
+    return added
 
 
 def attention_forward(attention: Any, *args: Any, **kwargs: Any) -> Any:
-    """Upstream's `forward` of a cross-attention, with the mask of the slots."""
+    """Upstream's `forward` of a cross-attention, with the weights of the slots."""
     if args and args[0] is attention:
         args = args[1:]
-    mask = kwargs.pop(SLOT_MASK, None)
-    if mask is not None:
-        kwargs["attention_mask"] = mask
+    weight = kwargs.pop(SLOT_WEIGHT, None)
+    if weight is not None:
+        kwargs["attention_mask"] = weight
     return original(attention, "forward")(*args, **kwargs)
 
 
