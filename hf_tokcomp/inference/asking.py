@@ -136,7 +136,9 @@ def ask(
     finished = torch.isin(new, ends).any(1) | (new.shape[1] < given["max_new_tokens"])
     # A decoder that attends to the encoder reads what the record says, and no prompt.
     read = inputs["attention_mask"].sum(1).tolist() if prompted else inner.audio_compressor.last.tokens_before
-    written = (new != tokenizer.pad_token_id).sum(1).tolist()
+    pad = tokenizer.pad_token_id
+    pad = unwrap(writer).generation_config.pad_token_id if pad is None else pad
+    written = (new != pad).sum(1).tolist()
     answers = []
     columns = (texts, token_counts(inner, prepared.audios), finished.tolist(), read, written, sounds)
     for text, (before, after, asked), end, whole, count, sound in zip(*columns, strict=True):

@@ -91,6 +91,12 @@ def make_trainer(
     """
     from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 
+    reads = patch_for_model(unwrap(model))[1]
+    if not reads.reads_prompts:
+        raise UnsupportedModelError(
+            f"This trains models that read audio in a prompt, which {reads.model_type!r} does not: train it with "
+            "transformers' Seq2SeqTrainer, as docs/models.md shows."
+        )
     if not issubclass(trainer_class, CompressedTrainer):
         raise TypeError(
             f"trainer_class={trainer_class.__name__} must be a subclass of hf_tokcomp.training.CompressedTrainer."
@@ -107,12 +113,6 @@ def make_trainer(
             f"{model.name_or_path} is loaded with an adapter in it, which would be lost. Train the base model; to "
             "continue with an adapter, load it with hf_tokcomp.load_adapter(..., is_trainable=True), or continue from "
             "its run's checkpoint (--resume-from-checkpoint)."
-        )
-    reads = patch_for_model(unwrap(model))[1]
-    if not reads.reads_prompts:
-        raise UnsupportedModelError(
-            f"This trains models that read audio in a prompt, which {reads.model_type!r} does not: train it with "
-            "transformers' Seq2SeqTrainer, as docs/models.md shows."
         )
     set_seed(args.seed)  # for the initial weights of a trainable compressor and of the adapter
     if compression is not None or active_config(model) is None:
