@@ -36,7 +36,9 @@ def made(multilingual: bool = True, says: int = 8) -> tuple[Any, Any]:
     characters = ["<|endoftext|>", *sorted(_bytes().values()), *(f"\u0120{word}" for word in WORDS)]
     marks = ["<|startoftranscript|>", *(f"<|{code}|>" for code in LANGUAGES), "<|translate|>", "<|transcribe|>"]
     marks += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
-    tokenizer = WhisperTokenizer(vocab={text: i for i, text in enumerate(characters)}, merges=[])
+    tokenizer = WhisperTokenizer(
+        vocab={text: i for i, text in enumerate(characters)}, merges=[], pad_token=characters[0]
+    )
     tokenizer.add_special_tokens({"additional_special_tokens": marks})
     tokenizer.add_tokens([f"<|{place * 0.02:.2f}|>" for place in range(SECONDS * 50 + 1)], special_tokens=True)
     ids = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in ("<|endoftext|>", *marks)}
