@@ -171,7 +171,7 @@ def _added(model: Any, outputs: CompressedEncoderOutput) -> Tensor:
             "load the model with attn_implementation='sdpa'."
         )
     weight: Any = outputs.log_weight
-    kind = outputs.last_hidden_state.dtype  # type: ignore[union-attr]
+    kind = outputs.last_hidden_state.dtype
     added: Tensor = weight[:, None, None, :].clamp(min=torch.finfo(kind).min).to(kind)
     return added
 
