@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ..models.base import relying_on
-from .whisper.encoder import WhisperEncoderPatch
+from .whisper_encoder.encoder import WhisperEncoderPatch
 
 
 class AudioFlamingo3Patch(WhisperEncoderPatch):
@@ -25,7 +25,7 @@ class AudioFlamingo3Patch(WhisperEncoderPatch):
     relies_on = relying_on("input_features", "input_features_mask", "logits_to_keep")
 
     def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
-        tower = model.model.audio_tower
+        tower = self.tower(model)
         output = tower(features, input_features_mask=mask, return_dict=True)
         return output.last_hidden_state  # type: ignore[no-any-return]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..models.base import ModelPatch, relying_on
-from .whisper.joined import JoinedPositionsPatch
+from .whisper_encoder.joined import JoinedPositionsPatch
 
 
 class GlmAsrPatch(JoinedPositionsPatch):
@@ -46,7 +46,7 @@ class GlmAsrPatch(JoinedPositionsPatch):
     def as_scored(self, model: Any, query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         from transformers.models.glmasr.modeling_glmasr import apply_rotary_pos_emb
 
-        tower = model.model.audio_tower
+        tower = self.tower(model)
         layer, place = tower.layers[-1].self_attn, torch.arange(query.shape[1], device=query.device)[None]
         heads = [states.unflatten(-1, (-1, layer.head_dim)) for states in (query, key)]
         query, key = apply_rotary_pos_emb(*heads, *tower.rotary_emb(query, place), unsqueeze_dim=2)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..models.base import relying_on
-from .whisper.encoder import WhisperEncoderPatch
+from .whisper_encoder.encoder import WhisperEncoderPatch
 
 
 class Qwen2AudioPatch(WhisperEncoderPatch):
@@ -33,9 +33,11 @@ class Qwen2AudioPatch(WhisperEncoderPatch):
     relies_on = relying_on("input_features", "feature_attention_mask")
 
     def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
-        from transformers.masking_utils import create_bidirectional_mask  # takes a second, as in whisper/forward.py
+        from transformers.masking_utils import (
+            create_bidirectional_mask,  # takes a second, as in whisper_encoder/forward.py
+        )
 
-        tower = model.model.audio_tower
+        tower = self.tower(model)
         features, mask = features.to(tower.device), torch.as_tensor(mask, device=tower.device)
         positions, _ = tower._get_feat_extract_output_lengths(mask.sum(-1))
         width = (features.shape[-1] - 2) // 2 + 1

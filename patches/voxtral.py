@@ -11,7 +11,7 @@ from typing import Any
 
 from ..models.base import relying_on
 from ..models.conversation import conversations
-from .whisper.joined import JoinedPositionsPatch
+from .whisper_encoder.joined import JoinedPositionsPatch
 
 
 class VoxtralPatch(JoinedPositionsPatch):

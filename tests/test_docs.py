@@ -54,6 +54,7 @@ TINY = {  # so do these, of which tests/helpers/subjects has checkpoints
     "Qwen/Qwen2.5-Omni-3B": "qwen2_5_omni",
     "Qwen/Qwen3-Omni-30B-A3B-Instruct": "qwen3_omni_moe",
     "Qwen/Qwen3-ASR-1.7B-hf": "qwen3_asr",
+    "openai/whisper-tiny.en": "whisper",
 }
 ON_HUB = "someone/qwen2-audio-quarter"  # a config on the tests' small Hub
 AUDIO_FILES = ["question.wav"]  # become the shipped recordings

@@ -25,6 +25,8 @@ RELATIONS: dict[Kind, str] = {"config": "adapter", "model": "finetune", "adapter
 """Relation on the Hub by kind: a config is applied to a model, like an adapter; a saved model has its own weights."""
 ANY_MODEL = "Qwen/Qwen2-Audio-7B-Instruct"
 """Base model in the code snippet of a card that names none."""
+PIPELINES = {True: "audio-text-to-text", False: "automatic-speech-recognition"}
+"""The Hub's name of what a model does, by whether it reads audio in a prompt."""
 UNKNOWN = "path/to/its/base/model"
 
 
@@ -77,13 +79,13 @@ class CompressionCard:
 
     def data(self) -> ModelCardData:
         """The front matter."""
-        base = hub_id(self.base_model)
+        base, patch = hub_id(self.base_model), find_patch(self.model_type)
         tags = ["hf_tokcomp", "audio-token-compression", *methods_of(self.config), *self.tags]
         return ModelCardData(
             library_name=LIBRARIES[self.kind],
             base_model=base,
             base_model_relation=base and (self.relation or RELATIONS[self.kind]),
-            pipeline_tag="audio-text-to-text",
+            pipeline_tag=PIPELINES[patch is None or patch.reads_prompts],
             tags=tags,
             license=self.license,
             model_name=self.name if self.measurements else None,

@@ -55,6 +55,14 @@ samples = hf_tokcomp.audio.load_audio("question.wav", rate)
 inputs = processor(text=[prompt], audio=[samples], sampling_rate=rate, return_tensors="pt").to(model.device)
 """
 """For a prompt that contains the audio placeholder."""
+TRANSCRIBE = """
+rate = processor.{extractor}.sampling_rate
+samples = hf_tokcomp.audio.load_audio("question.wav", rate)
+inputs = processor(samples, sampling_rate=rate, return_tensors="pt", return_attention_mask=True).to(model.device)
+output = model.generate(**inputs, {options})
+print(processor.batch_decode(output, skip_special_tokens=True)[0])
+"""
+"""For a model that reads no prompt."""
 AUDIO = '{"type": "audio", "path": "question.wav"}'
 ANSWER = """
 output = model.generate(**inputs, {options})
@@ -98,11 +106,12 @@ def snippet(
         model_class=model_class, repo=repo, config=config, base=base, processor=processor, named=named
     )
     used = sorted(name for name in (model_class, "AutoProcessor") if f"{name}.from_pretrained" in load)
+    if patch is not None and not patch.reads_prompts:
+        ask = TRANSCRIBE.replace("{extractor}", patch.extractor)
+    else:
+        ask = _question(prompt or QUESTION, patch) + ANSWER.strip()
     return f"import hf_tokcomp  # adds compression to from_pretrained\nfrom transformers import {', '.join(used)}\n" + (
-        load
-        + (PATCH_PROCESSOR if long_audio == "windows" else "")
-        + _question(prompt or QUESTION, patch)
-        + ANSWER.strip().replace("{options}", options)
+        load + (PATCH_PROCESSOR if long_audio == "windows" else "") + ask.replace("{options}", options).rstrip()
     )
 
 

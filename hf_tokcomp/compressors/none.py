@@ -15,7 +15,7 @@ class NoneConfig(CompressionConfig):
     """Config of keeping all tokens. Takes no budget; bit for bit the unpatched model, unless an encoder option is set.
 
     Raises:
-        CompressionConfigError: ``long_audio="windows"``, which upstream does not do.
+        CompressionConfigError: ``long_audio="windows"`` or ``padding_seconds``, which upstream does not know.
 
     Example:
         >>> model = hf_tokcomp.patch(model, hf_tokcomp.NoneConfig())
@@ -37,6 +37,11 @@ class NoneConfig(CompressionConfig):
                 f"'none' is upstream's model, which does not read long audio in windows; leave out long_audio="
                 f"{self.long_audio!r}. To keep all tokens of all windows, use a method that drops none: "
                 "{'method': 'stride', 'retention_ratio': 1.0, 'long_audio': 'windows'}."
+            )
+        if self.padding_seconds is not None:
+            raise CompressionConfigError(
+                "'none' is upstream's model, which reads all of the padding; leave out padding_seconds. To keep all "
+                "tokens of the sound, use a method that drops none: {'method': 'stride', 'retention_ratio': 1.0}."
             )
 
 

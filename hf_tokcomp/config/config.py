@@ -27,7 +27,7 @@ LongAudio = Literal["cut", "windows"]
 BUDGETS = ("retention_ratio", "tokens_per_second", "max_tokens")
 CHUNKS = ("chunk_seconds", "allocation")
 ENCODER = ("skip_padding", "encoder_stride", "encoder_merge")
-READING = (*ENCODER, "long_audio")  # what happens before the method, which is the same for all of its stages
+READING = (*ENCODER, "long_audio", "padding_seconds")  # beside the method, and the same for all of its stages
 CONTENT_CHUNK_SECONDS = 0.4  # default for allocation="content"; docs/results.md says why
 
 
@@ -93,6 +93,13 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         help="what becomes of a recording longer than the window of a model that reads one (Qwen2-Audio: 30 s). `cut`: "
         "the rest is not read, as upstream. `windows`: all of it is read, in several windows that are one audio for "
         "the method, its budget and the positions",
+    )
+    padding_seconds: float | None = option(
+        None,
+        at_least=0,
+        help="seconds of the padding behind a sound that are read besides the slots by a decoder that attends to the "
+        "encoder (Whisper): it rests on padding, and ends its text by it. They are spread over all of the padding, and "
+        "weigh as much as all of it; the budget does not count them. None for the model's own; others refuse it",
     )
     schema_version: int = option(SCHEMA_VERSION, at_least=0, help="version of the stored form", compare=False)
     hf_tokcomp_version: str = option(__version__, help="version of hf_tokcomp that wrote the config", compare=False)
@@ -275,7 +282,7 @@ class CompressionConfig(FieldChecks, PushToHubConfigMixin):
         return type(self).from_dict(self.to_dict() | {"hf_tokcomp_version": __version__} | changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """A flat, sorted dict; budgets, chunks, encoder options and long_audio at their defaults are omitted.
+        """A flat, sorted dict; budgets, chunks and what concerns encoder and reading are omitted at their defaults.
 
         Example:
             >>> values = hf_tokcomp.CompressionConfig(method="stride").to_dict()

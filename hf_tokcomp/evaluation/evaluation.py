@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import UnsupportedModelError
 from ..hub.prompt_file import StoredPrompt
 from ..inference.asking import LONGEST_ANSWER, check_trained, longest_answer
 from ..inference.collator import AudioTextCollator
 from ..inference.processes import process
+from ..inference.prompts import check_reads
 from ..inference.speech import check_speaks, known_speaker
 from ..loading.stored_prompt import read_prompt
+from ..models.base import ModelPatch
 from ..models.instance import unwrap
 from ..models.registry import patch_for_processor
 from ..patching.windows import advice
@@ -171,7 +174,7 @@ def measure(
     """
     check_trained(model, [run.config for run in runs])
     for run in runs:
-        patch_for_processor(processor)[1].check_long_audio(run.config.long_audio)
+        patch_for_processor(processor)[1].check_config(run.config)
     metrics = {each.task.name: _metrics(each.task) for each in asked}
     state = process()
     if output is None and state.num_processes > 1:
@@ -254,6 +257,8 @@ def ask_all(
         if not task.title:
             task = dataclasses.replace(task, title=data_name(where.name or items.dataset))
         template = (prompts or {}).get(task.name) or task.template(patch.model_type, name, stored)
+        if not patch.reads_prompts:
+            template = _no_prompt(patch, task, (prompts or {}).get(task.name))
         cut = sum(samples / rate > longest for samples in items.samples)
         if cut:
             logger.warning(
@@ -274,6 +279,21 @@ def ask_all(
             )
         )
     return found
+
+
+def _no_prompt(patch: ModelPatch, task: Task, given: str | None) -> str:
+    """The empty template, for a model that reads no prompt.
+
+    Raises:
+        UnsupportedModelError: the task is none of transcribing, or a prompt was given.
+    """
+    if task.kind != "asr" or task.spoken:
+        raise UnsupportedModelError(
+            f"{patch.model_type!r} transcribes what it hears and reads no prompt, so it cannot answer {task.name}: "
+            "measure it on speech recognition, as with `asr` or `librispeech`."
+        )
+    check_reads(patch, given)
+    return ""
 
 
 def _transcriber(tasks: Sequence[Task], speech: Speech | None) -> Transcriber | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compressors.base import AudioTokenCompressor
+from ..errors import UnsupportedModelError
 from ..models.announced import Announced
 from ..models.base import ModelPatch
 from ..models.instance import compressor_of, patch_of, unwrap
@@ -93,6 +94,7 @@ def embed_audio(model: Any, inputs: Mapping[str, Any]) -> list[Tensor]:
     Raises:
         PlaceholderMismatchError: the placeholders do not match the audio.
         RuntimeError: the model is not patched.
+        UnsupportedModelError: its decoder attends to the encoder, and no prompt holds the audio.
         ValueError: there is no audio, or it cannot be compressed correctly.
 
     Example:
@@ -103,6 +105,11 @@ def embed_audio(model: Any, inputs: Mapping[str, Any]) -> list[Tensor]:
     whole = unwrap(model)
     patch = patch_of(whole)
     part = patch.inner(whole)
+    if not patch.reads_prompts:
+        raise UnsupportedModelError(
+            f"The decoder of {patch.model_type!r} reads the encoder's output, not embeddings in a prompt: call "
+            "`model.get_encoder()`, whose output is compressed."
+        )
     call = dict(inputs)
     for name in ("input_ids", patch.features):
         if call.get(name) is None:

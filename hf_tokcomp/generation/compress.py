@@ -88,10 +88,29 @@ def compress_windows(
     """Encode and compress: from windows to the slots of each audio, in encoder space.
 
     Args:
+        windows: the windows of all audios in order; for the others, and errors, see `compress_encoded`.
+    """
+    encoded = encode(model, patch, windows, compressor.requires, compressor.config.encoder)
+    return compress_encoded(model, patch, compressor, encoded, window_tokens, layout, text, output_length)
+
+
+def compress_encoded(
+    model: Any,
+    patch: ModelPatch,
+    compressor: AudioTokenCompressor[Any],
+    encoded: EncodedWindows,
+    window_tokens: list[int],
+    layout: AudioLayout,
+    text: tuple[Tensor, Tensor | None] | None = None,
+    output_length: OutputLength | None = None,
+) -> CompressedAudio:
+    """Compress what the encoder made of the windows: the slots of each audio, in encoder space.
+
+    Args:
         model: the model, or what `ModelPatch.around` made of its parts.
         patch: its `ModelPatch`.
         compressor: the method.
-        windows: the windows of all audios in order.
+        encoded: the encoder's output.
         window_tokens: number of tokens of each window.
         layout: which windows belong to which audio, and to which row of the text.
         text: ids and attention mask, each ``(batch, prompt)``; None if the method does not need the question.
@@ -101,7 +120,6 @@ def compress_windows(
         CompressorOutputError: the method returned more slots than there are tokens.
     """
     config, needs = compressor.config, compressor.requires
-    encoded = encode(model, patch, windows, needs, config.encoder)
     tokens = _whole_audios(encoded, window_tokens, layout, patch.frame_rate)
     tokens = add_language_model_side(tokens, needs, model, patch, text, layout.rows)
     if output_length is not None:

@@ -68,7 +68,7 @@ def forward(model: Any, *args: Any, **kwargs: Any) -> Any:
     upstream = original(model, "forward")
     if compressor_of(model) is None:
         return upstream(*args, **kwargs)
-    inputs = with_cache_name(kwargs if not args else _by_name(type(model).forward, model, args, kwargs))
+    inputs = with_cache_name(kwargs if not args else by_name(type(model).forward, model, args, kwargs))
     announced = Announced.taken_from(inputs)
     memory, cached = recall(inputs.get(CACHE))
     patch = patch_of(model)
@@ -131,7 +131,7 @@ def backbone_forward(backbone: Any, *args: Any, **kwargs: Any) -> Any:
     model = backbone.__dict__.get(MODEL)
     if model is None or compressor_of(model) is None:
         return upstream(*args, **kwargs)
-    inputs = with_cache_name(kwargs if not args else _by_name(type(backbone).forward, backbone, args, kwargs))
+    inputs = with_cache_name(kwargs if not args else by_name(type(backbone).forward, backbone, args, kwargs))
     announced = Announced.taken_from(inputs)
     memory, cached = recall(inputs.get(CACHE))
     patch = patch_of(model)
@@ -215,7 +215,7 @@ def _refuse_columns(model: Any, inputs: dict[str, Any]) -> None:
         raise ValueError("Under compression pass `labels`, not `shift_labels`: what follows a column changes.")
 
 
-def _by_name(function: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def by_name(function: Any, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Turn positional arguments into keywords."""
     bound = _signature(function).bind(model, *args, **kwargs).arguments
     named = dict(bound)

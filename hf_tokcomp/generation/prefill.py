@@ -81,7 +81,7 @@ def compress_prompt(
         raise CacheContinuationError(f"Compressed audio cannot be put behind an earlier cache. {START_ANEW}")
     reading, audio = compress_inputs(model, patch, inputs, announced)
     facts, layout = reading.facts, reading.layout
-    _warn_below_budget(config, layout.tokens, audio.counts, patch.frame_rate)
+    warn_below_budget(config, layout.tokens, audio.counts, patch.frame_rate)
     prompt = shorten(
         inputs["input_ids"],
         inputs.get("position_ids"),
@@ -124,7 +124,7 @@ FAR_BELOW = 0.9
 _WARNED: set[str] = set()
 
 
-def _warn_below_budget(config: CompressionConfig, before: list[int], after: list[int], frame_rate: float) -> None:
+def warn_below_budget(config: CompressionConfig, before: list[int], after: list[int], frame_rate: float) -> None:
     """Warn once per config if its method keeps far fewer tokens than the budget allows.
 
     A comparison at equal budgets would then be unfair, and only the counts would show it.

@@ -128,13 +128,17 @@ def ask(
             ids, sounds = speak(inner, inputs, given, voice)
     if clock is not None:
         clock.end(inner.device)
-    new = ids[:, inputs["input_ids"].shape[1] :]
+    prompted = patch_of(inner).reads_prompts
+    new = ids[:, inputs["input_ids"].shape[1] :] if prompted else ids
     tokenizer = processor.tokenizer
     texts = tokenizer.batch_decode(new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     ends = torch.tensor(_ends(writer), device=new.device, dtype=new.dtype)
     finished = torch.isin(new, ends).any(1) | (new.shape[1] < given["max_new_tokens"])
-    read = inputs["attention_mask"].sum(1).tolist()
-    written = (new != tokenizer.pad_token_id).sum(1).tolist()
+    # A decoder that attends to the encoder reads what the record says, and no prompt.
+    read = inputs["attention_mask"].sum(1).tolist() if prompted else inner.audio_compressor.last.tokens_before
+    pad = tokenizer.pad_token_id
+    pad = unwrap(writer).generation_config.pad_token_id if pad is None else pad
+    written = (new != pad).sum(1).tolist()
     answers = []
     columns = (texts, token_counts(inner, prepared.audios), finished.tolist(), read, written, sounds)
     for text, (before, after, asked), end, whole, count, sound in zip(*columns, strict=True):
@@ -153,12 +157,15 @@ def token_counts(model: Any, audios: Sequence[int]) -> Iterator[tuple[int, int, 
     record, config = model.audio_compressor.last, active_config(model)
     rate = patch_of(model).frame_rate
     before, after = iter(record.tokens_before), iter(record.tokens_after)
+    sound, slots = iter(record.sound_before), iter(record.sound_after)
     for count in audios:
         all_tokens = [int(next(before)) for _ in range(count)]
-        budgets = [None if config is None else config.budget_length(tokens, rate) for tokens in all_tokens]
+        left = [int(next(after)) for _ in range(count)]
+        budgets = [None if config is None else config.budget_length(next(sound), rate) for _ in range(count)]
         known = [budget for budget in budgets if budget is not None]
-        asked = sum(known) if len(known) == count else None
-        yield sum(all_tokens), sum(int(next(after)) for _ in range(count)), asked
+        padding = sum(left) - sum(next(slots) for _ in range(count))
+        asked = sum(known) + padding if len(known) == count else None
+        yield sum(all_tokens), sum(left), asked
 
 
 def longest_answer(model: Any) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..audio.loading import Samples, load_audio
+from ..errors import UnsupportedModelError
 from ..models.registry import patch_for_processor
 from ..patching.long_audio import longest_read
 from ..patching.windows import advice
@@ -58,8 +59,14 @@ class AudioTextCollator:
 
         Raises:
             FileNotFoundError: a recording does not exist.
+            UnsupportedModelError: the model reads no prompt.
             ValueError: a recording is missing, broken or too long, an answer is empty, or a prompt is missing.
         """
+        if not self.patch.reads_prompts:
+            raise UnsupportedModelError(
+                f"Labels are made here for models that read audio in a prompt, which {self.patch.model_type!r} does "
+                "not: train it with transformers' Seq2SeqTrainer, as docs/models.md shows."
+            )
         prompts = self.prompts(rows)
         answers = []
         for row, audios in zip(rows, prompts.audios_per_row, strict=True):
@@ -79,6 +86,8 @@ class AudioTextCollator:
 
     def _instruction(self, row: Mapping[str, Any]) -> str:
         instruction = row.get("prompt") or self.prompt
+        if not self.patch.reads_prompts:
+            return instruction or ""
         if not instruction:
             raise ValueError("A row has no prompt, and the collator was given none, as prompt=...")
         return str(instruction)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..audio.loading import Samples
+from ..errors import UnsupportedModelError
+from ..messages import shortened
 from ..models.base import ModelPatch
 from ..models.registry import patch_for_processor
 
@@ -39,11 +41,16 @@ class Prompts:
 def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: int = 1) -> str:
     """Build the complete prompt for one or more recordings, with the processor's chat template if there is one.
 
-    An instruction that contains the audio placeholder is already a complete prompt and is returned unchanged.
+    An instruction that contains the audio placeholder is already a complete prompt and is returned unchanged. For a
+    model that reads no prompt, it is empty.
 
     Raises:
+        UnsupportedModelError: the model reads no prompt, and there is an instruction.
         ValueError: the prompt does not contain exactly one placeholder per recording.
     """
+    if not patch.reads_prompts:
+        check_reads(patch, instruction)
+        return ""
     placeholder = processor.audio_token
     if placeholder in instruction:
         _check_placeholders("The prompt has", instruction, placeholder, audios)
@@ -55,6 +62,18 @@ def whole_prompt(processor: Any, patch: ModelPatch, instruction: str, audios: in
     text = template.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     _check_placeholders("The chat template wrote", text, placeholder, audios)
     return str(text)
+
+
+def check_reads(patch: ModelPatch, instruction: str | None) -> None:
+    """Raise if there is an instruction for a model that reads none.
+
+    Raises:
+        UnsupportedModelError: it reads none.
+    """
+    if not patch.reads_prompts and instruction and instruction.strip():
+        raise UnsupportedModelError(
+            f"{patch.model_type!r} transcribes what it hears and reads no prompt; leave out {shortened(instruction)!r}."
+        )
 
 
 def whole_answer(processor: Any, patch: ModelPatch, instruction: str, answer: str, audios: int = 1) -> str:

@@ -100,7 +100,9 @@ class Reader:
 
     @property
     def default_prompt(self) -> str:
-        """The instruction used when none is given."""
+        """The instruction used when none is given; empty for a model that reads none."""
+        if not self.patch.reads_prompts:
+            return ""
         return GENERAL_PROMPT if self.stored_prompt is None else self.stored_prompt.text
 
     @property

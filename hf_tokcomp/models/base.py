@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
+from ..config.config import CompressionConfig
 from ..config.encoder_options import EncoderOptions
 from ..errors import CompressionConfigError, UnsupportedModelError
 from ..ops.audio_tokens import NEEDS, FirstLayer
@@ -142,6 +143,12 @@ class ModelPatch(ABC):
     """How a recording longer than a window can be read. ``itself``: by upstream's own code, in windows or without.
     ``windows``: upstream cuts off the rest; with ``long_audio="windows"``, several windows, each encoded as an audio
     of its own is, are one audio. ``cut``: it cannot."""
+    reads_prompts: ClassVar[bool] = True
+    """Whether audio stands in a prompt, as placeholders. The patch of a model whose decoder attends to the encoder
+    instead derives from `hf_tokcomp.models.cross_attending.CrossAttendingPatch`."""
+    padding_seconds: ClassVar[float | None] = None
+    """Seconds of silence behind the sound that are read besides the compressed tokens, unless the config says
+    otherwise; None for a model that needs none, which refuses the option."""
     several_audios: ClassVar[bool] = True
     """Whether a prompt may hold several audios. If they span windows, marks in the prompt must separate their
     placeholders."""
@@ -334,6 +341,19 @@ class ModelPatch(ABC):
         if long_audio == "windows" and self.long_audio != "windows":
             why = "reads long audio itself" if self.long_audio == "itself" else "cannot read long audio in windows"
             raise CompressionConfigError(f"{self.model_type!r} {why}; leave out long_audio={long_audio!r}.")
+
+    def check_config(self, config: CompressionConfig) -> None:
+        """Raise unless audio can be read as a config says, for a model or its processor.
+
+        Raises:
+            CompressionConfigError: it cannot.
+        """
+        self.check_long_audio(config.long_audio)
+        if config.padding_seconds is not None and self.padding_seconds is None:
+            raise CompressionConfigError(
+                f"{self.model_type!r} reads no padding behind the sound; leave out padding_seconds="
+                f"{config.padding_seconds:g}."
+            )
 
     @abstractmethod
     def project(self, model: Any, features: Tensor) -> Tensor:

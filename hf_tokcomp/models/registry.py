@@ -25,6 +25,7 @@ PATCHES = {
     "qwen3_omni_moe": "hf_tokcomp.patches.qwen3_omni_moe",
     "qwen3_asr": "hf_tokcomp.patches.qwen3_asr",
     "granite_speech": "hf_tokcomp.patches.granite_speech",
+    "whisper": "hf_tokcomp.patches.whisper",
 }
 
 

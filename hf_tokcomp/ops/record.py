@@ -59,6 +59,8 @@ class CompressionRecord:
         width: length of the user's prompt.
         positions: ``(audios, slots)`` long, each slot's position in original tokens, as in `CompressedAudio`; None
             under ``none``.
+        padding: tokens of padding behind each audio that count in ``tokens_before`` and ``tokens_after``, as pairs
+            of before and after; None for a model that reads none. See `sound_before`.
 
     Example:
         >>> model = hf_tokcomp.patch(model, "average_pooling")
@@ -78,6 +80,21 @@ class CompressionRecord:
     labels: Tensor | None = None
     width: int = 0
     positions: Tensor | None = None
+    padding: list[tuple[int, int]] | None = None
+
+    @property
+    def sound_before(self) -> list[int]:
+        """Tokens of each audio that the budget counts: all of `tokens_before` but padding behind the sound."""
+        if self.padding is None:
+            return list(self.tokens_before)
+        return [all_of_it - before for all_of_it, (before, _) in zip(self.tokens_before, self.padding, strict=True)]
+
+    @property
+    def sound_after(self) -> list[int]:
+        """Slots that are left of each audio: all of `tokens_after` but padding behind the sound."""
+        if self.padding is None:
+            return list(self.tokens_after)
+        return [all_of_it - after for all_of_it, (_, after) in zip(self.tokens_after, self.padding, strict=True)]
 
     def to_prompt(self, values: Tensor, fill: float | None = -100) -> Tensor:
         """Map values of the shortened prompt back to the columns of the user's prompt.

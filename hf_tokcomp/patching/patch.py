@@ -16,8 +16,7 @@ from ..config.files import CONFIG_KEY, is_ours
 from ..config.notation import Compression, resolve_compression
 from ..config.registry import get_method, methods
 from ..errors import CompressionConfigError
-from ..generation.forward import backbone_forward, forward, forward_of_part
-from ..generation.generate import generate, prepare_inputs_for_generation
+from ..generation.replaced import for_composite, for_model, for_modules, for_part
 from ..models.base import ModelPatch
 from ..models.instance import (
     COMPOSITE,
@@ -38,7 +37,7 @@ from ..models.versions import check_transformers
 from ..ops.record import note, noted
 from ..sharing.methods import push_model
 from ..sharing.saving import save_pretrained
-from .processor import patch_processor
+from .processor import patch_processor, restore_processor
 
 Target = TypeVar("Target")
 
@@ -84,9 +83,9 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     """Patch, with an earlier compressor of the model if given."""
     if isinstance(model_or_processor, ProcessorMixin):
         module, model_patch = patch_for_processor(model_or_processor)
-        model_patch.check_long_audio(config.long_audio)
+        model_patch.check_config(config)
         # With windows, the processor has something to do all the same: it makes them.
-        if not config.deterministic_length and config.long_audio == "cut":
+        if model_patch.reads_prompts and not config.deterministic_length and config.long_audio == "cut":
             raise CompressionConfigError(
                 f"The count of {config.method!r} depends on the content, so a processor cannot know it in advance; "
                 "patch only the model."
@@ -98,7 +97,7 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
     module, model_patch = patch_for_model(model)
     _refuse_shared(model)
     check_transformers(type(model), model_patch)
-    model_patch.check_long_audio(config.long_audio)
+    model_patch.check_config(config)
     inner = model_patch.inner(model)
     model_patch.check_encoder(inner, config.encoder)
     compressor = getattr(model, "audio_compressor", None) if compressor is None else compressor
@@ -112,20 +111,23 @@ def _patch(model_or_processor: Any, config: CompressionConfig, compressor: Any =
             compressor.to(model.device, model.dtype)
     unpatch(model)
     before = model.config.__dict__.get(CONFIG_KEY, MISSING)
-    reading = {"forward": forward, "prepare_inputs_for_generation": prepare_inputs_for_generation}
-    own = {"generate": generate, "save_pretrained": save_pretrained, "push_to_hub": push_model}
-    functions = {**reading, **own} if inner is model else {"forward": forward_of_part, **own}
-    state = replace(model, module, functions, {}, forward=type(inner).forward)
+    if not model_patch.reads_prompts and config.positions == "original":
+        logger.warning(
+            "positions='original' has no effect on %r: its decoder attends to the audio, which has no positions there.",
+            model_patch.model_type,
+        )
+    own = {"save_pretrained": save_pretrained, "push_to_hub": push_model}
+    functions = for_model(model_patch) if inner is model else for_composite()
+    state = replace(model, module, {**functions, **own}, {}, forward=type(inner).forward)
     model.audio_compressor = compressor
     if inner is not model:
         if state_of(inner) is not None:
             unpatch(inner)
-        replace(inner, module, {**reading, "generate": generate}, {COMPOSITE: model})
+        replace(inner, module, for_part(), {COMPOSITE: model})
         # In its `__dict__` alone: a second module of that name would be saved twice.
         inner.__dict__["audio_compressor"] = compressor
-    backbone = model_patch.backbone(inner)
-    if backbone is not None:
-        replace(backbone, module, {"forward": backbone_forward}, {MODEL: inner})
+    for inside, functions in for_modules(model_patch, inner):
+        replace(inside, module, functions, {MODEL: inner})
     # A foreign value under this key is restored later; a config of ours was only stored, and is replaced.
     state.config_before = MISSING if is_ours(before) else before
     setattr(model.config, CONFIG_KEY, config.to_dict())
@@ -177,15 +179,14 @@ def unpatch(model_or_processor: Target) -> Target:
         True
     """
     if isinstance(model_or_processor, ProcessorMixin):
-        restore(model_or_processor)
+        restore_processor(model_or_processor)
         return model_or_processor
     model = unwrap(model_or_processor)
     _refuse_shared(model)
     if getattr(model, "audio_compressor", None) is not None:
         inner = patch_of(model).inner(model)
-        backbone = patch_of(model).backbone(inner)
-        if backbone is not None:
-            restore(backbone)
+        for inside, _ in for_modules(patch_of(model), inner):
+            restore(inside)
         if inner is not model:
             restore(inner)
             inner.__dict__.pop("audio_compressor", None)

@@ -19,18 +19,32 @@ from ..config.config import CompressionConfig
 from ..config.files import CONFIG_KEY
 from ..models.announced import PLACEHOLDERS, WINDOWS
 from ..models.base import ModelPatch
-from ..models.instance import HeldFunction, original, patch_of, replace
+from ..models.instance import HeldFunction, original, patch_of, replace, restore, state_of
 from ..prompt.layout import match_audios
 from ..prompt.shorten import runs_of
+from .extractor import return_mask
 from .windows import warn_of_cut, windows_of_samples
 
 
 def patch_processor(processor: Any, patch_module: str, patch: ModelPatch, config: CompressionConfig) -> None:
-    """Replace the methods that make a prompt with audio on this processor instance."""
+    """Replace the methods that make a prompt with audio on this processor instance.
+
+    Where no prompt holds the audio, the processor returns the mask of the features, which says where the sound ends.
+    """
     functions: dict[str, Callable[..., Any]] = {name: ShortCall(name) for name in patch.processor_calls}
-    if not functions:
+    if not patch.reads_prompts:
+        return_mask(getattr(processor, patch.extractor), not config.is_upstream)
+    elif not functions:
         functions = {"_process_audio": short_audio}
     replace(processor, patch_module, functions, {CONFIG_KEY: config}, HeldFunction)
+
+
+def restore_processor(processor: Any) -> None:
+    """Undo `patch_processor`."""
+    state = state_of(processor)
+    if state is not None and not state.patch.reads_prompts:
+        return_mask(getattr(processor, state.patch.extractor), False)
+    restore(processor)
 
 
 def short_audio(processor: Any, audio: Any, **kwargs: Any) -> tuple[Any, list[str]]:

@@ -160,7 +160,7 @@ class Panel:
             text: the model's answer.
             tokens_asked: number of tokens allowed by the budget.
         """
-        before, after = record.tokens_before[row], record.tokens_after[row]
+        before, after = record.sound_before[row], record.sound_after[row]  # no padding, where a model reads some
         slot = position = None
         if record.assignment is not None:
             slot = record.assignment.slot[row, :before].cpu().numpy()

@@ -17,10 +17,9 @@ from ..audio.loading import load_audio
 from ..config.config import BUDGETS, CompressionConfig
 from ..config.encoder_options import EncoderOptions
 from ..config.notation import Compression, resolve_compression
-from ..generation.prefill import compress_prompt
+from ..generation.replaced import compress_call
 from ..inference.asking import Prepared, ask, prepare, untrained
 from ..inference.prompts import Prompts, whole_prompt
-from ..models.announced import Announced
 from ..models.base import ModelPatch
 from ..models.instance import active_config, patch_for_model, patch_of, unwrap
 from ..patching.long_audio import processor_for
@@ -169,8 +168,7 @@ def read_panels(
             if text:
                 said = ask(model, processor, Prepared(inputs, [1]), max_new_tokens)[0].text
             else:
-                call = dict(inputs)
-                compress_prompt(patch.inner(inner), patch, call, Announced.taken_from(call))
+                compress_call(patch.inner(inner), dict(inputs))
             record = inner.audio_compressor.last
             scores = None
             name = _score_of(inner.audio_compressor.requires, attention)
@@ -179,7 +177,7 @@ def read_panels(
                 if seen not in received:
                     received[seen] = encoder_attention(inner, patch, inputs, *seen)
                 scores = received[seen]
-            asked = config.budget_length(record.tokens_before[0], patch.frame_rate)
+            asked = config.budget_length(record.sound_before[0], patch.frame_rate)
             panels.append(Panel.of_record(_heading(config), record, 0, scores, said, asked))
     return panels
 

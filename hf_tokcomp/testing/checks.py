@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from . import around, calls, decoding
+from . import around, calls, cross_attending, decoding
 from .subject import NotApplicable, Subject
 
 Check = Callable[[Subject], None]
@@ -18,7 +18,8 @@ def conformance_checks() -> tuple[Check, ...]:
     A check raises `ConformanceError` if a model behaves incorrectly, `NotApplicable` if it does not apply to the model,
     and any error that upstream raises.
     """
-    return tuple(_in_one_thread_of_ours(check) for check in (*calls.CHECKS, *decoding.CHECKS, *around.CHECKS))
+    every = (*calls.CHECKS, *decoding.CHECKS, *around.CHECKS, *cross_attending.CHECKS)
+    return tuple(_in_one_thread_of_ours(check) for check in every)
 
 
 def _in_one_thread_of_ours(check: Check) -> Check:
@@ -28,6 +29,9 @@ def _in_one_thread_of_ours(check: Check) -> Check:
         whole = subject.model()
         if subject.patch.inner(whole) is not whole:
             raise NotApplicable("a composite has no `forward`: its part goes through the checks")
+        if subject.patch.reads_prompts == (check in cross_attending.CHECKS):
+            where = "in a prompt" if subject.patch.reads_prompts else "by the decoder's cross-attention"
+            raise NotApplicable(f"the model reads audio {where}")
         torch.manual_seed(0)
         with torch.no_grad():
             check(subject)

@@ -61,7 +61,9 @@ def lora_config(
         options["target_modules"] = _targets(inner, "|".join(f"({part})" for part in parts))
     if learns:
         options["modules_to_save"] = sorted({*(options.get("modules_to_save") or ()), COMPRESSOR})
-    return LoraConfig(r=r, lora_alpha=lora_alpha, lora_dropout=lora_dropout, task_type="CAUSAL_LM", **options)
+    # PEFT's wrapper of that kind passes ids on under a name that encoder-decoders do not know.
+    kind = "CAUSAL_LM" if patch.reads_prompts else None
+    return LoraConfig(r=r, lora_alpha=lora_alpha, lora_dropout=lora_dropout, task_type=kind, **options)
 
 
 def _targets(model: Any, expression: str) -> str | list[str]:

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from ..config.notation import Compression
+from ..errors import UnsupportedModelError
 from ..inference.collator import AudioTextCollator
-from ..models.instance import active_config
+from ..models.instance import active_config, patch_for_model, unwrap
 from ..patching.long_audio import processor_for
 from ..patching.patch import patch
 from .callbacks import GenerationMetrics, Metric, TokensKept, _Logging
@@ -90,6 +91,12 @@ def make_trainer(
     """
     from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 
+    reads = patch_for_model(unwrap(model))[1]
+    if not reads.reads_prompts:
+        raise UnsupportedModelError(
+            f"This trains models that read audio in a prompt, which {reads.model_type!r} does not: train it with "
+            "transformers' Seq2SeqTrainer, as docs/models.md shows."
+        )
     if not issubclass(trainer_class, CompressedTrainer):
         raise TypeError(
             f"trainer_class={trainer_class.__name__} must be a subclass of hf_tokcomp.training.CompressedTrainer."

@@ -39,7 +39,8 @@ HALF = ("--compression", POOLING["method"], "--retention-ratio", "1/2")
 SHORT = ("--max-new-tokens", "4", "--device", "cpu")
 TRUTHS = {0.9: "a b c", 1.7: "what is this", 0.6: "g"}
 """What is said in recordings of these lengths."""
-EVERY = sorted(set(PATCHES) - {"qwen2_audio"})  # of which the shipped model is one, that the other tests use
+EVERY = sorted(set(PATCHES) - {"qwen2_audio", "whisper"})
+"""Without the type of the shipped model, that the other tests use, and the one in `test_whisper_commands.py`."""
 ALONE = [name for name in EVERY if type(load_patch(PATCHES[name])).inner is ModelPatch.inner]
 """Models that are no composites of several."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -23,10 +24,21 @@ SPELLINGS = {"colour": "color"}
 
 def save(folder: Path, multilingual: bool = True, says: int = 8) -> Path:
     """Write one that says ``says`` words of `WORDS`, which depend on what it hears, and return its folder."""
+    model, processor = made(multilingual, says)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    (folder / "normalizer.json").write_text(json.dumps(SPELLINGS))
+    return folder
+
+
+def made(multilingual: bool = True, says: int = 8) -> tuple[Any, Any]:
+    """Model and processor."""
     characters = ["<|endoftext|>", *sorted(_bytes().values()), *(f"\u0120{word}" for word in WORDS)]
     marks = ["<|startoftranscript|>", *(f"<|{code}|>" for code in LANGUAGES), "<|translate|>", "<|transcribe|>"]
     marks += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
-    tokenizer = WhisperTokenizer(vocab={text: i for i, text in enumerate(characters)}, merges=[])
+    tokenizer = WhisperTokenizer(
+        vocab={text: i for i, text in enumerate(characters)}, merges=[], pad_token=characters[0]
+    )
     tokenizer.add_special_tokens({"additional_special_tokens": marks})
     tokenizer.add_tokens([f"<|{place * 0.02:.2f}|>" for place in range(SECONDS * 50 + 1)], special_tokens=True)
     ids = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in ("<|endoftext|>", *marks)}
@@ -82,10 +94,7 @@ def save(folder: Path, multilingual: bool = True, says: int = 8) -> Path:
         prev_sot_token_id=ids["<|startofprev|>"],
         **marked,
     )
-    model.save_pretrained(folder)
-    WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
-    (folder / "normalizer.json").write_text(json.dumps(SPELLINGS))
-    return folder
+    return model.eval(), WhisperProcessor(extractor, tokenizer)
 
 
 def _bytes() -> dict[int, str]:

@@ -119,7 +119,7 @@ def test_audio_flamingo_3_takes_one_recording_of_any_length() -> None:
         questions("audioflamingo3").ask("what is this", [sound(1), sound(1)])
 
 
-EVERY = sorted(set(PATCHES) - {"qwen2_audio"})
+EVERY = sorted(set(PATCHES) - {"qwen2_audio", "whisper"})
 
 
 @pytest.mark.parametrize("simple", [False, True], ids=["in turns", "simple"])
@@ -140,6 +140,12 @@ def test_every_model_is_asked_and_answers(model_type: str, simple: bool) -> None
     if not patch.several_audios:
         with pytest.raises(ValueError, match="2 recordings, and this model takes one"):
             Questions(processor, patch, True, simple).ask("what is this", [sound(1), sound(1)])
+
+
+def test_a_model_without_prompts_cannot_be_asked() -> None:
+    processor = transformers.AutoProcessor.from_pretrained(folder_of("whisper"))
+    with pytest.raises(hf_tokcomp.UnsupportedModelError, match="'whisper' transcribes what it hears"):
+        Questions(processor, load_patch(PATCHES["whisper"]), True, False).ask("what is this", [sound(0.9)])
 
 
 @pytest.mark.parametrize("model_type", EVERY)

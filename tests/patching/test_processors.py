@@ -103,9 +103,9 @@ def test_copies_and_saving(kind, tmp_path):
 
 
 def test_other_processors_are_refused():
-    from transformers import WhisperFeatureExtractor, WhisperProcessor
+    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Processor
 
-    processor = WhisperProcessor(WhisperFeatureExtractor(), tiny.tokenizer())
+    processor = Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tiny.tokenizer())
     with pytest.raises(hf_tokcomp.UnsupportedModelError, match="Supported: qwen2_audio"):
         hf_tokcomp.patch(processor, "top_k")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from hf_tokcomp.patches.whisper.forward import run_on_sound
+from hf_tokcomp.patches.whisper_encoder.forward import run_on_sound
 
 import hf_tokcomp
 from hf_tokcomp.config.encoder_options import EncoderOptions

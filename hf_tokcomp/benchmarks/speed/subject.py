@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...audio.loading import Samples
+from ...errors import UnsupportedModelError
 from ...inference.prompts import model_inputs
 from ...models.base import ModelPatch
 from ...models.registry import PATCHES, load_patch
@@ -94,6 +95,11 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
     reader = Reader(found)
     if reader.adapter is not None:
         raise ValueError(f"{name} is an adapter, and as fast as its base model; measure {reader.base}.")
+    if not reader.patch.reads_prompts:
+        raise UnsupportedModelError(
+            f"bench times models that read audio in a prompt, which {reader.patch.model_type!r} does not. "
+            "`hf-tokcomp run --json` shows the seconds of a call."
+        )
     prompt, processor, rate = reader.prompt(GENERAL_PROMPT), reader.processor, reader.rate
     extractor, longest = getattr(processor, reader.patch.extractor), reader.patch.longest_audio(processor)
 

@@ -45,7 +45,7 @@ def folder_of(model_type: str) -> Path:
     patch = patch_for_class(type(model))[1]
     model.save_pretrained(folder)
     patch.save_beside(model, folder)  # the voices of one that speaks
-    if not patch.processor_calls:  # Voxtral's turns are written by mistral-common
+    if patch.reads_prompts and not patch.processor_calls:  # Voxtral's turns are written by mistral-common
         content = TEXT if model_type in TURNS_OF_TEXT else PARTS.replace("MARK", patch.prompt.replace("{text}", ""))
         user, other = MARKS.get(model_type, WORDS)
         processor.chat_template = TEMPLATE.replace("USER", user).replace("OTHER", other).replace("CONTENT", content)

@@ -56,13 +56,17 @@ class WhisperEncoderPatch(ModelPatch):
     def window_tokens(self, frames: int) -> int:
         return max(0, ((frames - 1) // 2 + 1) // self.positions_per_token)
 
+    def tower(self, model: Any) -> Any:
+        """The audio encoder."""
+        return model.model.audio_tower
+
     def window_frames(self, model: Any) -> int:
         """Number of mel frames in a full window."""
-        tower = model.model.audio_tower
+        tower = self.tower(model)
         return int(tower.config.max_source_positions * tower.conv1.stride[0] * tower.conv2.stride[0])
 
     def feature_dim(self, model: Any) -> int:
-        return int(model.model.audio_tower.config.hidden_size)
+        return int(self.tower(model).config.hidden_size)
 
     def around(self, audio_tower: nn.Module, projector: nn.Module) -> Any:
         return AudioParts(audio_tower, projector)
@@ -70,12 +74,12 @@ class WhisperEncoderPatch(ModelPatch):
     def encode(self, model: Any, windows: Windows, needs: frozenset[str], options: EncoderOptions) -> EncodedWindows:
         encode = partial(self._encode_together, model, needs, options)
         skipping = options.skip_padding and self.masks_padding
-        return in_runs(encode, windows, model.model.audio_tower.conv1.weight.device if skipping else None)
+        return in_runs(encode, windows, self.tower(model).conv1.weight.device if skipping else None)
 
     def _encode_together(
         self, model: Any, needs: frozenset[str], options: EncoderOptions, windows: Windows
     ) -> EncodedWindows:
-        tower, features, frames = model.model.audio_tower, windows.features, windows.frames
+        tower, features, frames = self.tower(model), windows.features, windows.frames
         layer = tower.layers[-1].self_attn
         wanted = needs & READ
         watch = recorded_outputs(query=layer.q_proj, key=layer.k_proj) if wanted else nullcontext({})
@@ -119,10 +123,10 @@ class WhisperEncoderPatch(ModelPatch):
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
         if options.merge:
-            check_merging(model.model.audio_tower)
+            check_merging(self.tower(model))
 
     def parts(self, model: Any) -> Parts:
-        tower = model.model.audio_tower
+        tower = self.tower(model)
         return Parts(
             encoder_begin=tower.conv1,
             encoder_end=getattr(tower, self.last_norm),

@@ -20,11 +20,11 @@ class JoinedPositionsPatch(WhisperEncoderPatch):
     chat = None
 
     def feature_dim(self, model: Any) -> int:
-        return int(model.model.audio_tower.config.intermediate_size)  # upstream's name for the width of four positions
+        return int(self.tower(model).config.intermediate_size)  # upstream's name for the width of four positions
 
     def check_encoder(self, model: Any, options: EncoderOptions) -> None:
         ModelPatch.check_encoder(self, model, options)
 
     def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
-        states = model.model.audio_tower(features).last_hidden_state
+        states = self.tower(model)(features).last_hidden_state
         return states.reshape(len(features), -1, self.feature_dim(model))  # type: ignore[no-any-return]
