@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ..config.encoder_options import EncoderOptions
 from ..models.base import ModelPatch, Parts
 from ..models.cross_attending import CrossAttendingPatch
-from ..models.instance import original
 from .whisper_encoder.encoder import WhisperEncoderPatch
 
 LINEAR = r"(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
@@ -69,6 +68,8 @@ class WhisperPatch(CrossAttendingPatch, WhisperEncoderPatch):
             )
 
     def run_encoder(self, model: Any, features: Tensor, mask: Tensor | None) -> Tensor:
+        from ..models.instance import original  # imports transformers, which a list of the models goes without
+
         tower = self.tower(model)
         features = features.to(tower.conv1.weight.device, tower.conv1.weight.dtype)
         return original(tower, "forward")(features).last_hidden_state  # type: ignore[no-any-return]

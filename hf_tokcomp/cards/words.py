@@ -72,6 +72,8 @@ def facts(config: CompressionConfig, frame_rate: float | None) -> list[tuple[str
         rows.append(("encoder", ", ".join(f"`{name}` {value}" for name, value in encoder.items())))
     if config.long_audio == "windows":
         rows.append(("long audio", "in windows, which share one budget; the processor must be patched, too"))
+    if config.padding_seconds is not None:
+        rows.append(("padding", f"{config.padding_seconds:g} s of it are read besides the compressed sound"))
     options = {name: value for name, value in config.to_dict().items() if name not in SHARED}
     if options:
         rows.append(("options", ", ".join(f"`{name}` {value}" for name, value in options.items())))
