@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import transformers
 from huggingface_hub import snapshot_download
 from transformers import AutoConfig
 
@@ -22,6 +23,7 @@ from ...hub.json_text import parse_json
 from ...hub.shared_files import SENT, is_sent
 from ...loading.stored_files import fetch
 from ...messages import shown
+from ...models.registry import find_patch
 from ...sharing.pack import PROCESSOR_FILES
 
 SAFETENSORS = "model.safetensors"
@@ -73,7 +75,11 @@ class Source:
     @functools.cached_property
     def config(self) -> Any:
         """Its config as transformers reads it."""
-        return AutoConfig.from_pretrained(self.name, **self.where)
+        patch = find_patch(self.values["model_type"])
+        model_class = None if patch is None else getattr(transformers, patch.model_classes[0], None)
+        # In a process where vLLM runs, `AutoConfig` may give a class of vLLM's.
+        config_class = AutoConfig if model_class is None else model_class.config_class
+        return config_class.from_pretrained(self.name, **self.where)
 
     @functools.cached_property
     def stored(self) -> CompressionConfig | None:
