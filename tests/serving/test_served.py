@@ -119,6 +119,8 @@ def test_an_engine_that_was_started_without_what_it_needs_is_refused():
         refused(match, config_of("qwen2_audio", architectures=arch, audio_compression={"method": method}))
     flamingo = config_of("audioflamingo3", audio_compression={"method": "ltbm", "long_audio": "windows"})
     refused("reads long audio itself", flamingo)
+    padded = config_of("qwen2_audio", architectures=arch, audio_compression={"method": "ltbm", "padding_seconds": 1.0})
+    refused("leave out padding_seconds", padded)
     ltbm = config_of("qwen2_audio", architectures=arch, audio_compression={"method": "ltbm"})
     refused("is for single requests.*--hf-overrides", ltbm, processor={COMPRESSION_KEY: {"max_tokens": 3}})
     original = config_of("qwen2_audio", architectures=arch, audio_compression=ORIGINAL)

@@ -133,7 +133,7 @@ class Served:
             )
         config = CompressionConfig.from_dict(stored)
         check_servable(config)
-        patch.check_long_audio(config.long_audio)
+        patch.check_config(config)
         missing = sorted(get_method(config.method).needs_of(config) - patch.supplies)
         if missing:
             raise CompressionConfigError(
