@@ -36,6 +36,8 @@ os.environ.update(HERE)
 
 TOKENS = 8  # of an answer
 BLOCK = 32  # tokens of a block of the cache
+SMALL = {"max_model_len": 512, "max_num_batched_tokens": 64, "max_num_seqs": 8, "num_gpu_blocks_override": 18}
+"""Audios are cut by the prefill, and requests are preempted and begin again: fewer blocks than the prompts need."""
 
 
 @dataclass

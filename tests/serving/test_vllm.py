@@ -16,6 +16,7 @@ import tiny
 import torch
 from engines import (
     BLOCK,
+    SMALL,
     Question,
     answers,
     as_published,
@@ -96,10 +97,6 @@ def test_the_ids_are_those_of_transformers(folders, kind, config):
     assert ids_of(first) == wanted
     assert ids_of(again) == wanted
     assert [each.num_cached_tokens for each in again] == [(n - 1) // BLOCK * BLOCK for n in counts]
-
-
-SMALL = {"max_model_len": 512, "max_num_batched_tokens": 64, "max_num_seqs": 8, "num_gpu_blocks_override": 18}
-"""Audios are cut by the prefill, and requests are preempted and begin again: fewer blocks than the prompts need."""
 
 
 @pytest.mark.parametrize("positions", ["contiguous", "original"])

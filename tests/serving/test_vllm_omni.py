@@ -10,7 +10,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed; `make vllm-test` runs
 
 import omni_answers
 import tiny
-from engines import BLOCK, Question, engine, generate, ids_of
+from engines import BLOCK, SMALL, Question, engine, generate, ids_of
 from omni_answers import CASES, expected, questions
 from PIL import Image
 from subjects import qwen2_5_omni_thinker as subject
@@ -55,10 +55,6 @@ def test_an_exported_folder_needs_no_overrides(folders, tmp_path):
     case = next(case for case in USUAL if CASES[case].get("positions") == "original")
     with engine(export(folders["whole"], tmp_path / "served", CASES[case]), None, video_pruning_rate=0.5) as llm:
         assert ids_of(generate(llm, questions())) == expected(case)["ids"]
-
-
-SMALL = {"max_model_len": 512, "max_num_batched_tokens": 64, "max_num_seqs": 8, "num_gpu_blocks_override": 18}
-"""Audios are cut by the prefill, and requests are preempted and begin again: fewer blocks than the prompts need."""
 
 
 def test_the_thinker_alone_with_prefill_in_pieces_and_preemption(folders):

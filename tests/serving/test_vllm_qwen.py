@@ -12,7 +12,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed; `make vllm-test` runs
 
 import tiny
 import torch
-from engines import BLOCK, Question, answers, clean_up, engine, generate, ids_of, made, saved
+from engines import BLOCK, SMALL, Question, answers, clean_up, engine, generate, ids_of, made, saved
 from safetensors.torch import load_file, save_file
 
 import hf_tokcomp
@@ -67,10 +67,6 @@ def test_an_exported_folder_needs_no_overrides(folder, tmp_path):
     questions, config = questions_of(), CASES[-1]
     with engine(export(folder, tmp_path / "served", config), None, video_pruning_rate=0.5) as llm:
         assert ids_of(generate(llm, questions)) == answers(KIND, config, questions)
-
-
-SMALL = {"max_model_len": 512, "max_num_batched_tokens": 64, "max_num_seqs": 8, "num_gpu_blocks_override": 18}
-"""Audios are cut by the prefill, and requests are preempted and begin again: fewer blocks than the prompts need."""
 
 
 @pytest.mark.parametrize("positions", ["contiguous", "original"])

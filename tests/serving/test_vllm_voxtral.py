@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import tiny
 import torch
-from engines import BLOCK, Question, answers, engine, generate, ids_of, made, run_examples, saved
+from engines import BLOCK, SMALL, Question, answers, engine, generate, ids_of, made, run_examples, saved
 from mistral_layout import as_mistral
 
 import hf_tokcomp
@@ -126,10 +126,6 @@ def test_json_overrides_do_the_same(published):
     }
     with engine(published, None, hf_overrides=overrides, video_pruning_rate=0.5) as llm:
         check(llm, ORIGINAL)
-
-
-SMALL = {"max_model_len": 512, "max_num_batched_tokens": 64, "max_num_seqs": 8, "num_gpu_blocks_override": 18}
-"""Audios are cut by the prefill, and requests are preempted and begin again: fewer blocks than the prompts need."""
 
 
 @pytest.mark.parametrize("config", [QUARTER, ORIGINAL], ids=["contiguous", "original"])

@@ -66,9 +66,8 @@ class CompressedProcessor:
         config = served.of_request(hf_processor_mm_kwargs.get(COMPRESSION_KEY))
         windows = data.get(WINDOWS)
         full = served.tokens_of(frames, None if windows is None else windows.tolist())
-        served.check_left(config, full)
         data[FULL_TOKENS] = torch.tensor(full)
-        data[AUDIO_TOKENS] = torch.tensor([config.output_length(n, served.patch.frame_rate) for n in full])
+        data[AUDIO_TOKENS] = torch.tensor(served.check_left(config, full))
         data[BUDGET] = torch.tensor([budget_of(config)] * len(full), dtype=torch.float64)
         return data
 

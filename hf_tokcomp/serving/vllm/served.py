@@ -180,23 +180,24 @@ class Served:
             )
         return self.config.replace(**budget)
 
-    def check_left(self, config: CompressionConfig, tokens: Sequence[int]) -> None:
-        """Raise if a request's compression leaves more of its audios than the engine's, on which its memory is planned.
+    def check_left(self, config: CompressionConfig, tokens: Sequence[int]) -> list[int]:
+        """Tokens of each audio after a request's compression, if they are no more than the engine plans memory for.
 
         Args:
             config: what `of_request` returned.
             tokens: tokens of each audio before compression.
 
         Raises:
-            CompressionConfigError: it does.
+            CompressionConfigError: they are more.
         """
-        for n in tokens:
-            wanted = config.output_length(n, self.patch.frame_rate)
+        found = [config.output_length(n, self.patch.frame_rate) for n in tokens]
+        for n, wanted in zip(tokens, found, strict=True):
             if wanted > self.left_of(n):
                 raise CompressionConfigError(
                     f"The request asks for {wanted} tokens of an audio of {n}, and this server leaves at most "
                     f"{self.left_of(n)}: ask for less, or start the server with a larger budget."
                 )
+        return found
 
     def check_adapter(self, name: str, trained: CompressionConfig | None) -> None:
         """Raise if an adapter was trained under another compression.
