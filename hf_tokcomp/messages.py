@@ -44,3 +44,8 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     text = name if isinstance(name, str) else ""
     close = difflib.get_close_matches(text[:100], list(known), n=1, cutoff=0.5)
     return f": did you mean {close[0]!r}?" if close else "."
+
+
+def how_asked(prompt: str, most: int = 160) -> str:
+    """How a model was asked, in a heading; a longer prompt is shortened to this length."""
+    return f"asked {quoted(prompt, most)}" if prompt else "without a prompt"

@@ -26,7 +26,7 @@ UNNAMED = "recordings named one by one"
 RATE = "audio_tokens_per_second"
 NAMES = {"wer_plain": "wer"}
 """The Hub's names of our metrics, where they differ; the note says how texts are compared."""
-PERCENT = ("wer", "wer_plain", "exact_match", "accuracy")
+PERCENT = ("wer", "wer_plain", "words_right", "exact_match", "accuracy")
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,6 @@ def compare(
 
     kinds = positions_of(POSITIONS if positions is None else positions)
     shares = ratios_of(RATIOS if retention_ratio is None else retention_ratio)
-    runs, left_out = plan(compression or [ALL], shares, kinds, seeds)
     folder = output if output is not None and output.suffix != ".json" else None
     if output is not None and not output.absolute().parent.is_dir():
         raise FileNotFoundError(f"There is no folder {output.absolute().parent} to write {output.name} to.")
@@ -122,6 +121,7 @@ def compare(
     name = find_model(model)
     entries = find_entries(audio, dataset, split, parse_columns(columns), on_error)
     reader = open_reader(name)
+    runs, left_out = plan(compression or [ALL], shares, kinds, seeds, reader.patch)
     transcriber = None
     if speech is None:
         kind = dataclasses.replace(kind, metrics=("wer_plain", "exact_match"))

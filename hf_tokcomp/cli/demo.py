@@ -71,7 +71,7 @@ def demo(
 
 def _marked(text: str, truth: str | None) -> str:
     """The text, with the number of wrong words."""
-    from ..evaluation.metrics.texts import plain, word_errors
+    from ..evaluation.metrics.texts import plain, word_counts
 
-    wrong, words = word_errors(plain(truth or ""), plain(text))
-    return text if not wrong else f"{text}  ({wrong} of {words} words wrong)"
+    counts = word_counts(plain(truth or ""), plain(text))
+    return text if not counts.errors else f"{text}  ({counts.errors} of {counts.words} words wrong)"

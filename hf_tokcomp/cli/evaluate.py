@@ -202,7 +202,7 @@ def evaluate(
     if speech is not None:
         reader.check_speaks()
     stored = [] if reader.stored is None else [reader.stored.to_json_string()]
-    runs, left_out = plan(compression or stored, ratios, kinds, seeds)
+    runs, left_out = plan(compression or stored, ratios, kinds, seeds, reader.patch)
     skips = on_error == "skip"
     where = {
         each: Dataset(

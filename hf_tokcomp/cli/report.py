@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config.notation import ratio_name
-from ..messages import quoted, shortened
+from ..messages import how_asked, shortened
 from ..reporting.console import print_table
 
 SHIPPED = "the recordings that ship with hf_tokcomp"
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def asked_with(prompts: Iterable[str]) -> str:
     """The prompt on one line, or a note that there are several."""
     found = list(dict.fromkeys(prompts))
-    return f"asked {quoted(found[0])}" if len(found) == 1 else f"asked {len(found)} prompts of their own"
+    return how_asked(found[0]) if len(found) == 1 else f"asked {len(found)} prompts of their own"
 
 
 def of(dataset: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..messages import quoted
+from ..messages import how_asked
 from .items import Items
 from .speech import Transcriber
 from .task import Task
@@ -47,4 +47,4 @@ class Asked:
         own = self.task.own and all(item.question for item in self.items.items)
         if differ and (own or self.template == "{question}"):
             return "each asked its own question"
-        return f"asked {quoted(self.prompt, length)}"
+        return how_asked(self.prompt, length)

@@ -124,7 +124,7 @@ def evaluate(
     limit = longest_answer(model)
     given = (datasets, prompts, max_new_tokens, choice_scoring, loaded_from, stored, limit, speech)
     asked = ask_all(processor, found, *given)
-    runs, left_out = plan(compressions, ratios, positions, seeds)
+    runs, left_out = plan(compressions, ratios, positions, seeds, patch_for_processor(processor)[1])
     measured = measure(
         model,
         processor,

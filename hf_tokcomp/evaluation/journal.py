@@ -13,6 +13,8 @@ from typing import IO, Any
 from ..hub.whole_files import not_written
 
 PATTERN = "answers-*.jsonl"
+ROWS = ("scores", "seconds", "padding")
+"""The fields of an answer that JSON writes as lists."""
 Key = tuple[str, str, str]
 
 
@@ -34,6 +36,7 @@ class Given:
             item's share of its batch.
         transcript: what was heard in the spoken answer; None if it is not spoken.
         speech_seconds: length of the spoken answer; None if it is not spoken.
+        padding: how many tokens before and after compression are padding behind the sound.
     """
 
     task: str
@@ -48,6 +51,7 @@ class Given:
     seconds: tuple[float, ...] = ()
     transcript: str | None = None
     speech_seconds: float | None = None
+    padding: tuple[int, ...] = (0, 0)
 
     @property
     def key(self) -> Key:
@@ -172,7 +176,7 @@ def _lines(file: Path) -> Iterator[Given]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             values = json.loads(line)
-            yield Given(**values | {name: tuple(values.get(name, ())) for name in ("scores", "seconds")})
+            yield Given(**values | {name: tuple(values[name]) for name in ROWS if name in values})
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}, line {number} is no answer of a sweep: {error}. Remove it.") from error
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..inference.asking import token_counts
+from ..inference.asking import Counts, token_counts
 from ..inference.collator import IGNORED, AudioTextCollator
 from ..models.instance import unwrap
 
@@ -30,7 +30,7 @@ def option_inputs(
 
 def option_likelihoods(
     model: Any, inputs: Mapping[str, Tensor], choices: Sequence[Sequence[str]]
-) -> tuple[list[list[float]], list[tuple[int, int, int | None]]]:
+) -> tuple[list[list[float]], list[Counts]]:
     """The log-likelihood of every option of every row, and the audio tokens of each row: before, after, budget.
 
     An option is scored as the complete answer including its end marker: the sum over its tokens, in nats, that is, the

@@ -11,6 +11,7 @@ from ..config.config import CompressionConfig
 from ..config.notation import config_at, parse_config
 from ..config.registry import methods as registered
 from ..errors import CompressionConfigError
+from ..models.base import ModelPatch
 
 ALL = "all"
 """Stands for every method that needs only a ratio and has nothing to learn, and for one composition."""
@@ -53,17 +54,23 @@ NONE = Run("none", 1.0, None, None, CompressionConfig(method="none"))
 
 
 def plan(
-    compressions: Sequence[str], ratios: Sequence[float], positions: Sequence[str], seeds: int
+    compressions: Sequence[str],
+    ratios: Sequence[float],
+    positions: Sequence[str],
+    seeds: int,
+    patch: ModelPatch | None = None,
 ) -> tuple[list[Run], dict[str, str]]:
     """The runs, `none` first, and the methods that were left out of ``all``, with the reason.
 
     Args:
         compressions: what `config_at` takes, ``all``, or a JSON object, a folder or a Hub id, as for `parse_config`.
         ratios: retention ratios. At 1, every method equals `none`, which is always included, except methods with an
-            option that reduces the encoder's work or reads long audio in windows; `none` with an encoder option always
-            runs at 1. Empty: each config at its own budget.
+            option that reduces the encoder's work or reads long audio in windows, and for a model that reads padding,
+            of which compression leaves a part; `none` with an encoder option always runs at 1. Empty: each config at
+            its own budget.
         positions: kinds of positions; empty for each config's own.
         seeds: number of seeds 0, 1, ... for random methods.
+        patch: the patch of the model; None for one that reads no padding and offers every method what it needs.
 
     Raises:
         CompressionConfigError: there is no such method, or a ratio is out of range.
@@ -75,9 +82,9 @@ def plan(
     runs = {NONE.key: NONE}
     for share in ratios:
         CompressionConfig(method="stride", retention_ratio=share)  # check the ratio, whatever the methods
-    names = [name for each in compressions for name in (_everything(left_out) if each == ALL else [each])]
+    names = [name for each in compressions for name in (_everything(left_out, patch) if each == ALL else [each])]
     for name in dict.fromkeys(names):
-        for config, ratio in _budgets(name, ratios):
+        for config, ratio in _budgets(name, ratios, patch is not None and patch.padding_seconds is not None):
             for kind in positions or (config.positions,):
                 for run in _seeded(name, ratio, config.replace(positions=kind), seeds):
                     runs.setdefault(run.key, run)
@@ -92,13 +99,13 @@ def by_cell(runs: Iterable[Run]) -> dict[tuple[str, float | None, str | None], l
     return found
 
 
-def _budgets(name: str, ratios: Sequence[float]) -> list[tuple[CompressionConfig, float | None]]:
+def _budgets(name: str, ratios: Sequence[float], cuts_padding: bool) -> list[tuple[CompressionConfig, float | None]]:
     none = _none_named(name)
     if none is not None:
         return [] if none == NONE.config else [(none, 1.0)]
     if ratios:
         configs = [(config_at(name, ratio), ratio) for ratio in ratios]
-        return [(config, ratio) for config, ratio in configs if ratio < 1 or not _is_none(config)]
+        return [(config, ratio) for config, ratio in configs if ratio < 1 or cuts_padding or not _is_none(config)]
     config = parse_config(name)
     return [(config, config.retention_ratio)]
 
@@ -117,18 +124,22 @@ def _is_none(config: CompressionConfig) -> bool:
     return not config.encoder.reduces and config.long_audio == "cut"
 
 
-def _everything(left_out: dict[str, str]) -> list[str]:
+def _everything(left_out: dict[str, str], patch: ModelPatch | None) -> list[str]:
     found = []
     for name in (COMPOSITION if name == "compose" else name for name in registered()):
         if name == "none":
             continue
         try:
-            method = config_at(name, 0.5).method
+            config = config_at(name, 0.5)
         except CompressionConfigError as error:
             left_out[name] = str(error)
             continue
-        if registered()[method].learns:
+        method = registered()[config.method]
+        missing = [] if patch is None else sorted(method.needs_of(config) - patch.supplies)
+        if method.learns:
             left_out[name] = "it has weights to learn; name it with a model that brings them"
+        elif missing and patch is not None:
+            left_out[name] = f"it needs {', '.join(missing)} of the model, and {patch.unsupplied}"
         else:
             found.append(name)
     return found

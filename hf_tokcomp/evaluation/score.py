@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class Score:
         difference_high: upper bound.
         by_seed: the value for each seed, if there are several.
         items: number of items.
-        kept: the fraction of audio tokens actually kept, averaged over items and seeds.
+        kept: the fraction of the sound's tokens actually kept, averaged over items and seeds.
         unfinished: the fraction of answers that were cut off at the maximum length.
-        asked: the fraction of audio tokens that the budget allows, averaged over items and seeds; nan without one.
+        asked: the fraction of them that the budget allows, averaged over items and seeds; nan without one.
     """
 
     task: str
@@ -52,9 +54,14 @@ class Score:
 
 
 def read_scores(file: Path) -> list[Score]:
-    """Read the scores from a ``results.json`` file, with nan restored from null."""
+    """Read the scores from a ``results.json`` file."""
+    return as_scores(json.loads(file.read_text(encoding="utf-8"))["scores"])
+
+
+def as_scores(written: Sequence[Mapping[str, Any]]) -> list[Score]:
+    """Scores from the values that JSON has of them, with nan restored from null."""
     found = []
-    for values in json.loads(file.read_text(encoding="utf-8"))["scores"]:
+    for values in written:
         numbers = {
             name: math.nan if value is None and name not in ("ratio", "positions") else value
             for name, value in values.items()

@@ -156,9 +156,14 @@ class _Measured:
 
 
 def _shares(given: Given) -> tuple[float, bool, float]:
-    """The fraction of tokens kept, whether the answer was cut off, and the budgeted fraction (nan without a budget)."""
-    before = max(given.tokens_before, 1)
-    return given.tokens_after / before, not given.finished, given.tokens_asked / before if given.tokens_asked else nan
+    """The fraction of tokens kept, whether the answer was cut off, and the budgeted fraction (nan without a budget).
+
+    Of a model that also reads padding, the fractions are those of the sound, as budgets are.
+    """
+    behind, left = given.padding
+    before = max(given.tokens_before - behind, 1)
+    asked = nan if given.tokens_asked is None else (given.tokens_asked - left) / before
+    return (given.tokens_after - left) / before, not given.finished, asked
 
 
 def _of(task: Asked, run: Run, answers: Mapping[Key, Given]) -> list[Given]:

@@ -24,7 +24,7 @@ from .journal import Given, Journal, Key, MemoryJournal
 from .likelihood import option_inputs, option_likelihoods
 from .plan import Run
 
-KEPT = ("text", "finished", "tokens_before", "tokens_after", "tokens_asked")
+KEPT = ("text", "finished", "tokens_before", "tokens_after", "tokens_asked", "padding")
 """The recorded fields of an answer."""
 Answering = Callable[[bool], list[dict[str, Any]]]
 """Answers a prepared batch under the model's current compression: values for `Given`, optionally with seconds."""
@@ -174,7 +174,7 @@ def _by_likelihood(model: Any, collator: AudioTextCollator, task: Asked, batch: 
             {
                 "text": options[scores.index(max(scores))],
                 "scores": tuple(scores),
-                **dict(zip(("tokens_before", "tokens_after", "tokens_asked"), counts, strict=True)),
+                **dict(zip(("tokens_before", "tokens_after", "tokens_asked", "padding"), counts, strict=True)),
             }
             for options, scores, counts in zip(choices, *option_likelihoods(model, moved, choices), strict=True)
         ]

@@ -18,6 +18,7 @@ from .score import Score
 NAMES = {
     "wer": "word error rate in %",
     "wer_plain": "word error rate in %",
+    "words_right": "words of the reference written right, in %",
     "exact_match": "exactly right, in %",
     "accuracy": "accuracy in %",
     "cider": "CIDEr-D",

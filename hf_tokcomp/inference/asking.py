@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -36,6 +36,8 @@ class Answer:
         tokens_read: prompt tokens that the language model read, audio and text.
         tokens_written: tokens in the answer.
         sound: the spoken answer, if speech was asked for.
+        padding: how many of ``tokens_before`` and ``tokens_after`` are padding behind the sound, which no budget
+            counts, for a model that reads some.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Answer:
     tokens_read: int = 0
     tokens_written: int = 0
     sound: Sound | None = field(default=None, repr=False)
+    padding: tuple[int, int] = (0, 0)
 
     @property
     def counts(self) -> str:
@@ -141,13 +144,22 @@ def ask(
     written = (new != pad).sum(1).tolist()
     answers = []
     columns = (texts, token_counts(inner, prepared.audios), finished.tolist(), read, written, sounds)
-    for text, (before, after, asked), end, whole, count, sound in zip(*columns, strict=True):
-        shown = text.strip() if strip else text
-        answers.append(Answer(shown, before, after, asked, bool(end), int(whole) - before + after, int(count), sound))
+    for text, (before, after, asked, padding), end, whole, count, sound in zip(*columns, strict=True):
+        shown, read_by_it = text.strip() if strip else text, int(whole) - before + after
+        answers.append(Answer(shown, before, after, asked, bool(end), read_by_it, int(count), sound, padding))
     return answers
 
 
-def token_counts(model: Any, audios: Sequence[int]) -> Iterator[tuple[int, int, int | None]]:
+class Counts(NamedTuple):
+    """The audio tokens of a prompt; see `Answer`."""
+
+    before: int
+    after: int
+    asked: int | None
+    padding: tuple[int, int]
+
+
+def token_counts(model: Any, audios: Sequence[int]) -> Iterator[Counts]:
     """For each prompt of the model's last call, the audio tokens before and after compression, and the budget.
 
     Args:
@@ -161,11 +173,12 @@ def token_counts(model: Any, audios: Sequence[int]) -> Iterator[tuple[int, int, 
     for count in audios:
         all_tokens = [int(next(before)) for _ in range(count)]
         left = [int(next(after)) for _ in range(count)]
-        budgets = [None if config is None else config.budget_length(next(sound), rate) for _ in range(count)]
+        heard = [int(next(sound)) for _ in range(count)]
+        budgets = [None if config is None else config.budget_length(tokens, rate) for tokens in heard]
         known = [budget for budget in budgets if budget is not None]
-        padding = sum(left) - sum(next(slots) for _ in range(count))
-        asked = sum(known) + padding if len(known) == count else None
-        yield sum(all_tokens), sum(left), asked
+        padding = sum(all_tokens) - sum(heard), sum(left) - sum(int(next(slots)) for _ in range(count))
+        asked = sum(known) + padding[1] if len(known) == count else None
+        yield Counts(sum(all_tokens), sum(left), asked, padding)
 
 
 def longest_answer(model: Any) -> int:

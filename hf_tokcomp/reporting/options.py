@@ -11,7 +11,7 @@ from ..messages import shown
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequence[str] = ()) -> list[Any]:
+def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequence[Any] = ()) -> list[Any]:
     """The values of a comma-separated list.
 
     Raises:
@@ -24,7 +24,7 @@ def parse_list(text: str, option: str, kind: Callable[[str], Any], allowed: Sequ
         except (ValueError, ZeroDivisionError):
             raise ValueError(f"{option}: {shown(part)} is not a number.") from None
         if allowed and value not in allowed:
-            raise ValueError(f"{option}: {shown(part)} is not one of {', '.join(allowed)}.")
+            raise ValueError(f"{option}: {shown(part)} is not one of {', '.join(map(str, allowed))}.")
         values.append(value)
     if not values:
         raise ValueError(f"{option} is empty.")

@@ -163,8 +163,11 @@ def attention_is_that_of_eager(subject: Subject) -> None:
     if encoded.attention is None:
         raise ConformanceError("`encode` returned no attention, and `supplies` says that it does.")
     weights = seen[0].float().mean(1)
-    for number, tokens in enumerate(map(known.window_tokens, windows.frames)):
-        received = weights[number, :tokens].sum(0)[:tokens]
+    per_token = weights.shape[-1] // encoded.features.shape[1]
+    per_frame = weights.shape[-1] / windows.features.shape[-1]
+    for number, frames in enumerate(windows.frames):
+        tokens, positions = known.window_tokens(frames), -int(-frames * per_frame // 1)
+        received = weights[number, :positions].sum(0)[: tokens * per_token].view(tokens, per_token).mean(1)
         subject.close(f"attention received in window {number}", encoded.attention[number, :tokens], received)
 
 

@@ -187,6 +187,16 @@ def test_the_english_normaliser_is_that_of_whisper():
     assert load_metric("wer_plain").compute(predictions=texts, references=[["Mr. Brown will not"]])["wer_plain"] > 0
 
 
+def test_words_that_are_right_do_not_pay_for_what_was_invented():
+    texts, truths = ["The cat cat cat sat!", "dogs", "x"], ["the cat sat down", "a dog", "gone by"]
+    metric = load_metric("words_right")
+    assert metric.statistics(texts, lists(truths)).tolist() == [[3, 4], [0, 2], [0, 2]]
+    assert metric.compute(predictions=texts, references=lists(truths)) == {"words_right": 37.5}
+    endless = load_metric("wer").compute(predictions=["a b c " * 20], references=[["a b c"]])["wer"]
+    assert endless == 1900
+    assert metric.compute(predictions=["a b c " * 20], references=[["a b c"]])["words_right"] == 100
+
+
 def test_british_spelling_wants_the_list(tmp_path):
     text, truth = ["the colour"], [["the color"]]
     without = load_metric("wer")

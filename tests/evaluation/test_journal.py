@@ -10,7 +10,7 @@ import pytest
 from hf_tokcomp.evaluation.journal import Given, Journal
 
 ONE = Given("digits", "0", "none@1", "seven\u2028 \x85three\n one", 40, 20)
-TWO = Given("digits", "1", "none@1", "", 40, 20, (-1.5, -2.25), finished=False)
+TWO = Given("digits", "1", "none@1", "", 40, 20, (-1.5, -2.25), finished=False, padding=(20, 5))
 
 
 def write(journal: Journal, *answers: Given) -> None:

@@ -55,7 +55,7 @@ def test_a_batch_says_what_each_option_says_alone(kind, collator, asked, method)
     for row, options, found in zip(asked, CHOICES, scores, strict=True):
         expected = [alone(model, collator, row, option) for option in options]
         assert found == pytest.approx(expected, abs=2e-4)
-    before, after, wanted = zip(*counts, strict=True)
+    before, after, wanted, _ = zip(*counts, strict=True)
     assert len(before) == 2
     assert wanted == tuple(hf_tokcomp.active_config(model).budget_length(n, 25.0) for n in before)
     if method == "none":

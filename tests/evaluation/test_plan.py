@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import tiny_whisper
 
+import hf_tokcomp
 from hf_tokcomp import CompressionConfig
 from hf_tokcomp.config.notation import config_at, parse_config
 from hf_tokcomp.config.registry import methods
 from hf_tokcomp.errors import CompressionConfigError
 from hf_tokcomp.evaluation.plan import NONE, plan
+from hf_tokcomp.models.registry import PATCHES, load_patch
 
 
 def keys(*arguments: object) -> list[str]:
@@ -42,6 +45,23 @@ def test_all_are_all_that_can_be_compared() -> None:
     assert not found & set(left_out)
     assert set(left_out) == {"conv_resampler", "query_resampler"}
     assert len({run.key for run in runs}) == len(runs)
+
+
+def test_all_tokens_of_a_model_that_reads_padding_are_not_the_uncompressed_model() -> None:
+    patch = load_patch(PATCHES["whisper"])
+    wanted = ["none@1", "stride@1/contiguous", "stride@0.5/contiguous"]
+    assert [run.key for run in plan(["stride"], [1, 0.5], [], 1, patch)[0]] == wanted
+    other = load_patch(PATCHES["qwen2_audio"])
+    assert [run.key for run in plan(["stride"], [1, 0.5], [], 1, other)[0]] == [wanted[0], wanted[2]]
+
+
+def test_methods_that_a_model_cannot_feed_are_left_out_of_all() -> None:
+    runs, left_out = plan(["all"], [0.5], [], 1, load_patch(PATCHES["whisper"]))
+    assert "speechprune" not in {run.method for run in runs}
+    assert "top_k" in {run.method for run in runs}
+    assert "its decoder reads no question" in left_out["speechprune"]
+    with pytest.raises(CompressionConfigError, match="speechprune"):  # by name it is refused where it is patched in
+        hf_tokcomp.patch(tiny_whisper.made()[0], "speechprune")
 
 
 def test_without_ratios_and_positions_each_config_is_as_it_is() -> None:

@@ -68,6 +68,20 @@ def test_values_differences_and_tokens() -> None:
         assert each.low <= each.value <= each.high
 
 
+def test_shares_are_those_of_the_sound_where_padding_is_read() -> None:
+    """Of 100 tokens 60 are padding, of which 10 are left; half of the sound is asked for, and 16 of 40 are kept."""
+    runs, _ = plan(["stride"], [0.5], [], 1)
+    given = answers("digits", {run.key: ["one two three", "four"] for run in runs}, before=100, after=26)
+    given = {
+        key: each if each.run == NONE.key else replace(each, padding=(60, 10), tokens_asked=30)
+        for key, each in given.items()
+    }
+    found = {each.method: each for each in score([asked(DIGITS, *STRINGS)], runs, given)}
+    assert (found["none"].kept, found["stride"].kept, found["stride"].asked) == (1, 0.4, 0.5)
+    text = report(list(found.values()), [asked(DIGITS, *STRINGS)], "m", {"metrics": {"digits": {}}})
+    assert "`stride` kept 40 % at 1/2" in text
+
+
 def test_seeds_are_averaged_and_do_not_narrow_the_interval() -> None:
     runs, _ = plan(["random"], [0.5], ["original"], 2)
     items = [Item(str(n), "", ("x",), recordings=(str(n),)) for n in range(20)]

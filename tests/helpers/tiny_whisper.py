@@ -22,17 +22,17 @@ SECONDS = 2
 SPELLINGS = {"colour": "color"}
 
 
-def save(folder: Path, multilingual: bool = True, says: int = 8) -> Path:
+def save(folder: Path, multilingual: bool = True, says: int = 8, seconds: int = SECONDS, longest: int = 32) -> Path:
     """Write one that says ``says`` words of `WORDS`, which depend on what it hears, and return its folder."""
-    model, processor = made(multilingual, says)
+    model, processor = made(multilingual, says, seconds, longest)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     (folder / "normalizer.json").write_text(json.dumps(SPELLINGS))
     return folder
 
 
-def made(multilingual: bool = True, says: int = 8) -> tuple[Any, Any]:
-    """Model and processor."""
+def made(multilingual: bool = True, says: int = 8, seconds: int = SECONDS, longest: int = 32) -> tuple[Any, Any]:
+    """Model and processor, of windows of so many seconds and texts of up to so many tokens."""
     characters = ["<|endoftext|>", *sorted(_bytes().values()), *(f"\u0120{word}" for word in WORDS)]
     marks = ["<|startoftranscript|>", *(f"<|{code}|>" for code in LANGUAGES), "<|translate|>", "<|transcribe|>"]
     marks += ["<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
@@ -40,9 +40,9 @@ def made(multilingual: bool = True, says: int = 8) -> tuple[Any, Any]:
         vocab={text: i for i, text in enumerate(characters)}, merges=[], pad_token=characters[0]
     )
     tokenizer.add_special_tokens({"additional_special_tokens": marks})
-    tokenizer.add_tokens([f"<|{place * 0.02:.2f}|>" for place in range(SECONDS * 50 + 1)], special_tokens=True)
+    tokenizer.add_tokens([f"<|{place * 0.02:.2f}|>" for place in range(seconds * 50 + 1)], special_tokens=True)
     ids = {mark: tokenizer.convert_tokens_to_ids(mark) for mark in ("<|endoftext|>", *marks)}
-    extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=SECONDS)
+    extractor = WhisperFeatureExtractor(feature_size=16, chunk_length=seconds)
     torch.manual_seed(3)
     config = WhisperConfig(
         vocab_size=len(tokenizer),
@@ -54,8 +54,8 @@ def made(multilingual: bool = True, says: int = 8) -> tuple[Any, Any]:
         decoder_attention_heads=2,
         encoder_ffn_dim=16,
         decoder_ffn_dim=16,
-        max_source_positions=SECONDS * 50,
-        max_target_positions=32,
+        max_source_positions=seconds * 50,
+        max_target_positions=longest,
         decoder_start_token_id=ids["<|startoftranscript|>"],
         eos_token_id=ids["<|endoftext|>"],
         pad_token_id=ids["<|endoftext|>"],

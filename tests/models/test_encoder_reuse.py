@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import tiny
+import tiny_whisper
 import torch
 
 import hf_tokcomp
 from hf_tokcomp.models.encoder.reuse import reuse_encoder
+from hf_tokcomp.testing import sound
 
 METHODS = ("average_pooling", "segmentwise_top_k", "visionzip", "sa_map")
 
@@ -81,3 +83,29 @@ def test_one_encoding_of_the_block_before_is_not_taken(kind, model, seconds, run
         with reuse_encoder():
             answer(model, inputs, "stride")
     assert len(runs) == 2
+
+
+def test_equal_features_are_encoded_once_and_other_lengths_anew():
+    """Whisper's decoding of long audio makes new tensors at every call; where the sound ends changes the scores."""
+    model, processor = tiny_whisper.made(multilingual=False)
+    runs = []
+    model.model.encoder.layers[-1].register_forward_hook(lambda *_: runs.append(1))
+    given = processor(sound(0.9, 0), sampling_rate=16_000, return_tensors="pt", return_attention_mask=True)
+    longer = given["attention_mask"].clone()
+    longer[:, : longer.shape[1] // 2 + 20] = 1
+    alone = [answer_of(model, given["input_features"], mask) for mask in (given["attention_mask"], longer)]
+    runs.clear()
+    with reuse_encoder({"attention"}):
+        first = answer_of(model, given["input_features"], given["attention_mask"])
+        again = answer_of(model, given["input_features"].clone(), given["attention_mask"])
+        other = answer_of(model, given["input_features"], longer)
+    assert len(runs) == 2
+    assert torch.equal(first, alone[0])
+    assert torch.equal(again, alone[0])
+    assert torch.equal(other, alone[1])
+
+
+def answer_of(model, features, mask):
+    start = torch.tensor([[model.config.decoder_start_token_id]])
+    with hf_tokcomp.compressed(model, "top_k"), torch.no_grad():
+        return model(input_features=features, attention_mask=mask, decoder_input_ids=start).logits

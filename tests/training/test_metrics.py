@@ -10,7 +10,7 @@ import pytest
 
 from hf_tokcomp.evaluation.kinds import KINDS, PROMPTS
 from hf_tokcomp.evaluation.metrics import WHILE_TRAINING, load_metric
-from hf_tokcomp.evaluation.metrics.texts import plain, word_errors
+from hf_tokcomp.evaluation.metrics.texts import plain, word_counts
 from hf_tokcomp.training.callbacks import metric_of
 
 
@@ -27,14 +27,14 @@ def test_word_errors_are_of_all_words_together():
 
 def test_word_errors_beside_right_and_empty_answers():
     assert metric_of("asr")(["a b", "C!"], ["", "c"]) == {"wer": pytest.approx(200 / 3), "exact_match": 50.0}
-    assert word_errors("a b", "") == (2, 2)
+    assert word_counts("a b", "") == (0, 2, 2)
     assert metric_of("asr")(["a"], ["b c d"])["wer"] == 300.0  # above 100
 
 
 def test_truths_without_a_word():
     """A truth of punctuation alone has no words: what is said there is inserted."""
     assert metric_of("asr")(["...", "a b"], ["yes", "a b"]) == {"wer": 50.0, "exact_match": 50.0}
-    assert word_errors("", "yes") == (1, 0)
+    assert word_counts("", "yes") == (0, 1, 0)
 
 
 def test_bleu_by_hand():

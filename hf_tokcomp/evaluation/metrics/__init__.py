@@ -30,6 +30,12 @@ def _wer_plain(**options: Any) -> ItemMetric:
     return PlainWordErrorRate(**options)
 
 
+def _words_right(**options: Any) -> ItemMetric:
+    from .wer import WordsRight
+
+    return WordsRight(**options)
+
+
 def _bleu(**options: Any) -> ItemMetric:
     from .bleu import Bleu
 
@@ -78,6 +84,7 @@ def _accuracy(**options: Any) -> ItemMetric:
 METRICS: dict[str, Callable[..., ItemMetric]] = {
     "wer": _wer,
     "wer_plain": _wer_plain,
+    "words_right": _words_right,
     "bleu": _bleu,
     "asr_bleu": _asr_bleu,
     "cider": _cider,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 NORMALISATION = "lower-cased, without punctuation"
 """A description of what `plain` does."""
 
@@ -14,8 +16,22 @@ def plain(text: str) -> str:
     return " ".join(jiwer.Compose([jiwer.ToLowerCase(), jiwer.RemovePunctuation()])(text).split())
 
 
-def word_errors(truth: str, text: str) -> tuple[int, int]:
-    """The total of substitutions, deletions and insertions, and the number of words in the reference, by jiwer.
+class WordCounts(NamedTuple):
+    """How a text differs from its reference.
+
+    Args:
+        right: words of the reference that are there.
+        errors: the total of substitutions, deletions and insertions.
+        words: number of words in the reference.
+    """
+
+    right: int
+    errors: int
+    words: int
+
+
+def word_counts(truth: str, text: str) -> WordCounts:
+    """Compare two texts word by word, by jiwer.
 
     Args:
         truth: the reference text, normalised.
@@ -24,6 +40,6 @@ def word_errors(truth: str, text: str) -> tuple[int, int]:
     import jiwer
 
     # If normalisation leaves nothing of the reference, as for "Uh.", every predicted word is an insertion.
-    counts = jiwer.process_words(truth, text)
-    errors = counts.substitutions + counts.deletions + counts.insertions
-    return errors, counts.hits + counts.substitutions + counts.deletions
+    found = jiwer.process_words(truth, text)
+    missed = found.substitutions + found.deletions
+    return WordCounts(found.hits, missed + found.insertions, found.hits + missed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .base import Array, ItemMetric, ratio
-from .texts import NORMALISATION, plain, word_errors
+from .texts import NORMALISATION, WordCounts, plain, word_counts
 
 
 class PlainWordErrorRate(ItemMetric):
@@ -35,9 +35,12 @@ class PlainWordErrorRate(ItemMetric):
                 f"{self.name} takes one reference for each item; item {several[0]} has {len(references[several[0]])}."
             )
         return [
-            word_errors(self.normalise(truth), self.normalise(text))
+            self._of_one(word_counts(self.normalise(truth), self.normalise(text)))
             for (truth,), text in zip(references, predictions, strict=True)
         ]
+
+    def _of_one(self, counts: WordCounts) -> tuple[int, int]:
+        return counts.errors, counts.words
 
     def value(self, sums: Array) -> Array:
         return 100 * ratio(sums[..., 0], sums[..., 1])
@@ -88,6 +91,23 @@ class WordErrorRate(PlainWordErrorRate):
             "normaliser": f"EnglishTextNormalizer of transformers {version('transformers')}",
             "spellings": f"a list of {count}" if count else "none: British and American spellings are different words",
         }
+
+
+class WordsRight(WordErrorRate):
+    """The share of the reference's words that were written down right, after Whisper's English text normaliser.
+
+    Word error rates also count what was invented: a decoder that loses its way and repeats itself can reach 300 %,
+    which hides what it has heard. This share does not count insertions, so that a text of all words would have all of
+    them right: read it beside the word error rate. Options are those of `WordErrorRate`. Statistics, k = 2: words that
+    are right; number of words in the reference.
+    """
+
+    name = "words_right"
+    higher_is_better = True
+    highest = 100.0
+
+    def _of_one(self, counts: WordCounts) -> tuple[int, int]:
+        return counts.right, counts.words
 
 
 def _read(where: str | os.PathLike[str]) -> dict[str, str]:

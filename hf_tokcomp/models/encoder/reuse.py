@@ -26,13 +26,22 @@ class _Kept:
         self.encoded: EncodedWindows | None = None
 
     def fits(self, made_of: tuple[Any, ...], under: tuple[Any, ...], needs: frozenset[str]) -> bool:
-        same = len(made_of) == len(self.made_of) and all(a is b for a, b in zip(made_of, self.made_of, strict=True))
-        return same and under == self.under and needs <= self.needs
+        if under != self.under or not needs <= self.needs or len(made_of) != len(self.made_of):
+            return False
+        return all(map(_same, made_of, self.made_of))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two inputs are the same object, or equal tensors: decoding of long audio cuts windows at every call."""
+    if one is other or not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
+        return one is other
+    alike = one.shape == other.shape and one.dtype == other.dtype and one.device == other.device
+    return alike and one.device.type != "meta" and torch.equal(one, other)
 
 
 @contextmanager
 def reuse_encoder(needs: Iterable[str] = ()) -> Iterator[None]:
-    """Within the ``with`` block, calls on the very same feature tensors share one run of the encoder.
+    """Within the ``with`` block, calls on the same features share one run of the encoder.
 
     Compressions differ only after the encoder, so comparing them need not repeat it. Results are bit-for-bit the same
     as without it. Different encoder options get different encodings. It has no effect if gradients are enabled, nor on
@@ -52,11 +61,11 @@ def reuse_encoder(needs: Iterable[str] = ()) -> Iterator[None]:
 def encode(
     model: Any, patch: ModelPatch, windows: Windows, needs: frozenset[str], options: EncoderOptions
 ) -> EncodedWindows:
-    """Call `ModelPatch.encode`, or return its last result for the same tensors inside `reuse_encoder`."""
+    """Call `ModelPatch.encode`, or return its last result for the same features inside `reuse_encoder`."""
     kept = _ACTIVE.get()
     if kept is None or torch.is_grad_enabled():
         return patch.encode(model, windows, needs, options)
-    made_of, under = (model, windows.features, windows.mask), (options, windows.numbers)
+    made_of, under = (model, windows.features, windows.mask), (options, windows.numbers, windows.frames)
     if kept.encoded is None or not kept.fits(made_of, under, needs):
         kept.encoded = None  # frees its memory before the next one is allocated
         kept.needs |= needs

@@ -1,0 +1,1 @@
+"""The methods on the real attention of pretrained Whisper models: how many words compression costs."""
