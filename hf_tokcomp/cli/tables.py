@@ -86,7 +86,8 @@ def _print_one(row: dict[str, Any]) -> None:
     cls = get_method(row["method"]).config_class
     print(f"{row['method']}: {row['idea']}\n")
     print(f"family: {row['family']}\nsource: {row['source'] or '-'}\ncount by: {row['count']}")
-    print(f"needs: {', '.join(row['needs']) or '-'}\n")
+    print(f"needs: {', '.join(row['needs']) or '-'}")
+    print(f"measured: {row['measured'] or '-'}\n")
     refused = {"method", "schema_version", "hf_tokcomp_version"}
     refused |= set(() if row["budget"] else BUDGETS) | set(() if row["chunks"] else CHUNKS)
     fields = [field for field in dataclasses.fields(cls) if field.name not in refused]
@@ -133,6 +134,7 @@ def list_methods() -> list[dict[str, Any]]:
     from .. import compressors  # noqa: F401 - registers them
     from ..config.checks import metadata_of
     from ..config.config import CompressionConfig
+    from ..config.measured import words_right
     from ..config.registry import methods as registered
 
     shared = {field.name for field in dataclasses.fields(CompressionConfig)}
@@ -156,6 +158,7 @@ def list_methods() -> list[dict[str, Any]]:
                 if field.name not in shared
             },
             "idea": method.idea,
+            "measured": words_right(method.name),
         }
         for name, method in sorted(registered().items(), key=_by_family)
     ]

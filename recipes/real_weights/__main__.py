@@ -24,7 +24,7 @@ from hf_tokcomp.reporting.pages import check_place, fill_place, tell
 from ..whisper_weights.__main__ import make
 from ..whisper_weights.sources import SOURCES
 from .measuring import EXTENTS, RATES, Subject, answer, runs_of
-from .tables import BEGIN, page
+from .tables import BEGIN, page, summary
 
 REPORT = "real-weights.json"
 
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = page(reports)
         if given.markdown is not None:
             fill_place(given.markdown, BEGIN, text)
+        if given.summary is not None:
+            write_whole(given.summary, json.dumps(summary(reports), indent=1) + "\n")
         print(text)
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         complain("error", error)
@@ -79,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rates", metavar="R,R", default="50,25", help="tokens a second; default: 50,25")
     parser.add_argument("--items", type=int, help="only the first utterances; default: all")
     parser.add_argument("--batch-size", type=int, default=25, help="utterances read together; default: 25")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="write hf_tokcomp/config/measured.json")
     parser.add_argument("--markdown", type=Path, metavar="PAGE", help="rewrite the tables between the page's markers")
     return parser
 

@@ -115,7 +115,8 @@ def runs_of(rate: int, extent: Extent) -> list[Run]:
     patch = find_patch(RATES[rate])
     whole, _ = plan([COUNTED], RATIOS[:1], [], 1, patch)
     fewer, _ = plan(extent.compressions, RATIOS[1:], [], extent.seeds, patch)
-    matched = [as_many_as(name, COUNTED) for name in extent.equal]
+    at_its_count = {name: as_many_as(name, COUNTED) for name in EQUAL}  # a folder may have answers under any of them
+    matched = [at_its_count[name] for name in extent.equal]
     others = plan(matched, RATIOS[1:], [], extent.seeds, patch)[0] if matched else []
     return list({run.key: run for run in [*whole, *fewer, *others]}.values())
 

@@ -12,14 +12,40 @@ from hf_tokcomp.evaluation.tables import markdown
 from hf_tokcomp.reporting.pages import NOTHING, Table, as_markdown
 
 from .equal_counts import AS_MANY
+from .measuring import COUNTED
 
 BEGIN = "<!-- begin: written by python -m recipes.real_weights --markdown -->"
 TASK = "librispeech"
+SUMMARISED = "tiny.en"
 
 
 def page(reports: Sequence[Mapping[str, Any]]) -> str:
     """All tables, model by model and rate by rate."""
     return "\n\n".join(f"### {_name(report)}\n\n{_about(report)}\n\n{_tables(report)}" for report in reports)
+
+
+def summary(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `hf_tokcomp.config.measured` has of the smallest model: words right in %, by rate, method and ratio."""
+    own = [report for report in reports if report["model"] == SUMMARISED]
+    ratios = [1 / 2, 1 / 4, 1 / 10]
+    rates = {}
+    for report in own:
+        cells: dict[str, dict[float, float]] = {}
+        for score in as_scores(report["scores"]):
+            if score.metric == "words_right" and score.ratio is not None and AS_MANY not in score.method:
+                cells.setdefault(score.method, {})[score.ratio] = round(score.value, 1)
+        rates[str(report["rate"])] = {
+            "all": cells[COUNTED][1],
+            "words_right": {
+                method: [row[ratio] for ratio in ratios] for method, row in sorted(cells.items()) if method != "none"
+            },
+        }
+    return {
+        "model": f"openai/whisper-{SUMMARISED}",
+        "data": f"{own[0]['items']} utterances of LibriSpeech's test-other",
+        "ratios": ratios,
+        "rates": rates,
+    }
 
 
 def _name(report: Mapping[str, Any]) -> str:

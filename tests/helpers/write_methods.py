@@ -27,6 +27,7 @@ from hf_tokcomp.config.schema import SCHEMA_VERSION
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- methods -->\n", "<!-- /methods -->"
 AFTER_ALL = "## Compressors that learn"
+MEASURED = "Measured: "
 UNMEASURED = "Not measured yet: "
 
 
@@ -49,7 +50,21 @@ def with_sections(page: str, listed: list[dict[str, Any]]) -> str:
             behind = [f"\n## `{name}`\n" for name in names[names.index(row["method"]) + 1 :]]
             place = next((mark for mark in behind if mark in page), f"\n{AFTER_ALL}\n")
             page = page.replace(place, f"\n{section(row)}{place}", 1)
+        page = _with_measured(page, row)
     return page
+
+
+def _with_measured(page: str, row: dict[str, Any]) -> str:
+    """The page with what was measured of a method behind its "Use it" paragraph."""
+    before, heading, rest = page.partition(f"\n## `{row['method']}`\n")
+    own, following, behind = rest.partition("\n## ")
+    own = re.sub(rf"\n{MEASURED}(.+\n)+", "", own)
+    if row["measured"]:
+        line = textwrap.fill(
+            f"{MEASURED}{row['measured']} [All numbers](real-weights.md).", 120, break_on_hyphens=False
+        )
+        own = re.sub(r"(\nUse it (?:.+\n)+)", lambda found: f"{found[1]}\n{line}\n", own, count=1)
+    return before + heading + own + following + behind
 
 
 def section(row: dict[str, Any]) -> str:

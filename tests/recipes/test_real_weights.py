@@ -21,14 +21,16 @@ from threads import one_thread
 
 import hf_tokcomp
 from hf_tokcomp.checkpoints import speech
+from hf_tokcomp.config.measured import FILE, words_right
 from hf_tokcomp.config.registry import get_method
+from hf_tokcomp.evaluation.score import as_scores
 from hf_tokcomp.reporting.pages import END
 from hf_tokcomp.testing import NotApplicable, Subject, conformance_checks
 from recipes.real_weights.__main__ import REPORT, main
 from recipes.real_weights.equal_counts import as_many_as
 from recipes.real_weights.measuring import COUNTED, EQUAL, EXTENTS, PAIRS, RATES, Extent, runs_of
 from recipes.real_weights.pooled import PATCH, PooledWhisper, PooledWhisperConfig, register
-from recipes.real_weights.tables import BEGIN, page
+from recipes.real_weights.tables import BEGIN, page, summary
 
 pytestmark = pytest.mark.usefixtures("_own_registries")
 EVIDENCE = ROOT / "docs" / "evidence" / "real-weights.json"
@@ -157,6 +159,44 @@ def test_what_it_cannot_measure_is_refused(
     assert main([str(tmp_path / "out"), "--data", str(tmp_path), *options]) == 1
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_page_is_made_of_the_evidence() -> None:
+    reports = json.loads(EVIDENCE.read_text(encoding="utf-8"))
+    inside = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert inside.strip() == page(reports)
+    assert {(report["model"], report["rate"]) for report in reports} == {
+        (model, rate) for model in EXTENTS for rate in RATES
+    }
+
+
+def test_the_table_of_findings_says_what_the_evidence_says() -> None:
+    reports = {
+        (report["model"], report["rate"]): as_scores(report["scores"])
+        for report in json.loads(EVIDENCE.read_text(encoding="utf-8"))
+    }
+    rows = re.findall(
+        r"^\| `(\S+)` \| ([\d./ ]+) \| ([\d./ ]+) \| ([\d./ ]+) \|", PAGE.read_text(encoding="utf-8"), re.M
+    )
+    assert len(rows) == 16
+    for method, *written in rows:
+        for text, part in zip(written, [("tiny.en", 50), ("tiny.en", 25), ("base", 50)], strict=True):
+            values = {
+                each.ratio: each.value
+                for each in reports[part]
+                if (each.method, each.metric) == (method, "words_right")
+            }
+            assert text == " / ".join(f"{values[ratio]:.1f}" for ratio in (1 / 2, 1 / 4, 1 / 10)), (method, part)
+
+
+def test_what_methods_say_of_themselves_is_the_evidence() -> None:
+    reports = json.loads(EVIDENCE.read_text(encoding="utf-8"))
+    assert json.loads(FILE.read_text(encoding="utf-8")) == summary(reports)
+    said = words_right("segmentwise_top_k")
+    assert said is not None
+    assert "83.5, 63.0, 18.6 at 50 tokens a second (with all 86.8)" in said
+    assert "with `remainder=spread`" in said
+    assert words_right("none") is None
 
 
 def test_help_comes_without_the_models() -> None:
