@@ -94,15 +94,18 @@ def test_clips_of_several_lengths_are_filled_up(whisper: Subject) -> None:
 
 
 def test_streams_of_one_clip_are_what_the_library_returns(whisper: Subject) -> None:
-    """Repeated states decode as the batch of the same clips does."""
+    """Repeated states are those of a batch of the same clips, and decode as it does."""
     one, model = candidate(1 / 2), whisper.model
     heard = Heard(whisper, [0.5])
-    repeated = heard.states(one).repeated(3)
-    assert isinstance(repeated["encoder_outputs"], CompressedEncoderOutput)
+    repeated = heard.states(one).repeated(3)["encoder_outputs"]
     with one.ready(whisper), torch.inference_mode():
-        inputs = {name: value.repeat_interleave(3, 0) for name, value in heard.inputs.items()}
-        together = model.generate(**inputs, max_new_tokens=4, min_new_tokens=4)
-        assert torch.equal(model.generate(**repeated, max_new_tokens=4, min_new_tokens=4), together)
+        batch = {name: value.repeat_interleave(3, 0) for name, value in heard.inputs.items()}
+        read = model.get_encoder()(**batch)
+        assert type(repeated) is type(read) is CompressedEncoderOutput
+        torch.testing.assert_close(repeated.last_hidden_state, read.last_hidden_state)
+        assert torch.equal(repeated.log_weight, read.log_weight)
+        together = model.generate(**batch, max_new_tokens=4, min_new_tokens=4)
+        assert torch.equal(model.generate(encoder_outputs=repeated, max_new_tokens=4, min_new_tokens=4), together)
 
 
 def test_the_bound_by_hand() -> None:
@@ -226,3 +229,19 @@ def test_clips_that_the_model_does_not_hear_are_refused(whisper: Subject) -> Non
         DecodingBenchmark(planned(audio_seconds=(2.0,)), whisper)
     with pytest.raises(ValueError, match="fewer than two audio tokens"):
         DecodingBenchmark(planned(audio_seconds=(0.01,)), whisper)
+
+
+def test_a_row_of_the_table(whisper: Subject) -> None:
+    report = DecodingBenchmark(planned(batch_sizes=(2,)), whisper).run()
+    row = report["rows"][1]
+    row |= {"token": {"median": 0.02, "low": 0.0123, "high": 0.5}, "cross_bytes_per_stream": 3 << 20, "times_none": 1.5}
+    row["self_bytes_per_stream"], row["step"]["bytes"] = 1 << 19, 4 << 20
+    row["bound"] |= {"times_none": 2.0, "reached": 0.75, "operations": 1.1}
+    row |= {"encoder": {"median": 4.0}, "compressor": {"median": 0.05}, "first": {"median": 0.3}}
+    decoding, first = tables.tables(report)
+    cells = [POOLING, "1/2", "25", "3.00", "0.50", "20.0", "12.3", "500", "1.50", "2.00", "75", "1.10", "4.00"]
+    assert dict(zip(decoding.columns, decoding.rows[1], strict=True)) == dict(zip(tables.TOKENS, cells, strict=True))
+    assert decoding.rows[0][-4:-1] == ["-", "-", "-"], "no bound of what is not compressed"
+    assert first.columns[2:] == ["encoder", "compressor", "then a first token of 2"]
+    assert first.rows[1][2:] == ["4000", "50.0", "300"]
+    assert "The bound is by " in tables.notes(report)[3]
