@@ -21,7 +21,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "bench": (
         "hf-tokcomp bench --compression ltbm --retention-ratio 1/4 --audio-seconds 5 --rounds 1 --seconds 0",
         "hf-tokcomp bench --random-weights audio-flamingo-3 --audio-seconds 30,600 --batch-size 1,8",
-        "hf-tokcomp bench --random-weights whisper-large-v3-turbo --compression ltbm --retention-ratio 1/2",
         "hf-tokcomp bench --config bench.yaml --output bench.json",
     ),
     "plot": (
