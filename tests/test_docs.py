@@ -25,6 +25,7 @@ from typer.main import get_command
 
 import hf_tokcomp
 from hf_tokcomp import cli
+from hf_tokcomp.benchmarks.decoding import tables as decoding_tables
 from hf_tokcomp.benchmarks.serving import memory
 from hf_tokcomp.benchmarks.serving import tables as serving_tables
 from hf_tokcomp.benchmarks.speed import tables as speed_tables
@@ -349,6 +350,19 @@ def test_the_tables_of_speed_are_made_of_the_evidence() -> None:
         assert inside == speed_tables.markdown(report)
         phases = {"features", "encoder", "compressor", "projector", "prefill"}
         assert all(phases <= set(row) for row in report["rows"]), "every phase"
+
+
+def test_the_tables_of_decoding_are_made_of_the_evidence() -> None:
+    page, reports = ROOT / "docs" / "decoding.md", ROOT / "docs" / "evidence" / "decoding"
+    places = re.findall(re.escape(decoding_tables.BEGIN).replace(r"\{place\}", r"#([\w-]+)"), read(page))
+    assert sorted(places) == sorted(path.stem for path in reports.glob("*.json"))
+    for place in places:
+        report = json.loads(read(reports / f"{place}.json"))
+        assert inside(page, decoding_tables.BEGIN.format(place=f"#{place}")) == decoding_tables.markdown(report)
+        rows = report["rows"]
+        workloads = {(row["seconds"], row["batch_size"]) for row in rows}
+        for baseline in ("none", "none, again"):
+            assert {(row["seconds"], row["batch_size"]) for row in rows if row["candidate"] == baseline} == workloads
 
 
 def test_the_tables_of_serving_are_made_of_the_evidence() -> None:

@@ -1,1 +1,5 @@
-"""Benchmarks of what compression saves: by phase in `speed`, and at full model size in `full_size`."""
+"""Benchmarks of what compression saves.
+
+By phase of a prompt in `speed`, at full model size in `full_size`, in a decoder that attends to its encoder in
+`decoding`, and in a server in `serving`.
+"""

@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     print(f"Microseconds per step, the smallest of {options.runs} runs of {options.calls} calls")
     print(f"{'model':18}{'method':8}{'step':10}{'bare':>8}{'patched':>9}{'more':>8}")
-    for name in architectures():
+    for name in architectures(reads_prompts=True):
         model = model_of(name)
         for method in METHODS:
             for kind, make in STEPS.items():

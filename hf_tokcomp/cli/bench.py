@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..reporting.options import parse_list
+from .bench_decoding import measure_decoding, plan_decoding
 from .bench_options import (
     METHODS,
     NEW_TOKENS,
@@ -64,6 +65,8 @@ OF_ENGINE = {
     "vllm": {"requests", "concurrency", "arrivals", "kv_blocks", "engine_args"},
 }
 """Options that mean nothing for the other engine."""
+NEED_PROMPT = {"positions", "one_by_one", "rivals", "picture"}
+"""Options that mean nothing for a model whose decoder attends to its encoder."""
 
 
 def bench(
@@ -77,7 +80,7 @@ def bench(
     positions: PositionsOption = None,
     audio_seconds: AudioSecondsOption = None,
     new_tokens: NewTokensOption = None,
-    batch_size: BatchSizeOption = "1",
+    batch_size: BatchSizeOption = None,
     ragged: RaggedOption = False,
     one_by_one: OneByOneOption = False,
     rivals: RivalsOption = False,
@@ -103,6 +106,9 @@ def bench(
     Uncompressed model and compressions take turns; the first round is thrown away; the device is waited for. Beside
     every speed-up stands the one that the operations alone allow. docs/benchmarks.md explains the tables.
 
+    Of a model whose decoder attends to its encoder, as Whisper's: caches, time per token and to the first one, with
+    several streams at once, and the bound by what a step reads. docs/decoding.md.
+
     With --engine vllm: requests running at once, throughput and latency of a server, uncompressed first and last.
     """
     if full_size is not None:
@@ -126,14 +132,22 @@ def bench(
         served = plan_serving(runs, audio_seconds, answer, requests, concurrency, arrivals, kv_blocks, engine_args)
         measure_serving(served, model, random_weights, layers, dtype, left_out, output, markdown, as_json)
         return
+    subject = find_subject(model, random_weights, layers, device, dtype)
+    lengths = parse_list(audio_seconds, "--audio-seconds", float) if audio_seconds else []
+    batches = parse_list(batch_size, "--batch-size", int) if batch_size else None
+    if not subject.patch.reads_prompts:
+        refuse(context, NEED_PROMPT, f"{subject.name} reads no prompt, so its decoder is measured alone")
+        decoded = plan_decoding(runs, lengths, batches, answer, ragged, rounds, seconds, limit)
+        measure_decoding(decoded, subject, left_out, output, markdown, as_json)
+        return
     from ..benchmarks.speed import tables
     from ..benchmarks.speed.plan import SpeedPlan
     from ..benchmarks.speed.runner import SpeedBenchmark
 
     planned = SpeedPlan(
         runs=runs,
-        audio_seconds=parse_list(audio_seconds, "--audio-seconds", float) if audio_seconds else [],
-        batch_sizes=parse_list(batch_size, "--batch-size", int),
+        audio_seconds=lengths,
+        batch_sizes=(1,) if batches is None else batches,
         new_tokens=answer,
         ragged=ragged,
         one_by_one=one_by_one,
@@ -145,7 +159,6 @@ def bench(
     )
     results = Results(tables, output, markdown)
     draw = drawer(picture)
-    subject = find_subject(model, random_weights, layers, device, dtype)
     with keeping(results.kept):
         report = SpeedBenchmark(planned, subject, tell, results.save).run()
     tell("")

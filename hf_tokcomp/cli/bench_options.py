@@ -30,8 +30,9 @@ RandomWeightsOption = Annotated[
         "--random-weights",
         metavar="NAME",
         rich_help_panel=READ,
-        help="Instead of a model: the whole of qwen2-audio-7b or audio-flamingo-3 with random weights, made from "
-        "sizes that ship with the package. Nothing is downloaded.",
+        help="Instead of a model: the whole of qwen2-audio-7b, audio-flamingo-3, whisper-tiny.en, whisper-base, "
+        "whisper-large-v3-turbo or whisper-large-v3 with random weights, made from sizes that ship with the package. "
+        "Nothing is downloaded.",
     ),
 ]
 LayersOption = Annotated[
@@ -41,8 +42,8 @@ LayersOption = Annotated[
         metavar="N",
         min=1,
         rich_help_panel=READ,
-        help="With --random-weights or --full-size: keep N layers of the encoder and of the language model, for a "
-        "small machine.",
+        help="With --random-weights or --full-size: keep N layers of the encoder and of the language model or "
+        "decoder, for a small machine.",
     ),
 ]
 CompressionsOption = Annotated[
@@ -65,8 +66,13 @@ AudioSecondsOption = Annotated[
     ),
 ]
 BatchSizeOption = Annotated[
-    str,
-    typer.Option("--batch-size", metavar="N,N,...", rich_help_panel=MEASURING, help="Clips per batch."),
+    str | None,
+    typer.Option(
+        "--batch-size",
+        metavar="N,N,...",
+        rich_help_panel=MEASURING,
+        help="Clips per batch. Default: 1; of a model that reads no prompt 1,8,16.",
+    ),
 ]
 RaggedOption = Annotated[
     bool,

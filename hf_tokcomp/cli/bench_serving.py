@@ -74,6 +74,8 @@ def measure_serving(
     from ..benchmarks.serving import tables
     from ..benchmarks.serving.runner import ServingBenchmark
 
+    # First, so that nobody installs vLLM for a model that it would not serve.
+    served, precision = find_served(model, random_weights, layers, dtype)
     if importlib.util.find_spec("vllm") is None:
         raise ImportError(
             '--engine vllm needs vLLM, which is not installed here: pip install "hf-tokcomp[serving]", in an '
@@ -83,7 +85,6 @@ def measure_serving(
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     results = Results(tables, output, markdown)
-    served, precision = find_served(model, random_weights, layers, dtype)
     benchmark = ServingBenchmark(plan, served, precision, tell, results.save)
     with keeping(results.kept):
         report = asyncio.run(benchmark.run())

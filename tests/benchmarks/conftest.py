@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 import threads
 import torch
-from toy_sizes import TOY_SIZES
+from toy_sizes import TOY_SIZES, WHISPER
 
+from hf_tokcomp.benchmarks.decoding import bound
 from hf_tokcomp.benchmarks.measure import peak_bytes
 from hf_tokcomp.benchmarks.speed import clips
 from hf_tokcomp.benchmarks.speed.subject import Subject, random_subject
@@ -26,6 +27,14 @@ def _quick_peaks() -> Iterator[None]:
     """The profiler takes longer than a toy's call; tests that look at memory ask for `real_peaks`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clips, "peak_bytes", lambda call, device: 1 << 20)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _quick_rates() -> Iterator[None]:
+    """A device's rates are measured with as little as they can be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bound, "MATRIX_BYTES", 1 << 16)
         yield
 
 
@@ -48,3 +57,11 @@ def flamingo() -> Subject:
     """A toy of the kind that reads long audio."""
     name = "audio-flamingo-3"
     return random_subject(name, TOY_SIZES[name], "cpu", torch.float32)
+
+
+@pytest.fixture
+def whisper() -> Iterator[Subject]:
+    """A toy whose decoder attends to its encoder; a test must leave it unpatched."""
+    made = random_subject("whisper", WHISPER, "cpu", torch.float32)
+    yield made
+    assert active_config(made.model) is None

@@ -13,7 +13,14 @@ from hf_tokcomp.models.registry import supported_models
 
 META = torch.device("meta")
 # As the files of their weights on the Hub say.
-PARAMETERS = {"qwen2-audio-7b": 8_397_094_912, "audio-flamingo-3": 8_267_215_360}
+PARAMETERS = {
+    "qwen2-audio-7b": 8_397_094_912,
+    "audio-flamingo-3": 8_267_215_360,
+    "whisper-tiny.en": 37_760_256,
+    "whisper-base": 72_593_920,
+    "whisper-large-v3-turbo": 808_878_080,
+    "whisper-large-v3": 1_543_490_560,
+}
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
@@ -26,12 +33,13 @@ def test_the_sizes_are_those_of_the_public_models(name: str) -> None:
 
 
 def test_every_architecture_says_where_it_is_from() -> None:
-    assert set(architectures()) == set(PARAMETERS) == set(TOY_SIZES)
+    assert set(architectures()) == set(PARAMETERS)
+    assert set(architectures(reads_prompts=True)) == set(TOY_SIZES)
     for values in architectures().values():
         assert values["source"].startswith("https://huggingface.co/")
 
 
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
+@pytest.mark.parametrize("name", sorted(TOY_SIZES))
 def test_layers_are_cut_and_nothing_else(name: str) -> None:
     whole, cut = config_of(sizes_of(name)), config_of(sizes_of(name, 2))
     for part in ("audio_config", "text_config"):
@@ -39,6 +47,13 @@ def test_layers_are_cut_and_nothing_else(name: str) -> None:
         changed = {key for key in before if before[key] != after[key]}
         assert getattr(cut, part).num_hidden_layers == 2
         assert changed <= {"num_hidden_layers", "encoder_layers", "layer_types"}
+
+
+def test_layers_of_a_decoder_are_cut_too() -> None:
+    cut = config_of(sizes_of("whisper-base", 2))
+    assert (cut.encoder_layers, cut.decoder_layers) == (2, 2)
+    with pytest.raises(ValueError, match="whisper-large-v3-turbo has 4 layers; keep 1 to 4"):
+        sizes_of("whisper-large-v3-turbo", 5)
 
 
 def test_what_there_is_not_is_said() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import tiny
-from toy_sizes import TOY_SIZES
+from toy_sizes import TOY_SIZES, WHISPER
 
 import hf_tokcomp
 from hf_tokcomp.benchmarks import full_size
+from hf_tokcomp.benchmarks.decoding import tables as decoding_tables
 from hf_tokcomp.benchmarks.full_size import PARTS
 from hf_tokcomp.benchmarks.speed import architectures, tables
 from hf_tokcomp.cli import main
@@ -48,7 +49,7 @@ def call(
     for kind in tiny.KINDS:
         (tmp_path / kind).symlink_to(folder / kind)
     (tmp_path / "toys").mkdir()
-    for name, config in TOY_SIZES.items():
+    for name, config in (TOY_SIZES | {"whisper-base": WHISPER}).items():
         text = json.dumps({"source": "nowhere", "config": config})
         (tmp_path / "toys" / f"{name}.json").write_text(text)
     monkeypatch.setattr(architectures, "CONFIGS", tmp_path / "toys")
@@ -120,7 +121,7 @@ def test_the_defaults(call: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--random-weights", "whisper"], 1, "Available: audio-flamingo-3, qwen2-audio-7b."),
+        (["--random-weights", "whisper"], 1, "Available: audio-flamingo-3, qwen2-audio-7b, whisper-base."),
         (["--random-weights", "qwen2-audio-7b", "--model", "./qwen2_audio"], 1, "not both"),
         (["--random-weights", "qwen2-audio-7b", "--layers", "9"], 1, "keep 1 to 2"),
         (["--layers", "1"], 1, "--layers is for --random-weights"),
@@ -137,6 +138,17 @@ def test_the_defaults(call: Callable[..., Any]) -> None:
         (["--markdown", "gone.md#long"], 1, "There is no page gone.md."),
         (["--markdown", "toys/qwen2-audio-7b.json"], 1, "has no place for the tables"),
         (["--new-tokens", "0"], 2, "greater than or equal to 1"),
+        (["--random-weights", "whisper-base", "--new-tokens", "1"], 1, "At least two tokens must be generated"),
+        (["--random-weights", "whisper-base", "--layers", "3"], 1, "whisper-base has 2 layers; keep 1 to 2."),
+        (["--random-weights", "whisper-base", "--audio-seconds", "2"], 1, "reads 1 s of an audio at most, not 2 s"),
+        (["--random-weights", "whisper-base", "--ragged"], 1, "give --batch-size"),
+        (
+            ["--random-weights", "whisper-base", "--compression", "ltbm", "--positions", "original", "--rivals"],
+            1,
+            "whisper-base reads no prompt, so its decoder is measured alone; leave out --positions, --rivals.",
+        ),
+        (["--random-weights", "whisper-base", "--one-by-one"], 1, "leave out --one-by-one."),
+        (["--random-weights", "whisper-base", "--plot", "picture.png"], 1, "leave out --plot."),
         (["--full-size", "out"], 1, "leave out --new-tokens, --rounds, --seconds."),
     ],
 )
@@ -153,6 +165,12 @@ def test_errors_are_one_line_and_come_before_a_model(
     assert err.startswith("hf-tokcomp: error: ")
     assert err.count("\n") == 1
     assert words in err
+
+
+def test_no_server_for_a_decoder_that_attends_to_its_encoder(call: Callable[..., Any]) -> None:
+    code, out, err = call("--random-weights", "whisper-base", "--engine", "vllm")
+    assert (code, out) == (1, "")
+    assert "'whisper' is not served under compression in vLLM" in err
 
 
 @pytest.mark.parametrize(
@@ -203,3 +221,34 @@ def test_an_adapter_is_as_fast_as_its_base(call: Callable[..., Any], tmp_path: P
     code, _, err = call("--model", "./adapter", *ONE)
     assert code == 1
     assert "is an adapter, and as fast as its base model; measure " in err
+
+
+def test_a_decoder_that_attends_to_its_encoder(call: Callable[..., Any], tmp_path: Path) -> None:
+    begin = decoding_tables.BEGIN.format(place="#base")
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n{begin}\nold\n{pages.END}\n\nAfter\n", encoding="utf-8")
+    files = ("--output", "report.json", "--markdown", "page.md#base", "--layers", "1")
+    code, out, err = call("--random-weights", "whisper-base", *files, *ONE)
+    assert (code, err) == (0, ""), err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["model"]["layers"] == 1
+    assert report["plan"]["batch_sizes"] == [1, 8, 16]
+    assert [row["candidate"] for row in report["rows"]] == ["none", "ltbm", "none, again"] * 3
+    for row, streams in zip(report["rows"][1::3], (1, 8, 16), strict=True):
+        assert row["step"]["cross_bytes"] == streams * 2 * 25 * WHISPER["d_model"] * 4, "one layer, 25 of 50 tokens"
+    for name in ("Decoding, 1 s", "Decoding, 16 x 1 s", "Milliseconds to the first token, 1 s"):
+        assert f"{name}\n" in out
+    text = page.read_text(encoding="utf-8")
+    assert text == f"# Page\n\n{begin}\n\n{decoding_tables.markdown(report)}\n\n{pages.END}\n\nAfter\n"
+    assert "Cut down to 1 layer in each stack." in text
+
+
+def test_defaults_of_such_a_decoder(call: Callable[..., Any]) -> None:
+    code, out, _ = call("--random-weights", "whisper-base", "--batch-size", "2", *QUICK, "--json")
+    assert code == 0
+    report = json.loads(out)
+    names = [(row["candidate"], row["retention_ratio"]) for row in report["rows"]]
+    methods = ("segmentwise_top_k", "average_pooling")
+    compressed = [(name, ratio) for name in methods for ratio in (1 / 2, 1 / 4, 1 / 10)]
+    assert names == [("none", None), *compressed, ("none, again", None)]
+    assert report["plan"]["audio_seconds"] == [1.0], "the encoder's window"

@@ -90,6 +90,19 @@ def test_compare_counts_what_is_read(name: str, folder: Path, call: Call) -> Non
     assert {row["tokens_after"] for row in json.loads(out)["answers"]} == {100, 38}
 
 
+def test_bench_measures_the_decoder(name: str, folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hf_tokcomp.benchmarks.decoding.bound.MATRIX_BYTES", 1 << 16)
+    timed = ("--new-tokens", "2", "--rounds", "1", "--seconds", "0", "--batch-size", "2", "--audio-seconds", "0.9")
+    code, out, err = call("bench", "--model", name, *GIVEN, *timed, "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert (report["model"]["name"], report["model"]["weights"]) == (name, "its own")
+    assert [row["tokens_after"] for row in report["rows"]] == [[100] * 2, [38] * 2, [100] * 2]
+    config = transformers.AutoConfig.from_pretrained(name)
+    token = config.decoder_layers * 2 * config.d_model * 4
+    assert [row["cross_bytes_per_stream"] for row in report["rows"]] == [100 * token, 38 * token, 100 * token]
+
+
 def test_pictures_show_the_sound(name: str, folder: Path, call: Call) -> None:
     for text in ((), ("--no-text",)):
         given = ("--model", name, "--compression", "top_k", "--max-new-tokens", "4", "--output", "tokens.png", *text)
@@ -120,7 +133,7 @@ def test_the_program_on_a_card_says_the_same(name: str, folder: Path) -> None:
             "reads no prompt; leave out 'what'",
         ),
         (("eval", "captioning", "--dataset", "test.jsonl", "--output", "out"), "so it cannot answer captioning"),
-        (("bench",), "bench times models that read audio in a prompt, which 'whisper' does not"),
+        (("bench", "--rivals"), "reads no prompt, so its decoder is measured alone; leave out --rivals."),
         (
             ("finetune", "--dataset", "test.jsonl", "--output-dir", "trained", "--max-steps", "1", "--use-cpu"),
             "which 'whisper' does not: train it with transformers' Seq2SeqTrainer",

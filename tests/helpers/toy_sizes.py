@@ -1,4 +1,4 @@
-"""Sizes of both kinds of model so small that a call takes milliseconds; windows are one second long."""
+"""Sizes of models so small that a call takes milliseconds; windows are one second long."""
 
 from __future__ import annotations
 
@@ -52,3 +52,25 @@ TOY_SIZES: dict[str, dict[str, Any]] = {
         "text_config": _TEXT,
     },
 }
+
+TEXT_LAYERS = 3
+WHISPER: dict[str, Any] = {
+    "model_type": "whisper",
+    "num_mel_bins": BINS,
+    "encoder_layers": LAYERS,
+    "decoder_layers": TEXT_LAYERS,
+    "d_model": WIDTH,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": FFN,
+    "decoder_ffn_dim": FFN,
+    "max_source_positions": POSITIONS,
+    "max_target_positions": 40,
+    "vocab_size": WORDS,
+    "pad_token_id": 2,
+    "bos_token_id": 2,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 3,
+    "begin_suppress_tokens": [2],
+}
+"""Of a model whose decoder attends to its encoder."""

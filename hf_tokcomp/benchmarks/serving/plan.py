@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ...evaluation.plan import NONE, Run
+from ...evaluation.plan import Run
 from ...serving.vllm.served import check_servable
+from ..baselines import between_baselines
 
 ENGINE_SETS = ("model", "dtype", "num_gpu_blocks_override", "hf_overrides", "video_pruning_rate")
 """Keywords of vLLM's engine that the plan itself sets."""
-BASELINES = ("none", "none, again")
-"""Names of the uncompressed engines, which are the first and the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +66,7 @@ class ServingPlan:
     @property
     def engines(self) -> list[tuple[str, Run]]:
         """What is served, one engine after the other, each with its name in tables."""
-        compressed = [run for run in self.runs if run.key != NONE.key]
-        first, last = BASELINES
-        return [(first, NONE), *((run.method, run) for run in compressed), (last, NONE)]
+        return between_baselines(self.runs)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as a dict, for a report."""

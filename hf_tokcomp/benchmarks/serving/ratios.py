@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from .plan import BASELINES
+from ..baselines import BASELINES
 
 
 def compare(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

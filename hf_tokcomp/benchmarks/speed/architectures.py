@@ -12,13 +12,25 @@ from typing import Any
 
 import torch
 
+from ...models.registry import PATCHES, load_patch
+
 CONFIGS = Path(__file__).resolve().parent / "configs"
-LAYERS = ("num_hidden_layers", "encoder_layers")
+LAYERS = ("num_hidden_layers", "encoder_layers", "decoder_layers")
+"""Names of a config for how many layers a stack has."""
 
 
-def architectures() -> dict[str, Mapping[str, Any]]:
-    """The available models by name, each with its ``source`` and its ``config``."""
-    return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*.json"))}
+def architectures(reads_prompts: bool | None = None) -> dict[str, Mapping[str, Any]]:
+    """The available models by name, each with its ``source`` and its ``config``.
+
+    Args:
+        reads_prompts: whether to return those that read audio in a prompt, or those whose decoder attends to the
+            encoder; None for all.
+    """
+    found = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*.json"))}
+    if reads_prompts is None:
+        return found
+    kinds = {name: load_patch(PATCHES[values["config"]["model_type"]]) for name, values in found.items()}
+    return {name: values for name, values in found.items() if kinds[name].reads_prompts == reads_prompts}
 
 
 def sizes_of(name: str, layers: int | None = None) -> dict[str, Any]:
@@ -26,7 +38,7 @@ def sizes_of(name: str, layers: int | None = None) -> dict[str, Any]:
 
     Args:
         name: name of the model.
-        layers: number of layers kept in the encoder and in the language model; None for all.
+        layers: number of layers kept in each stack: the encoder, and the language model or decoder; None for all.
 
     Raises:
         ValueError: there is no such model, or it has fewer layers.
@@ -35,12 +47,12 @@ def sizes_of(name: str, layers: int | None = None) -> dict[str, Any]:
     if name not in known:
         raise ValueError(f"No sizes are known for {name!r}. Available: {', '.join(known)}.")
     values = json.loads(json.dumps(known[name]["config"]))
-    for part in ("audio_config", "text_config"):
-        key = next(key for key in LAYERS if key in values[part])
+    parts = [values[part] for part in ("audio_config", "text_config") if part in values] or [values]
+    for part, key in [(part, key) for part in parts for key in LAYERS if key in part]:
         if layers is not None:
-            if not 1 <= layers <= values[part][key]:
-                raise ValueError(f"{name} has {values[part][key]} layers; keep 1 to {values[part][key]}.")
-            values[part][key] = layers
+            if not 1 <= layers <= part[key]:
+                raise ValueError(f"{name} has {part[key]} layers; keep 1 to {part[key]}.")
+            part[key] = layers
     return dict(values)
 
 
@@ -63,9 +75,10 @@ def build(config: Any, device: torch.device, dtype: torch.dtype) -> Any:
     Returns:
         The model, ready to generate; the weights are the same for every call on the same kind of device.
     """
-    from transformers import AutoModelForSeq2SeqLM
+    import transformers
 
+    model_class: Any = getattr(transformers, load_patch(PATCHES[config.model_type]).model_classes[0])
     kept = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(kept), torch.device(device):
         torch.manual_seed(0)
-        return AutoModelForSeq2SeqLM.from_config(config, dtype=dtype).eval()
+        return model_class._from_config(config, dtype=dtype).eval()

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 
 from ...audio.loading import Samples
-from ...errors import UnsupportedModelError
 from ...inference.prompts import model_inputs
 from ...models.base import ModelPatch
 from ...models.registry import PATCHES, load_patch
 from .architectures import build, config_of
-from .prompts import Prompter
+from .prompts import Listener, Prompter
 
 Inputs = dict[str, Any]
 LONG = 30.0
@@ -70,7 +69,7 @@ class Subject:
         }
 
     def inputs(self, sounds: Sequence[Samples]) -> Inputs:
-        """The inputs for a batch with one prompt per sound, on the model's device."""
+        """The inputs for a batch of sounds, with a prompt for each if the model reads one, on the model's device."""
         made = self.prepare(sounds)
         return {
             name: value.to(self.device, self.dtype if value.is_floating_point() else value.dtype)
@@ -95,12 +94,8 @@ def load_subject(name: str | None, device: str, dtype: str) -> Subject:
     reader = Reader(found)
     if reader.adapter is not None:
         raise ValueError(f"{name} is an adapter, and as fast as its base model; measure {reader.base}.")
-    if not reader.patch.reads_prompts:
-        raise UnsupportedModelError(
-            f"bench times models that read audio in a prompt, which {reader.patch.model_type!r} does not. "
-            "`hf-tokcomp run --json` shows the seconds of a call."
-        )
-    prompt, processor, rate = reader.prompt(GENERAL_PROMPT), reader.processor, reader.rate
+    prompt = reader.prompt(GENERAL_PROMPT if reader.patch.reads_prompts else "")
+    processor, rate = reader.processor, reader.rate
     extractor, longest = getattr(processor, reader.patch.extractor), reader.patch.longest_audio(processor)
 
     def load() -> Any:
@@ -138,7 +133,7 @@ def random_subject(
         layers: number of layers kept in each stack, for the report; None for all.
     """
     config, patch = config_of(values), load_patch(PATCHES[values["model_type"]])
-    prompter = Prompter(config, patch)
+    prompter = Prompter(config, patch) if patch.reads_prompts else Listener(config, patch)
     return Subject(
         name,
         lambda: build(config, torch.device(device), dtype),

@@ -125,7 +125,7 @@ def _milliseconds(seconds: float) -> str:
 def notes(report: dict[str, Any]) -> list[str]:
     """Notes on the tables: machine, model, the difference between sums and totals, and what is missing."""
     model, rows = report["model"], report["rows"]
-    lines = [machine_line(report["machine"], model["dtype"]), _model_line(model)]
+    lines = [machine_line(report["machine"], model["dtype"]), model_line(model)]
     if rows:
         away = sorted(abs(row["phase_sum"] / row["total"]["median"] - 1) for row in rows)
         fewest = min(row["rounds"] for row in rows)
@@ -141,7 +141,8 @@ def notes(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _model_line(model: dict[str, Any]) -> str:
+def model_line(model: dict[str, Any]) -> str:
+    """A measured model in one line: its name, size and weights."""
     size = f"{number(model['parameters'] / 1e6)} million parameters, {mebibytes(model['weight_bytes'])} MiB"
     layers = model["layers"]
     cut = "" if layers is None else f" Cut down to {layers} {'layer' if layers == 1 else 'layers'} in each stack."
