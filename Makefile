@@ -19,6 +19,7 @@ PIP := -m pip --disable-pip-version-check
 PYTEST := -m pytest -n $(WORKERS) --dist worksteal
 # Pretrained weights from packages of the Python package index.
 WHISPER := build/whisper-tiny.en
+REAL := tests/recipes/test_whisper_real_weights.py tests/recipes/test_whisper_readme.py
 # The rooms of the tests that hold a model against its patch, on every transformers we support.
 PATCH_TESTS := models prompt generation patching loading patches
 
@@ -63,7 +64,7 @@ newest: $(NEWEST)/installed  ## Use and test what a plain install takes today: t
 	cd tests && ../$(NEWEST)/bin/python -P $(PYTEST) --rootdir .. -c ../pyproject.toml --confcutdir . $(PATCH_TESTS) $(PYTEST_ARGS)
 
 real-weights: $(WHISPER)/source.json  ## Hold the library against pretrained Whisper, on real speech
-	HF_TOKCOMP_WHISPER=$(CURDIR)/$(WHISPER) $(VENV)/bin/python -m pytest tests/recipes/test_whisper_real_weights.py $(PYTEST_ARGS)
+	HF_TOKCOMP_WHISPER=$(CURDIR)/$(WHISPER) $(VENV)/bin/python -m pytest $(REAL) $(PYTEST_ARGS)
 
 vllm-test: $(VLLM)/installed  ## Serve compressed audio in vLLM's CPU build, and hold its answers against transformers
 	$(VLLM)/bin/python -m pytest tests/serving $(PYTEST_ARGS)

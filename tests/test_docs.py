@@ -35,6 +35,7 @@ from hf_tokcomp.cli.tables import list_methods, markdown_table
 from hf_tokcomp.config import registry
 from hf_tokcomp.inference.speech import Voice
 from hf_tokcomp.models import registry as models
+from hf_tokcomp.models import versions
 from hf_tokcomp.reporting import pages
 from recipes import finetuning
 from recipes.costs import tables as benchmark_tables
@@ -70,7 +71,7 @@ FLAMINGO_TEMPLATE = (
 DIGITS = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
 NOTHING = "\N{EN DASH}"
 
-NOT_RUN: list[str] = ["takes long", "takes long", "needs the two corpora"]
+NOT_RUN: list[str] = ["takes long", "takes long", "needs the two corpora", "needs the recordings, and hours"]
 """The reasons of all blocks marked `<!-- not run: reason -->`."""
 
 
@@ -285,7 +286,7 @@ def read(page: Path) -> str:
 
 def table(page: Path, heading: str) -> list[list[str]]:
     """The rows of the first table below a heading, without its head."""
-    section = read(page).split(f"\n{heading}\n", 1)[1]
+    section = f"\n{read(page)}".split(f"\n{heading}\n", 1)[1]
     lines = [line for line in section.split("\n## ", 1)[0].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -415,6 +416,19 @@ def test_models_table() -> None:
         assert re.findall(r"`(\w+)`", classes) == list(patch.model_classes)
         assert re.findall(r"`(\w+)`", auto_classes) == models.auto_classes(patch)
         assert audios == ("several" if patch.several_audios else "one")
+
+
+def test_versions_that_models_need() -> None:
+    listed = [(row[0], row[-1]) for row in table(ROOT / "docs" / "models.md", "# Models")]
+    listed += [(row[0], row[1]) for row in table(ROOT / "README.md", "## Models")]
+    for names, said in listed:
+        since = {hf_tokcomp.supported_models()[name].since for name in re.findall(r"`(\w+)`", names)}
+        found = set(re.findall(r"transformers (?:before )?(\d+\.\d+)", said)) or {None}
+        assert found == {each and each.rpartition(".")[0] for each in since}, names
+    (whisper,) = re.findall(
+        r"^- All supported versions of transformers will do, (.+)\.$", read(ROOT / "docs" / "models.md"), re.M
+    )
+    assert whisper == f"{versions.OLDEST_TRIED} to {versions.NEWEST_TRIED}"
 
 
 def test_no_placeholder_is_left() -> None:

@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from ..config.config import CompressionConfig
 from ..config.registry import get_method
+from ..models.base import ModelPatch
 from ..models.registry import find_patch
 from . import words
 from .citations import citations, methods_of
@@ -25,8 +26,6 @@ RELATIONS: dict[Kind, str] = {"config": "adapter", "model": "finetune", "adapter
 """Relation on the Hub by kind: a config is applied to a model, like an adapter; a saved model has its own weights."""
 ANY_MODEL = "Qwen/Qwen2-Audio-7B-Instruct"
 """Base model in the code snippet of a card that names none."""
-PIPELINES = {True: "audio-text-to-text", False: "automatic-speech-recognition"}
-"""The Hub's name of what a model does, by whether it reads audio in a prompt."""
 UNKNOWN = "path/to/its/base/model"
 
 
@@ -79,17 +78,17 @@ class CompressionCard:
 
     def data(self) -> ModelCardData:
         """The front matter."""
-        base, patch = hub_id(self.base_model), find_patch(self.model_type)
+        base, pipeline_tag = hub_id(self.base_model), (self._patch() or ModelPatch).pipeline_tag
         tags = ["hf_tokcomp", "audio-token-compression", *methods_of(self.config), *self.tags]
         return ModelCardData(
             library_name=LIBRARIES[self.kind],
             base_model=base,
             base_model_relation=base and (self.relation or RELATIONS[self.kind]),
-            pipeline_tag=PIPELINES[patch is None or patch.reads_prompts],
+            pipeline_tag=pipeline_tag,
             tags=tags,
             license=self.license,
             model_name=self.name if self.measurements else None,
-            eval_results=[result for measurement in self.measurements for result in measurement.results()] or None,
+            eval_results=[each for measured in self.measurements for each in measured.results(pipeline_tag)] or None,
         )
 
     def snippet(self) -> str:
@@ -98,7 +97,7 @@ class CompressionCard:
             self.kind,
             self.repo_id,
             self.revision,
-            find_patch(self.model_type),
+            self._patch(),
             hub_id(self.base_model) or {"config": ANY_MODEL, "model": self.repo_id, "adapter": UNKNOWN}[self.kind],
             self.base_revision if hub_id(self.base_model) else None,
             self.has_processor,
@@ -109,9 +108,8 @@ class CompressionCard:
     def __str__(self) -> str:
         """The whole card, front matter and text."""
         template = importlib.resources.files(__package__).joinpath("template.md").read_text(encoding="utf-8")
-        patch = find_patch(self.model_type)
+        patch = self._patch()
         entries, sources = citations(self.config)
-        facts = words.facts(self.config, None if patch is None else patch.frame_rate)
         card = ModelCard.from_template(
             self.data(),
             template_str=template,
@@ -120,19 +118,22 @@ class CompressionCard:
             snippet=self.snippet(),
             without=self._without(),
             facts=[
-                *facts,
+                *words.facts(self.config, patch),
                 ("base model", self._base()),
                 *([] if self.prompt is None else [("asked", words.code(self.prompt).replace("|", r"\|"))]),
                 ("written by", f"hf_tokcomp {self.config.hf_tokcomp_version}"),
             ],
             config_json=self.config.to_json_string().strip(),
-            methods=[(name, get_method(name).idea) for name in methods_of(self.config)],
+            methods=[words.method(name) for name in methods_of(self.config)],
             measured=[_table(measurement) for measurement in self.measurements],
-            limits=words.limits(self.config, trained={"config": False, "model": None, "adapter": True}[self.kind]),
+            limits=words.limits(self.config, {"config": False, "model": None, "adapter": True}[self.kind], patch),
             bibtex="\n\n".join(entries),
             sources=sources,
         )
         return sign(Card.parse(str(card)))
+
+    def _patch(self) -> ModelPatch | None:
+        return find_patch(self.model_type)
 
     def _base(self) -> str:
         base = hub_id(self.base_model)
@@ -142,20 +143,22 @@ class CompressionCard:
         return f"[{base}](https://huggingface.co/{base}){at}"
 
     def _intro(self) -> str:
+        patch = self._patch()
+        prompted = patch is None or patch.reads_prompts
         what = {
             "config": "A compression of audio tokens",
-            "model": "An audio-language model that compresses its audio tokens",
+            "model": f"{'An audio-language' if prompted else 'A speech recognition'} model that compresses its audio "
+            "tokens",
             "adapter": "An adapter that was trained under a compression of audio tokens",
         }[self.kind]
         base = "" if hub_id(self.base_model) is None else f", for {self._base()}"
         method = words.title(self.config)
-        return f"{what}{base}. Method: {method}; kept: {words.budget(self.config)}."
+        kept = words.budget(self.config, None if patch is None else patch.frame_rate)
+        return f"{what}{base}. Method: {method}; kept: {kept}."
 
     def _without(self) -> str:
         if self.kind == "adapter":
-            return (
-                "The adapter was trained under the compression: without it, it sees another prompt than it learned on."
-            )
+            return "The adapter was trained under the compression: without it, it sees other tokens than it learned on."
         off = "without the keyword" if self.kind == "config" else "with `compression=None`"
         return f"The same model without compression: load it {off}."
 

@@ -18,7 +18,6 @@ from ..config.config import CompressionConfig
 from ..messages import did_you_mean, shown
 from .names import hub_id
 
-TASK = "audio-text-to-text"
 NUMBERS = ("metrics", "before", "uncompressed")
 KEYS = ("dataset", "dataset_id", "split", "task", "prompt", *NUMBERS, "units", "note")
 UNNAMED = "recordings named one by one"
@@ -57,7 +56,7 @@ class Measurement:
         scores: the numbers.
         dataset_id: its id on the Hub; None if it is not on the Hub.
         split: the split.
-        task: the Hub's name for the task.
+        task: the Hub's name for the task; "" for what the model does.
         note: how it was measured, in one line.
         prompt: the prompt of all items; "" if it is unknown or differs.
     """
@@ -66,16 +65,20 @@ class Measurement:
     scores: tuple[Score, ...]
     dataset_id: str | None = None
     split: str | None = None
-    task: str = TASK
+    task: str = ""
     note: str = ""
     prompt: str = ""
 
-    def results(self) -> list[EvalResult]:
-        """The entries of a card's ``model-index``, which holds only the numbers of the compressed model."""
+    def results(self, pipeline_tag: str) -> list[EvalResult]:
+        """The entries of a card's ``model-index``, which holds only the numbers of the compressed model.
+
+        Args:
+            pipeline_tag: the Hub's name for what the model does.
+        """
         slug = re.sub(r"[^a-z0-9]+", "-", self.dataset.lower()).strip("-") or "data"
         return [
             EvalResult(
-                task_type=self.task,
+                task_type=self.task or pipeline_tag,
                 dataset_type=self.dataset_id or slug,
                 dataset_name=self.dataset,
                 dataset_split=self.split,

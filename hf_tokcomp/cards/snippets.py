@@ -59,10 +59,10 @@ TRANSCRIBE = """
 rate = processor.{extractor}.sampling_rate
 samples = hf_tokcomp.audio.load_audio("question.wav", rate)
 inputs = processor(samples, sampling_rate=rate, return_tensors="pt", return_attention_mask=True).to(model.device)
-output = model.generate(**inputs, {options})
+output = model.generate(**inputs)
 print(processor.batch_decode(output, skip_special_tokens=True)[0])
 """
-"""For a model that reads no prompt."""
+"""For a model that reads no prompt and ends its text by itself."""
 AUDIO = '{"type": "audio", "path": "question.wav"}'
 ANSWER = """
 output = model.generate(**inputs, {options})

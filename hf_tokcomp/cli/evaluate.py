@@ -39,8 +39,8 @@ def evaluate(
             metavar="TASK...",
             rich_help_panel=READ,
             help="For recordings of your own, asr, translation, captioning, question_answering, multiple_choice, s2st "
-            "(speech to speech); benchmarks: audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; those of the "
-            "shipped model: digits, sound_captions, sound_choices.",
+            "(speech to speech); benchmarks: audiocaps, clotho, clothoaqa, mmau, librispeech, covost2; ten shipped "
+            "utterances: speech; those of the shipped model: digits, sound_captions, sound_choices.",
         ),
     ],
     output: Annotated[

@@ -97,6 +97,8 @@ def read_items(task: Task, where: Dataset, sampling_rate: int) -> Items:
     if unknown:
         raise ValueError(f"There is no role {unknown[0]!r} for a column; there are {', '.join(ROLES)}.")
     name = where.name or next(iter(task.sources), None)
+    if name is None and task.folder is not None:
+        name = str(task.folder)
     if name is None and task.variable:
         name = os.environ.get(task.variable)
     if name is None:

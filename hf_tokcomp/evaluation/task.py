@@ -60,6 +60,7 @@ class Task:
         metric_options: further arguments of a metric, by its key.
         make: builds the rows from a folder that holds the original corpus instead of a table, given the folder, a split
             (or None), a count and a seed; returns None if the folder is not laid out that way.
+        folder: the folder to use if none is given, of data that ship with the package; None for none.
         variable: an environment variable with the folder to use if none is given; "" for none.
         note: a note to show with the results in tables.
         own: for the user's own recordings: the row's own prompt or question is used, if it has one.
@@ -84,6 +85,7 @@ class Task:
     subsets: tuple[str, ...] = ()
     metric_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     make: Callable[[Path, str | None, int | None, int], list[Row] | None] | None = None
+    folder: Path | None = None
     variable: str = ""
     note: str = ""
     own: bool = False

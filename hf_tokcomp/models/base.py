@@ -146,6 +146,8 @@ class ModelPatch(ABC):
     reads_prompts: ClassVar[bool] = True
     """Whether audio stands in a prompt, as placeholders. The patch of a model whose decoder attends to the encoder
     instead derives from `hf_tokcomp.models.cross_attending.CrossAttendingPatch`."""
+    pipeline_tag: ClassVar[str] = "audio-text-to-text"
+    """The Hub's name for what the model does, on model cards and for the results on them."""
     padding_seconds: ClassVar[float | None] = None
     """Seconds of silence behind the sound that are read besides the compressed tokens, unless the config says
     otherwise; None for a model that needs none, which refuses the option."""

@@ -31,6 +31,7 @@ class CrossAttendingPatch(ModelPatch):
     """Knowledge about an encoder-decoder model that takes features ``(windows, bins, frames)``, a window per audio."""
 
     reads_prompts = False
+    pipeline_tag = "automatic-speech-recognition"
     audio_spans_windows = False
     several_audios = False
     feature_mask: ClassVar[str | None] = "attention_mask"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...messages import did_you_mean
 from ..kinds import ALIASES, kind_named
 from ..task import Task
-from . import audiocaps, clotho, clothoaqa, covost2, librispeech, mmau, own, s2st, small_model
+from . import audiocaps, clotho, clothoaqa, covost2, librispeech, mmau, own, s2st, small_model, speech
 
 _TASKS: dict[str, Task] = {}
 
@@ -35,6 +35,7 @@ for _task in (
     small_model.DIGITS,
     small_model.SOUND_CAPTIONS,
     small_model.SOUND_CHOICES,
+    speech.TASK,
     *own.TASKS,
 ):
     register_task(_task)

@@ -16,8 +16,8 @@ def inputs(processor: Any, seconds: Any) -> dict[str, Any]:
 
 
 SUBJECT = Subject(
-    lambda: tiny_whisper.made(multilingual=False)[0],
-    lambda: tiny_whisper.made(multilingual=False)[1],
+    lambda: tiny_whisper.made(multilingual=False, longest=448)[0],
+    lambda: tiny_whisper.made(multilingual=False, longest=448)[1],
     inputs,
     window=float(tiny_whisper.SECONDS),
 )
