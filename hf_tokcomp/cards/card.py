@@ -10,7 +10,6 @@ from typing import Any, Literal
 from huggingface_hub import ModelCard, ModelCardData
 
 from ..config.config import CompressionConfig
-from ..config.registry import get_method
 from ..models.base import ModelPatch
 from ..models.registry import find_patch
 from . import words

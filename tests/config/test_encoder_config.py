@@ -13,6 +13,7 @@ from hf_tokcomp.cards.words import facts, limits
 from hf_tokcomp.config.config import ENCODER
 from hf_tokcomp.config.encoder_options import EncoderOptions
 from hf_tokcomp.config.notation import parse_config
+from hf_tokcomp.models.registry import PATCHES, load_patch
 
 CHANGED: dict[str, Any] = {"skip_padding": False, "encoder_stride": 2, "encoder_merge": 0.25}
 
@@ -70,13 +71,13 @@ def test_what_is_refused(values: dict[str, Any], said: str) -> None:
 def test_in_the_notation_and_on_a_card() -> None:
     parsed = parse_config("ltbm:encoder_stride=2:encoder_merge=0.2:skip_padding=false")
     assert parsed.encoder == EncoderOptions(False, 2, 0.2)
-    rows = dict(facts(parsed, 25.0))
+    rows = dict(facts(parsed, load_patch(PATCHES["qwen2_audio"])))
     assert rows["encoder"] == "`encoder_merge` 0.2, `encoder_stride` 2, `skip_padding` False"
     assert "encoder" not in rows["options"]
-    assert "encoder" not in dict(facts(config("ltbm"), 25.0))
-    assert any("fewer positions" in line for line in limits(parsed, None))
-    nothing = limits(config("none"), None)
+    assert "encoder" not in dict(facts(config("ltbm"), load_patch(PATCHES["qwen2_audio"])))
+    assert any("fewer positions" in line for line in limits(parsed, None, None))
+    nothing = limits(config("none"), None, None)
     assert nothing[0].startswith("All tokens are kept: nothing gets faster")
-    strided = limits(config("none", encoder_stride=2), None)
+    strided = limits(config("none", encoder_stride=2), None, None)
     assert any("fewer positions" in line for line in strided)
     assert not any("nothing gets faster" in line for line in strided)

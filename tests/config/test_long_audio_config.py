@@ -11,6 +11,7 @@ from hf_tokcomp import CompressionConfig, CompressionConfigError
 from hf_tokcomp.cards.words import facts
 from hf_tokcomp.config.notation import config_at, parse_config
 from hf_tokcomp.evaluation.plan import plan
+from hf_tokcomp.models.registry import PATCHES, load_patch
 
 WINDOWED = {"method": "ltbm", "max_tokens": 750, "long_audio": "windows"}
 
@@ -69,7 +70,7 @@ def test_all_tokens_of_all_windows_are_not_none() -> None:
 
 
 def test_cards_say_it() -> None:
-    rows = dict(facts(CompressionConfig(**WINDOWED), 25.0))
+    rows = dict(facts(CompressionConfig(**WINDOWED), load_patch(PATCHES["qwen2_audio"])))
     assert rows["long audio"] == "in windows, which share one budget; the processor must be patched, too"
     assert "options" not in rows or "long_audio" not in rows["options"]
-    assert "long audio" not in dict(facts(CompressionConfig(method="ltbm"), 25.0))
+    assert "long audio" not in dict(facts(CompressionConfig(method="ltbm"), load_patch(PATCHES["qwen2_audio"])))
