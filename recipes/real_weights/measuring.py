@@ -22,7 +22,7 @@ from hf_tokcomp.evaluation.task import Task
 from hf_tokcomp.evaluation.tasks import get_task
 from hf_tokcomp.models.registry import find_patch
 
-from .equal_counts import as_many_as
+from .equal_counts import AS_MANY, as_many_as
 from .pooled import MODEL_TYPE, PooledWhisper, register
 
 RATES = {50: "whisper", 25: MODEL_TYPE}
@@ -118,6 +118,7 @@ def runs_of(rate: int, extent: Extent) -> list[Run]:
     at_its_count = {name: as_many_as(name, COUNTED) for name in EQUAL}  # a folder may have answers under any of them
     matched = [at_its_count[name] for name in extent.equal]
     others = plan(matched, RATIOS[1:], [], extent.seeds, patch)[0] if matched else []
+    fewer = [run for run in fewer if AS_MANY not in run.method]  # registered ones are among all
     return list({run.key: run for run in [*whole, *fewer, *others]}.values())
 
 
@@ -127,8 +128,8 @@ def answer(
     """Let a model transcribe under every run, and score it; what a folder has is not done again.
 
     Returns:
-        What the tables are made of: ``model``, ``rate``, ``items``, ``words``, ``scores``, ``differences``, ``tokens``
-        and ``sessions``.
+        What the tables are made of: ``model``, ``rate``, ``items``, ``seconds``, ``tokens``, ``scores``,
+        ``differences`` and ``sessions``; empty in all processes but the first.
     """
     asked = ask_all(subject.processor, [subject.task], {"librispeech": Dataset(str(data), count=items)})
     measured = measure(
@@ -136,6 +137,8 @@ def answer(
         batch_size=batch_size,
         name=f"openai/whisper-{subject.name}",
     )
+    if not measured.values:
+        return {}
     of_all = [given for given in measured.answers.values() if given.run == f"{COUNTED}@1/contiguous"]
     return {
         "model": subject.name,

@@ -133,7 +133,7 @@ def test_options_by_likelihood_and_the_collator() -> None:
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     collator, choices = AudioTextCollator(of, PROMPT), [["yes", "no"], ["yes", "a", "b"]]
     _, counts = option_likelihoods(model, option_inputs(collator, rows, choices), choices)
-    assert counts == [(62, 31, 31), (12, 6, 6)]
+    assert [each[:3] for each in counts] == [(62, 31, 31), (12, 6, 6)]
 
 
 def test_training_reads_all_of_it(tmp_path: Path) -> None:
