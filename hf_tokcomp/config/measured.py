@@ -25,12 +25,7 @@ def measured() -> Mapping[str, Any]:
 
 
 def words_right(method: str) -> str | None:
-    """What was measured of a method and of its options, in sentences; None for one that was not measured.
-
-    Example:
-        >>> words_right("no_such_method") is None
-        True
-    """
+    """What was measured of a method and of its options, in a sentence; None for one that was not measured."""
     found = measured()
     rates: Mapping[str, Any] = found["rates"]
     names = dict.fromkeys(name for values in rates.values() for name in values["words_right"])

@@ -21,9 +21,8 @@ def as_many_as(name: str, other: str) -> str:
         name: the method.
         other: the method whose count it keeps at every fraction, with default options.
 
-    Example:
-        >>> as_many_as("top_k", "segmentwise_top_k")
-        'top_k_as_segmentwise_top_k'
+    Returns:
+        The name: ``top_k_as_segmentwise_top_k``.
     """
     key = f"{name}{AS_MANY}{other}"
     if key in methods():

@@ -31,12 +31,7 @@ class PooledLayerNorm(nn.LayerNorm):
 
 
 class PooledWhisper(WhisperForConditionalGeneration):  # type: ignore[misc]
-    """Whisper whose decoder reads 25 tokens a second, 750 of a window.
-
-    Example:
-        >>> model = PooledWhisper.from_whisper("openai/whisper-tiny.en")
-        >>> model = hf_tokcomp.patch(model, "ltbm")
-    """
+    """Whisper whose decoder reads 25 tokens a second, 750 of a window; see `from_whisper`."""
 
     config_class = PooledWhisperConfig
 

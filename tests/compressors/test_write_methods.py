@@ -13,6 +13,7 @@ import write_methods
 from write_methods import END, ROOT, read, written
 
 import hf_tokcomp
+from hf_tokcomp.config.measured import words_right
 
 
 def test_what_follows_from_the_registry_is_written_down() -> None:
@@ -45,7 +46,9 @@ def test_a_new_method_gets_its_rows_its_section_and_its_files(tmp_path: Path, mo
     section = made[docs].split("\n## `top_k`\n")[1].split(f"\n{behind[:11]}")[0]
     assert section.startswith("\nKeeps the K tokens that receive the most attention in the encoder's")
     assert "\n\nCount by length; needs attention. Options: `head_reduction` (mean): how the heads'" in section
-    assert section.endswith("\n\nUse it `so`.\n")
+    used, _, measured = section.partition("\n\nMeasured: ")
+    assert used.endswith("\n\nUse it `so`.")
+    assert " ".join(measured.split()) == f"{words_right('top_k')} [All numbers](real-weights.md)."
     assert made[tmp_path / "README.md"] == read(ROOT / "README.md")
     assert made[docs].partition(END)[0] == read(ROOT / "docs" / "methods.md").partition(END)[0]
     assert re.search(r"\nNot measured yet: .*`top_k`.*\.\n$", made[costs])
